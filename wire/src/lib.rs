@@ -1,1 +1,21 @@
-//! wire
+//! What routers, model servers and the operator agree on.
+//!
+//! Everything that two programs must spell the same way lives here and nowhere else: header names
+//! ([`header`]), ports and paths ([`endpoint`]), the fixed grids on which live traffic and reference
+//! profiles are counted ([`Grid`]), how a request is classified ([`Assignment`], [`Outcome`]), and the
+//! three documents that travel: the evidence page ([`Page`]), the route report ([`RouteReport`]) and
+//! the reference profile ([`Profile`]). No I/O, almost no dependencies.
+
+pub mod endpoint;
+mod grid;
+pub mod header;
+mod outcome;
+mod page;
+mod profile;
+mod route;
+
+pub use grid::{CELLS, FEATURES, Feature, GRID_VERSION, Grid, LATENCY_CELLS};
+pub use outcome::{Assignment, Outcome};
+pub use page::{Counts, Key, Page, PageError, family};
+pub use profile::{ClassCount, Profile, ProfileError};
+pub use route::{EndpointCounts, RouteReport, RouteState, TableSource};

@@ -1,0 +1,185 @@
+//! The fixed grids on which everything is counted, live and at training.
+//!
+//! Fixed cells make counts of pods, windows and of the reference profile addable and comparable.
+//! Changing a grid changes [`GRID_VERSION`]; pages and profiles of another version are refused.
+
+use serde::{Deserialize, Serialize};
+
+/// Version of all grids below; written into every page and profile.
+pub const GRID_VERSION: u32 = 1;
+/// Cells of a feature or confidence grid.
+pub const CELLS: usize = 64;
+/// Cells of the latency grid; the last one is everything slower than about 60 s.
+pub const LATENCY_CELLS: usize = 142;
+
+/// An image statistic of the preprocessed-size RGB input with pixel values in 0..=1.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Feature {
+    /// Mean of all pixel values, 0..=1.
+    Brightness,
+    /// Standard deviation of all pixel values, 0..=0.5.
+    Contrast,
+    /// Mean absolute difference of vertically and horizontally neighbouring pixels, 0..=0.5 (above is clamped).
+    Sharpness,
+}
+
+/// All features in the order in which they are written.
+pub const FEATURES: [Feature; 3] = [Feature::Brightness, Feature::Contrast, Feature::Sharpness];
+
+impl Feature {
+    /// The name used in headers, labels and specs.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Brightness => "brightness",
+            Self::Contrast => "contrast",
+            Self::Sharpness => "sharpness",
+        }
+    }
+
+    /// Reads [`Feature::as_str`].
+    #[must_use]
+    pub fn parse(name: &str) -> Option<Self> {
+        FEATURES.into_iter().find(|f| f.as_str() == name)
+    }
+
+    /// Position in [`FEATURES`].
+    #[must_use]
+    pub const fn index(self) -> usize {
+        self as usize
+    }
+
+    /// The grid that this feature is counted on.
+    #[must_use]
+    pub const fn grid(self) -> Grid {
+        match self {
+            Self::Brightness => Grid::Unit,
+            Self::Contrast | Self::Sharpness => Grid::Half,
+        }
+    }
+}
+
+/// A fixed partition of the real line into cells `(edge(i-1), edge(i)]`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Grid {
+    /// 64 equal cells of 0..=1.
+    Unit,
+    /// 64 equal cells of 0..=0.5.
+    Half,
+    /// 64 cells of u = 1 - confidence, logarithmic from 1e-6 to 1: confidence near 1 is where models differ.
+    Doubt,
+    /// 142 cells of seconds: from 100 us, each 10 % wider than the one before, the last one open.
+    Seconds,
+}
+
+impl Grid {
+    /// Number of cells.
+    #[must_use]
+    pub const fn len(self) -> usize {
+        match self {
+            Self::Seconds => LATENCY_CELLS,
+            _ => CELLS,
+        }
+    }
+
+    /// Never true; here because `len` is.
+    #[must_use]
+    pub const fn is_empty(self) -> bool {
+        false
+    }
+
+    /// Upper edge of cell `i` (inclusive); infinite for the last cell, which takes all that is larger.
+    #[must_use]
+    pub fn edge(self, i: usize) -> f64 {
+        if i + 1 >= self.len() {
+            return f64::INFINITY;
+        }
+        let next = (i + 1) as f64;
+        match self {
+            Self::Unit => next / 64.0,
+            Self::Half => next / 128.0,
+            Self::Doubt => 10f64.powf(-6.0 + 6.0 * next / 64.0),
+            Self::Seconds => 1e-4 * 1.1f64.powi(i as i32),
+        }
+    }
+
+    /// The cell that `x` falls into; `None` for NaN. Values outside of the grid go to the end cells.
+    #[must_use]
+    pub fn cell(self, x: f64) -> Option<usize> {
+        if x.is_nan() {
+            return None;
+        }
+        let guess = match self {
+            Self::Unit => x * 64.0,
+            Self::Half => x * 128.0,
+            Self::Doubt => (x.max(1e-300).log10() + 6.0) * 64.0 / 6.0,
+            Self::Seconds => (x.max(1e-300) / 1e-4).ln() / 1.1f64.ln() + 1.0,
+        };
+        let mut i = (guess.max(0.0) as usize).min(self.len() - 1);
+        // Floating point may miss by one near an edge; the edges themselves decide.
+        while i > 0 && x <= self.edge(i - 1) {
+            i -= 1;
+        }
+        while x > self.edge(i) {
+            i += 1;
+        }
+        Some(i)
+    }
+
+    /// The edge as it is written in a page's `le` label.
+    #[must_use]
+    pub fn label(self, i: usize) -> String {
+        let edge = self.edge(i);
+        if edge.is_infinite() { "+Inf".to_owned() } else { format!("{edge:.6e}") }
+    }
+
+    /// The cell whose [`Grid::label`] is `le`.
+    #[must_use]
+    pub fn find(self, le: &str) -> Option<usize> {
+        if le == "+Inf" {
+            return Some(self.len() - 1);
+        }
+        // Labels are rounded, so the neighbour may be the one that was meant.
+        let near = self.cell(le.parse().ok()?)?;
+        (near.saturating_sub(1)..=near).find(|&i| self.label(i) == le)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    const ALL: [Grid; 4] = [Grid::Unit, Grid::Half, Grid::Doubt, Grid::Seconds];
+
+    proptest! {
+        #[test]
+        fn a_value_lies_within_its_cell(x in 0.0..200.0f64, small in -9.0..0.0f64) {
+            for grid in ALL {
+                for x in [x, 10f64.powf(small)] {
+                    let i = grid.cell(x).unwrap();
+                    prop_assert!(x <= grid.edge(i), "{grid:?} {x} {i}");
+                    prop_assert!(i == 0 || x > grid.edge(i - 1), "{grid:?} {x} {i}");
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn labels_name_cells() {
+        for grid in ALL {
+            for i in 0..grid.len() {
+                assert_eq!(grid.find(&grid.label(i)), Some(i), "{grid:?} {i} {}", grid.label(i));
+            }
+            assert_eq!(grid.find("0.12345"), None);
+        }
+    }
+
+    #[test]
+    fn latency_cells_grow_by_ten_percent_up_to_a_minute() {
+        assert!(Grid::Seconds.edge(LATENCY_CELLS - 2) > 60.0);
+        assert_eq!(Grid::Seconds.cell(f64::NAN), None);
+        assert_eq!(Grid::Seconds.cell(-1.0), Some(0));
+    }
+}

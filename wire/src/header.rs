@@ -1,0 +1,94 @@
+//! Headers by which any image joins the evidence: a server answers with them, the router counts them.
+//!
+//! A batch gives one value per item, separated by commas, in the order of the items.
+
+use crate::Feature;
+
+/// Model version that answered, for example `1.1.0`.
+pub const MODEL_VERSION: &str = "x-model-version";
+/// Revision that answered, set by the router on every answer.
+pub const REVISION: &str = "x-sluice-revision";
+/// Predicted class name; `-` for an answer that was withheld (a null output). Percent-encoded outside
+/// of visible ASCII, and for `%` and `,`.
+pub const PREDICTION: &str = "x-prediction";
+/// Confidence of the predicted class in 0..=1; `NaN` for a null output.
+pub const CONFIDENCE: &str = "x-confidence";
+/// Input features, as `brightness=0.41 contrast=0.22 sharpness=0.07` per item.
+pub const INPUT_STATS: &str = "x-input-stats";
+
+/// Spells a class name for [`PREDICTION`]: visible ASCII stays, the rest is percent-encoded.
+#[must_use]
+pub fn encode_class(name: &str) -> String {
+    let mut out = String::with_capacity(name.len());
+    for &byte in name.as_bytes() {
+        if byte.is_ascii_graphic() && byte != b'%' && byte != b',' {
+            out.push(char::from(byte));
+        } else {
+            out.push_str(&format!("%{byte:02X}"));
+        }
+    }
+    out
+}
+
+/// Reads what [`encode_class`] wrote; broken escapes are kept as they are.
+#[must_use]
+pub fn decode_class(text: &str) -> String {
+    let bytes = text.as_bytes();
+    let mut out = Vec::with_capacity(bytes.len());
+    let mut i = 0;
+    while i < bytes.len() {
+        let escaped = (bytes[i] == b'%').then(|| text.get(i + 1..i + 3)).flatten();
+        match escaped.and_then(|hex| u8::from_str_radix(hex, 16).ok()) {
+            Some(byte) => {
+                out.push(byte);
+                i += 3;
+            }
+            None => {
+                out.push(bytes[i]);
+                i += 1;
+            }
+        }
+    }
+    String::from_utf8_lossy(&out).into_owned()
+}
+
+/// Spells one item of [`INPUT_STATS`] from values in the order of [`crate::FEATURES`].
+#[must_use]
+pub fn encode_stats(values: &[f64; 3]) -> String {
+    let parts: Vec<String> =
+        crate::FEATURES.iter().zip(values).map(|(f, v)| format!("{}={v:.5}", f.as_str())).collect();
+    parts.join(" ")
+}
+
+/// Reads one item of [`INPUT_STATS`]; unknown names and unreadable numbers are skipped.
+pub fn decode_stats(item: &str) -> impl Iterator<Item = (Feature, f64)> + '_ {
+    item.split_ascii_whitespace().filter_map(|part| {
+        let (name, value) = part.split_once('=')?;
+        Some((Feature::parse(name)?, value.parse().ok()?))
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    proptest! {
+        #[test]
+        fn every_class_name_survives_the_header(name in "\\PC{0,20}") {
+            let spelt = encode_class(&name);
+            prop_assert!(spelt.bytes().all(|b| b.is_ascii_graphic() && b != b','));
+            prop_assert_eq!(decode_class(&spelt), name);
+        }
+    }
+
+    #[test]
+    fn stats_survive_the_header() {
+        let read: Vec<_> = decode_stats(&encode_stats(&[0.5, 0.25, 0.125])).collect();
+        assert_eq!(
+            read,
+            [(Feature::Brightness, 0.5), (Feature::Contrast, 0.25), (Feature::Sharpness, 0.125)]
+        );
+        assert_eq!(decode_stats("brightness=x other=1").count(), 0);
+    }
+}

@@ -1,0 +1,190 @@
+//! The evidence page: exact counters of one router, as Prometheus text (`GET /evidence`).
+//!
+//! The families are those of `/metrics`, with three labels more that name the state of the route table
+//! under which a request was assigned (`uid`, `generation`, `pin`; C2, R1), so that a change of weights
+//! drops nothing. Histogram buckets are cumulative, and written only where a cell is not empty.
+
+mod parse;
+mod write;
+
+#[cfg(test)]
+mod tests;
+
+use std::collections::BTreeMap;
+
+use crate::{Assignment, CELLS, FEATURES, Grid, LATENCY_CELLS, Outcome, RouteState};
+
+/// Names of the families, shared by `/evidence` and `/metrics`.
+pub mod family {
+    /// Version of the grids (gauge).
+    pub const GRID: &str = "sluice_grid_version";
+    /// Names the process (gauge, always 1, label `instance`).
+    pub const INSTANCE: &str = "sluice_router_info";
+    /// Requests by outcome (counter).
+    pub const REQUESTS: &str = "sluice_requests_total";
+    /// Seconds from the last byte of the request head to the last byte of the answer (histogram).
+    pub const SECONDS: &str = "sluice_request_seconds";
+    /// 1 - confidence per item (histogram).
+    pub const DOUBT: &str = "sluice_doubt";
+    /// Input features per item (histogram, label `feature`).
+    pub const INPUT: &str = "sluice_input";
+    /// Predicted classes per item (counter, label `class`).
+    pub const PREDICTIONS: &str = "sluice_predictions_total";
+    /// Items whose answer was withheld or NaN (counter).
+    pub const NULL_OUTPUTS: &str = "sluice_null_outputs_total";
+}
+
+/// Whom a set of counts belongs to, within one state of the table.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Key {
+    /// The revision that the requests were drawn for.
+    pub revision: String,
+    /// How they were drawn.
+    pub assignment: Assignment,
+}
+
+/// Monotone counters of one revision under one state and assignment.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Counts {
+    /// Requests per outcome, in the order of [`Outcome::ALL`].
+    pub outcomes: [u64; Outcome::ALL.len()],
+    /// Latency cells on [`Grid::Seconds`] of the requests that the revision itself answered or let time out.
+    pub latency: Vec<u64>,
+    /// Items per cell of each of [`FEATURES`].
+    pub features: Vec<Vec<u64>>,
+    /// Items per cell of [`Grid::Doubt`].
+    pub doubt: Vec<u64>,
+    /// Items per predicted class.
+    pub classes: BTreeMap<String, u64>,
+    /// Items without an answer (C3).
+    pub null_outputs: u64,
+}
+
+impl Default for Counts {
+    fn default() -> Self {
+        Self {
+            outcomes: [0; Outcome::ALL.len()],
+            latency: vec![0; LATENCY_CELLS],
+            features: vec![vec![0; CELLS]; FEATURES.len()],
+            doubt: vec![0; CELLS],
+            classes: BTreeMap::new(),
+            null_outputs: 0,
+        }
+    }
+}
+
+impl Counts {
+    /// Requests with this outcome.
+    #[must_use]
+    pub fn outcome(&self, outcome: Outcome) -> u64 {
+        self.outcomes[outcome.index()]
+    }
+
+    /// Requests that the error rate counts as trials, and as events (C2).
+    #[must_use]
+    pub fn errors(&self) -> (u64, u64) {
+        let sum = |pick: fn(Outcome) -> bool| {
+            Outcome::ALL.into_iter().filter(|o| pick(*o)).map(|o| self.outcome(o)).sum()
+        };
+        (sum(Outcome::is_error), sum(Outcome::is_trial))
+    }
+
+    /// All requests that were completed, whatever became of them.
+    #[must_use]
+    pub fn requests(&self) -> u64 {
+        self.outcomes.iter().sum()
+    }
+
+    /// Adds the counts of another pod or interval.
+    pub fn add(&mut self, other: &Self) {
+        for (mine, theirs) in self.cells_mut().zip(other.cells()) {
+            *mine += theirs;
+        }
+        for (class, count) in &other.classes {
+            *self.classes.entry(class.clone()).or_default() += count;
+        }
+    }
+
+    /// What was counted since an earlier reading of the same counters; `None` when any of them went
+    /// backwards, which is a reset (C4).
+    #[must_use]
+    pub fn since(&self, earlier: &Self) -> Option<Self> {
+        let mut delta = self.clone();
+        for (mine, theirs) in delta.cells_mut().zip(earlier.cells()) {
+            *mine = mine.checked_sub(*theirs)?;
+        }
+        for (class, count) in &earlier.classes {
+            let mine = delta.classes.get_mut(class)?;
+            *mine = mine.checked_sub(*count)?;
+        }
+        delta.classes.retain(|_, count| *count > 0);
+        Some(delta)
+    }
+
+    fn cells(&self) -> impl Iterator<Item = &u64> {
+        self.outcomes
+            .iter()
+            .chain(&self.latency)
+            .chain(self.features.iter().flatten())
+            .chain(&self.doubt)
+            .chain(std::iter::once(&self.null_outputs))
+    }
+
+    fn cells_mut(&mut self) -> impl Iterator<Item = &mut u64> {
+        self.outcomes
+            .iter_mut()
+            .chain(&mut self.latency)
+            .chain(self.features.iter_mut().flatten())
+            .chain(&mut self.doubt)
+            .chain(std::iter::once(&mut self.null_outputs))
+    }
+}
+
+/// Everything on one router's page.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Page {
+    /// Names the process; another name means that all counters started from zero.
+    pub instance: String,
+    /// Counts by state of the table; the last two states are kept.
+    pub states: BTreeMap<RouteState, BTreeMap<Key, Counts>>,
+}
+
+/// Why a page cannot be read.
+#[derive(Debug, thiserror::Error, PartialEq, Eq)]
+pub enum PageError {
+    /// Counted on other grids, or no grid version found.
+    #[error("grid version {found:?}, this release reads {}", crate::GRID_VERSION)]
+    Version {
+        /// What was found.
+        found: Option<String>,
+    },
+    /// A line is not what the writer writes.
+    #[error("line {line}: {what}")]
+    Line {
+        /// Line number, from 1.
+        line: usize,
+        /// What is wrong with it.
+        what: String,
+    },
+    /// The page ends before its end mark.
+    #[error("the page is cut off: no end mark")]
+    Cut,
+}
+
+/// The last line of a page; a page without it was cut off.
+const END: &str = "# EOF";
+
+/// The histograms of a [`Counts`], by family, extra label and grid.
+fn histograms(
+    counts: &Counts,
+) -> impl Iterator<Item = (&'static str, Option<&'static str>, Grid, &Vec<u64>)> {
+    let inputs = FEATURES
+        .into_iter()
+        .map(|f| (family::INPUT, Some(f.as_str()), f.grid(), &counts.features[f.index()]));
+    [
+        (family::SECONDS, None, Grid::Seconds, &counts.latency),
+        (family::DOUBT, None, Grid::Doubt, &counts.doubt),
+    ]
+    .into_iter()
+    .chain(inputs)
+}
