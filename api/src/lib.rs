@@ -1,1 +1,39 @@
-//! api
+//! The Kubernetes types of Sluice (`sluice.dev/v1alpha1`) with the rules that the API server enforces.
+//!
+//! - [`ModelDeployment`]: what a team writes.
+//! - [`ModelRollout`]: one carried-out intent with its decision record; written by the operator.
+//! - [`ModelRoute`]: who gets which share; written by the operator, obeyed by routers.
+//!
+//! Every list, map and string is bounded, because the API server refuses CEL rules whose cost it cannot
+//! bound (K8); one-of fields are structs of options with a rule and a message of our own, because the
+//! generated schema of an enum hides every other error of the object. `model` and `server` carry no schema
+//! defaults: a default added later would show up in stored objects and look like a changed intent (I1).
+
+#![allow(unreachable_pub, reason = "KubeSchema derives a hidden twin of each struct")]
+
+mod analysis;
+mod deployment;
+mod duration;
+pub mod names;
+mod rollout;
+mod route;
+mod status;
+mod strategy;
+
+pub use analysis::{
+    Against, Analysis, Drift, ErrorRate, InvalidInputRate, Latency, Metric, OnBreach, OnNoData, Series,
+    Statistic,
+};
+pub use deployment::{
+    Model, ModelDeployment, ModelDeploymentSpec, Rollback, RouterSettings, Routing, Server, Sticky,
+};
+pub use duration::Duration;
+pub use rollout::{
+    ModelRollout, ModelRolloutSpec, ModelRolloutStatus, Outcome, Record, RolloutKind, StageSpec,
+    VerdictStatus,
+};
+pub use route::{ModelRoute, ModelRouteSpec, RouteRevision, SLOTS, SlotRange};
+pub use status::{
+    CandidateStatus, ModelDeploymentStatus, Phase, ServedModel, StableStatus, StageStatus, Traffic,
+};
+pub use strategy::{Canary, Step, Strategy};

@@ -1,0 +1,189 @@
+//! What a candidate is judged by.
+
+use kube::KubeSchema;
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+use crate::Duration;
+
+/// How often and by what a candidate is judged.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, KubeSchema)]
+#[serde(rename_all = "camelCase")]
+#[x_kube(
+    validation = Rule::new("!has(self.interval) || (duration(self.interval) >= duration('1s') && duration(self.interval) <= duration('1h'))")
+        .message("analysis.interval: must be between 1s and 1h")
+)]
+pub struct Analysis {
+    /// Time between two readings of the routers, 1s to 1h. Default: 15s.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub interval: Option<Duration>,
+    /// Budget for ever rolling back a harmless candidate, 0..=0.2 (S2); 0 compares raw numbers. Default: 0.01.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(range(min = 0.0, max = 0.2))]
+    pub false_rollback: Option<f64>,
+    /// The metrics, by name.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(length(max = 16))]
+    #[x_kube(merge_strategy = ListMerge::Map(vec!["name".into()]))]
+    pub metrics: Vec<Metric>,
+}
+
+/// One thing to watch and its threshold: exactly one kind, and `max` or `maxRatio`.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, KubeSchema)]
+#[serde(rename_all = "camelCase")]
+#[x_kube(
+    validation = Rule::new("[has(self.drift), has(self.errorRate), has(self.latency), has(self.invalidInputRate)].exists_one(x, x)")
+        .message("metric: set exactly one of drift, errorRate, latency, invalidInputRate"),
+    validation = Rule::new("[has(self.max), has(self.maxRatio)].exists_one(x, x)")
+        .message("metric: set exactly one of max, maxRatio"),
+    validation = Rule::new("!has(self.drift) || has(self.max)")
+        .message("metric: drift takes max, not maxRatio: it is a comparison already"),
+    validation = Rule::new("!has(self.latency) || !has(self.max) || self.max > 0.0")
+        .message("metric: latency max is in seconds and must be above 0"),
+    validation = Rule::new("!(has(self.errorRate) || has(self.invalidInputRate)) || !has(self.max) || self.max <= 1.0")
+        .message("metric: a rate's max is between 0 and 1 (0.02 for 2 %)"),
+    validation = Rule::new("!has(self.window) || (duration(self.window) >= duration('1s') && duration(self.window) <= duration('24h'))")
+        .message("metric: window must be between 1s and 24h")
+)]
+pub struct Metric {
+    /// Name, unique among the metrics.
+    #[schemars(length(min = 1, max = 40), regex(pattern = r"^[a-z]([-a-z0-9]*[a-z0-9])?$"))]
+    pub name: String,
+    /// Distance of a distribution from the reference profile or from stable.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub drift: Option<Drift>,
+    /// Share of requests that failed: overload, error, timeout, connect, fallback over all but cancelled (C2).
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub error_rate: Option<ErrorRate>,
+    /// A latency quantile in seconds.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub latency: Option<Latency>,
+    /// Share of requests that were refused because of their input.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub invalid_input_rate: Option<InvalidInputRate>,
+    /// Largest value that passes.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(range(min = 0.0, max = 1_000_000.0))]
+    pub max: Option<f64>,
+    /// Largest ratio of the candidate's value to stable's that passes.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(range(min = 0.01, max = 1000.0))]
+    pub max_ratio: Option<f64>,
+    /// How far back to look; extended to the stage's start until `minSamples` are there. Default: 5m.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub window: Option<Duration>,
+    /// Fewest of the candidate's samples (against stable: of both) that are judged. Default: 100.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(range(min = 1, max = 1_000_000_000))]
+    pub min_samples: Option<u64>,
+    /// How many checks in a row must be beyond the threshold. Default: 1.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(range(min = 1, max = 100))]
+    pub consecutive: Option<u32>,
+    /// Level of each check, 0..=0.5, in place of the share of `falseRollback` (J3); 0 compares raw numbers.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(range(min = 0.0, max = 0.5))]
+    pub significance: Option<f64>,
+    /// What a breach causes. Absent: rollback for harm and for drift of the candidate alone, alert for drift
+    /// that both arms show (J5).
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub on_breach: Option<OnBreach>,
+    /// What missing data cause after `noDataDeadline`. Default: hold.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub on_no_data: Option<OnNoData>,
+    /// How long data may be missing before `onNoData` acts. Default: 10m.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub no_data_deadline: Option<Duration>,
+}
+
+/// A distribution compared with another one.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, KubeSchema)]
+#[serde(rename_all = "camelCase")]
+#[x_kube(
+    validation = Rule::new("!(self.feature == 'class' && self.statistic == 'ks')")
+        .message("metric: ks needs an order and classes have none; use psi for feature class")
+)]
+pub struct Drift {
+    /// What is compared.
+    pub feature: Series,
+    /// By which distance.
+    pub statistic: Statistic,
+    /// With what.
+    pub against: Against,
+}
+
+/// What drift is measured of.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "lowercase")]
+pub enum Series {
+    /// Mean pixel value of the input.
+    Brightness,
+    /// Standard deviation of the input's pixels.
+    Contrast,
+    /// Mean difference of neighbouring pixels of the input.
+    Sharpness,
+    /// Confidence of the answer.
+    Confidence,
+    /// Predicted class.
+    Class,
+}
+
+/// A distance of two distributions.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "lowercase")]
+pub enum Statistic {
+    /// Population stability index on ten groups of cells (classes as they are).
+    Psi,
+    /// Kolmogorov-Smirnov distance on the grid's cells.
+    Ks,
+}
+
+/// What a distribution is compared with.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "lowercase")]
+pub enum Against {
+    /// The reference profile in the artefact.
+    Reference,
+    /// The stable revision in the same window.
+    Stable,
+}
+
+/// No settings.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct ErrorRate {}
+
+/// No settings.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct InvalidInputRate {}
+
+/// Which latency.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
+pub struct Latency {
+    /// The quantile, 0.5..=0.999.
+    #[schemars(range(min = 0.5, max = 0.999))]
+    pub quantile: f64,
+}
+
+/// What a breach causes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "lowercase")]
+pub enum OnBreach {
+    /// Back to stable.
+    Rollback,
+    /// Stay where it is until someone resumes.
+    Pause,
+    /// Condition and event only.
+    Alert,
+}
+
+/// What missing data cause.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "lowercase")]
+pub enum OnNoData {
+    /// Wait.
+    Hold,
+    /// Stay where it is until someone resumes.
+    Pause,
+    /// Back to stable.
+    Rollback,
+}

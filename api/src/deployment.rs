@@ -1,0 +1,165 @@
+//! What a team writes.
+
+use k8s_openapi::api::core::v1::ResourceRequirements;
+use kube::{CustomResource, KubeSchema};
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+use crate::{Analysis, Duration, ModelDeploymentStatus, Strategy};
+
+/// A model in service, and how its next version is to be rolled out.
+#[derive(CustomResource, Debug, Clone, PartialEq, Serialize, Deserialize, KubeSchema)]
+#[kube(
+    group = "sluice.dev",
+    version = "v1alpha1",
+    kind = "ModelDeployment",
+    plural = "modeldeployments",
+    shortname = "mdeploy",
+    namespaced,
+    status = "ModelDeploymentStatus",
+    derive = "PartialEq",
+    scale(
+        spec_replicas_path = ".spec.replicas",
+        status_replicas_path = ".status.replicas",
+        label_selector_path = ".status.selector"
+    ),
+    validation = Rule::new("self.metadata.name.matches('^[a-z]([-a-z0-9]*[a-z0-9])?$') && size(self.metadata.name) <= 40")
+        .message("metadata.name: at most 40 characters, lower case letters, digits and dashes, starting with a letter (Services are named after it)"),
+    printcolumn(name = "Phase", type_ = "string", json_path = ".status.phase"),
+    printcolumn(name = "Stage", type_ = "string", json_path = ".status.stage.text"),
+    printcolumn(name = "Weight", type_ = "integer", json_path = ".status.candidate.weight"),
+    printcolumn(name = "Stable", type_ = "string", json_path = ".status.stable.model.version"),
+    printcolumn(name = "Candidate", type_ = "string", json_path = ".status.candidate.version"),
+    printcolumn(name = "Verdict", type_ = "string", json_path = ".status.verdict"),
+    printcolumn(name = "Age", type_ = "date", json_path = ".metadata.creationTimestamp")
+)]
+#[serde(rename_all = "camelCase")]
+#[x_kube(
+    validation = Rule::new("!has(self.rollback) || !has(self.rollback.holdback) || self.rollback.holdback == 0 || !has(self.rollback.keepWarm) || duration(self.rollback.keepWarm) > duration('0s')")
+        .message("rollback.holdback: a control group needs keepWarm above 0s, it is served by the old revision"),
+    validation = Rule::new("!has(self.progressDeadline) || duration(self.progressDeadline) >= duration('1s')")
+        .message("progressDeadline: must be at least 1s")
+)]
+pub struct ModelDeploymentSpec {
+    /// Model servers of the stable revision, 1..=1000. Not part of the revision. Default: 1.
+    #[serde(default = "one")]
+    #[schemars(range(min = 1, max = 1000))]
+    pub replicas: u32,
+    /// The model to serve. A change starts a rollout.
+    pub model: Model,
+    /// How it is served. A change starts a rollout.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub server: Option<Server>,
+    /// The routers in front of it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub router: Option<RouterSettings>,
+    /// How requests are assigned.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub routing: Option<Routing>,
+    /// How a change is rolled out.
+    pub strategy: Strategy,
+    /// What a candidate is judged by.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub analysis: Option<Analysis>,
+    /// What is kept for going back.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub rollback: Option<Rollback>,
+    /// How long a candidate may take to get capacity, become ready and be acknowledged (T3). Default: 10m.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub progress_deadline: Option<Duration>,
+    /// Rollouts and unused revisions that are kept, 1..=50. Default: 5.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(range(min = 1, max = 50))]
+    pub revision_history_limit: Option<u32>,
+    /// No stage is left and no rollout starts; judging and rolling back go on (T4). Default: false.
+    #[serde(default)]
+    pub paused: bool,
+}
+
+fn one() -> u32 {
+    1
+}
+
+/// A model version: what a team ships.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, KubeSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct Model {
+    /// Semantic version, as in the artefact's `metadata.json`.
+    #[schemars(length(min = 5, max = 64))]
+    #[x_kube(
+        validation = Rule::new("self.matches('^(0|[1-9][0-9]*)[.](0|[1-9][0-9]*)[.](0|[1-9][0-9]*)(-[0-9A-Za-z.-]+)?([+][0-9A-Za-z.-]+)?$')")
+            .message("model.version: must be a semantic version such as 1.4.0")
+    )]
+    pub version: String,
+    /// Where the artefact directory is: `pvc://<claim>/<path>` in the same namespace, or `file:///<path>` in
+    /// the server's image.
+    #[schemars(length(min = 8, max = 512))]
+    #[x_kube(
+        validation = Rule::new("self.matches('^pvc://[a-z0-9]([-a-z0-9.]*[a-z0-9])?/[A-Za-z0-9._/-]+$') || self.matches('^file:///[A-Za-z0-9._/-]+$')")
+            .message("model.uri: must be pvc://<claim>/<path> or file:///<path>; other schemes are not loaded by this release"),
+        validation = Rule::new("!self.split('/').exists(p, p == '..')")
+            .message("model.uri: the path must not contain ..")
+    )]
+    pub uri: String,
+    /// Digest of the artefact as `model-server digest` prints it: 64 hex digits. Verified at load.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(equal = 64), regex(pattern = r"^[0-9a-f]{64}$"))]
+    pub sha256: Option<String>,
+}
+
+/// Settings of the model servers.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct Server {
+    /// Image. Default: the one that the operator was installed with.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(min = 1, max = 512))]
+    pub image: Option<String>,
+    /// CPU and memory. Default: 100m CPU and 256Mi requested, 1Gi limit.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub resources: Option<ResourceRequirements>,
+}
+
+/// Settings of the routers.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct RouterSettings {
+    /// Routers, 1..=100. Default: 2.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(range(min = 1, max = 100))]
+    pub replicas: Option<u32>,
+    /// CPU and memory. Default: 100m CPU and 32Mi requested, 128Mi limit.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub resources: Option<ResourceRequirements>,
+}
+
+/// How requests are assigned to revisions.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct Routing {
+    /// The same key always gets the same revision, as long as the weights stay.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub sticky: Option<Sticky>,
+}
+
+/// Where the key of sticky assignment comes from.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct Sticky {
+    /// Name of a request header, in lower case; requests without it are assigned at random.
+    #[schemars(length(min = 1, max = 64), regex(pattern = r"^[a-z0-9][a-z0-9-]*$"))]
+    pub header: String,
+}
+
+/// What is kept for going back after a promotion.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct Rollback {
+    /// How long the old revision keeps all its pods. Default: 30m.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub keep_warm: Option<Duration>,
+    /// Share in percent that the old revision keeps as control group meanwhile, 0..=20. Default: 0.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(range(min = 0, max = 20))]
+    pub holdback: Option<u8>,
+}

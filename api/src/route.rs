@@ -1,0 +1,78 @@
+//! Who gets which share.
+
+use kube::CustomResource;
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+use crate::{Duration, Sticky};
+
+/// Slots that the shares are counted in.
+pub const SLOTS: u16 = 10_000;
+
+/// The route table of one ModelDeployment: written by the operator, obeyed by its routers. The annotation
+/// `sluice.dev/pin=<revision>` sends everything to one revision, with the operator down too (R8).
+#[derive(CustomResource, Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[kube(
+    group = "sluice.dev",
+    version = "v1alpha1",
+    kind = "ModelRoute",
+    plural = "modelroutes",
+    shortname = "mroute",
+    namespaced,
+    derive = "PartialEq",
+    printcolumn(name = "Stable", type_ = "string", json_path = ".spec.stable"),
+    printcolumn(name = "Shares", type_ = "string", json_path = ".spec.shares"),
+    printcolumn(name = "Pin", type_ = "string", json_path = ".metadata.annotations.sluice\\.dev/pin"),
+    printcolumn(name = "Age", type_ = "date", json_path = ".metadata.creationTimestamp")
+)]
+#[serde(rename_all = "camelCase")]
+pub struct ModelRouteSpec {
+    /// The revisions of the table. Those without slots are known (for a pin) and get nothing.
+    #[schemars(length(max = 16))]
+    pub revisions: Vec<RouteRevision>,
+    /// Takes over for a revision without ready endpoints.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(max = 63))]
+    pub stable: Option<String>,
+    /// The shares for people, such as `digits-1a2b3c4d=90 digits-5e6f7a8b=10`; routers read the slots.
+    #[serde(default)]
+    #[schemars(length(max = 1024))]
+    pub shares: String,
+    /// Sticky rule.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub sticky: Option<Sticky>,
+    /// Goes into the sticky hash; changes only at stable 100 % (R3).
+    #[schemars(length(max = 64))]
+    pub salt: String,
+    /// Longest time from a request's head to the end of its answer.
+    pub request_timeout: Duration,
+    /// Whether a request whose connection breaks before any byte of the answer is sent once more (R6).
+    pub retry: bool,
+}
+
+/// One revision of the table.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct RouteRevision {
+    /// Name of the revision.
+    #[schemars(length(min = 1, max = 63))]
+    pub name: String,
+    /// Name of the Service whose EndpointSlices list its pods.
+    #[schemars(length(min = 1, max = 63))]
+    pub service: String,
+    /// Slots that are assigned to it, ascending and without overlap; at most 256 ranges.
+    #[serde(default)]
+    #[schemars(length(max = 256))]
+    pub slots: Vec<SlotRange>,
+}
+
+/// Slots `from..to`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct SlotRange {
+    /// First slot.
+    #[schemars(range(min = 0, max = 10_000))]
+    pub from: u16,
+    /// One past the last slot.
+    #[schemars(range(min = 0, max = 10_000))]
+    pub to: u16,
+}
