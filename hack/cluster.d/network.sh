@@ -36,7 +36,14 @@ network_up() {
     umount "/run/netns/$cluster" 2>/dev/null || true
     rm -f "/run/netns/$cluster"
   fi
-  [[ -e /run/netns/$cluster ]] || ip netns add "$cluster"
+  if [[ ! -e /run/netns/$cluster ]]; then
+    # What still runs in a namespace that has lost its name is cut off for good.
+    local name
+    for name in "${components[@]}"; do stop "$name" 0; done
+    kill_all pids_of_pods
+    kill_all pids_of_shims
+    ip netns add "$cluster"
+  fi
   if ! ip link show dev "$host_link" >/dev/null 2>&1 || ! in_namespace ip link show dev host0 >/dev/null 2>&1; then
     ip link del dev "$host_link" 2>/dev/null || true
     ip link add "$host_link" type veth peer name host0 netns "$cluster"

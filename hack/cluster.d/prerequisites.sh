@@ -32,21 +32,12 @@ missing_packages() {
   cni_folder >/dev/null || echo containernetworking-plugins
 }
 
-install_packages() {
+programs_up() {
   local missing
   mapfile -t missing < <(missing_packages | sort -u)
   ((${#missing[@]})) || return 0
-  command -v apt-get >/dev/null || fail "missing: ${missing[*]} (Debian's names), and there is no apt-get to install them." \
-    "Install them by hand; the CNI plugins are looked for in /usr/lib/cni and /opt/cni/bin."
   step "installing ${missing[*]}"
-  local log=$state/logs/apt.log
-  {
-    apt-get update -q &&
-      DEBIAN_FRONTEND=noninteractive apt-get install -q -y --no-install-recommends "${missing[@]}"
-  } >"$log" 2>&1 </dev/null 8<&- || {
-    tail -n 8 "$log" >&2
-    fail "apt-get could not install ${missing[*]}; all of its output is in $log"
-  }
+  install_packages "$state/logs/apt.log" "${missing[@]}" 8<&- || fail "the node needs these packages"
   mapfile -t missing < <(missing_packages | sort -u)
   ((${#missing[@]} == 0)) || fail "still missing after apt-get: ${missing[*]}." \
     "The CNI plugins bridge, host-local, portmap and loopback are looked for in /usr/lib/cni and /opt/cni/bin."

@@ -17,11 +17,12 @@ start_time() {
 
 # pid_of NAME: the pid of our running NAME; fails when it does not run.
 pid_of() {
-  local pid started arguments
+  local pid started program arguments
   { read -r pid started <"$state/pids/$1"; } 2>/dev/null || return 1
   [[ $pid =~ ^[0-9]+$ && -n $started && $(start_time "$pid") == "$started" ]] || return 1
   { mapfile -d '' -t arguments <"/proc/$pid/cmdline"; } 2>/dev/null || return 1
-  [[ ${arguments[0]:-} == */$1 && "${arguments[*]}" == *"$state/"* ]] || return 1
+  program=${arguments[0]:-}
+  [[ ${program##*/} == "$1" && "${arguments[*]}" == *"$state/"* ]] || return 1
   echo "$pid"
 }
 

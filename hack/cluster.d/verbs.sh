@@ -33,7 +33,7 @@ cluster_up() {
     return 0
   fi
   prepare_state
-  install_packages
+  programs_up
   check_disk
   check_cgroups
   bin=$("$hack/binaries" node 8<&-)
