@@ -1,0 +1,284 @@
+//! One verdict per metric: select the window, compare, and remember how often (J1-J5).
+
+mod compare;
+mod reason;
+
+use jiff::{SignedDuration, Timestamp};
+use wire::Profile;
+
+use crate::judge::compare::{Comparison, Finding, Sample, reference_of, sample};
+use crate::{
+    Against, Interval, Kind, Metric, OnBreach, Reading, Series, State, Track, Verdict, Windows, check_level,
+    default_on_breach, metric_budget,
+};
+
+/// Intervals that may be missing before what is in the windows counts as stale (J1).
+const STALE_AFTER: i32 = 3;
+
+/// What to judge by.
+#[derive(Debug, Clone, Copy)]
+pub struct Rules<'a> {
+    /// The metrics, with unique names.
+    pub metrics: &'a [Metric],
+    /// Budget of false rollbacks, 0..1; 0 compares raw values (S2).
+    pub false_rollback: f64,
+    /// Time between two samplings; windows whose newest interval is older than three of them are stale.
+    pub interval: SignedDuration,
+}
+
+/// The reference profiles, as far as they could be read from the revisions' servers.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct References<'a> {
+    /// The candidate's.
+    pub candidate: Option<&'a Profile>,
+    /// Stable's own: its confidence and classes are compared with it, to tell a drifting world from a
+    /// drifting candidate (J5).
+    pub stable: Option<&'a Profile>,
+}
+
+/// Judges every metric, in the order of the rules, and brings `state` up to these windows.
+///
+/// Calling it again without a new interval makes no new check: the same numbers are read at the same level,
+/// so it may be called as often as it is convenient. State of another stage is carried over as J3 and T1
+/// say: numbers of checks stay, totals and breaches in a row start anew.
+pub fn judge(
+    rules: &Rules<'_>,
+    windows: &Windows,
+    references: References<'_>,
+    state: &mut State,
+    now: Timestamp,
+) -> Vec<Reading> {
+    if let Some(since) = windows.since() {
+        state.enter_stage(since);
+    }
+    for interval in windows.iter() {
+        state.count(interval);
+    }
+    let budget = metric_budget(rules.metrics, rules.false_rollback);
+    let judging = Judging { rules, windows, references, budget, now };
+    rules
+        .metrics
+        .iter()
+        .map(|metric| judging.read(metric, state.tracks.entry(metric.name.clone()).or_default()))
+        .collect()
+}
+
+struct Judging<'a> {
+    rules: &'a Rules<'a>,
+    windows: &'a Windows,
+    references: References<'a>,
+    budget: f64,
+    now: Timestamp,
+}
+
+/// Why there is no comparison: the verdict, the samples at hand and the rest of the sentence.
+struct Lack {
+    verdict: Verdict,
+    n: u64,
+    n_stable: Option<u64>,
+    why: String,
+}
+
+impl Lack {
+    const fn new(verdict: Verdict, why: String) -> Self {
+        Self { verdict, n: 0, n_stable: None, why }
+    }
+}
+
+impl Judging<'_> {
+    fn read(&self, metric: &Metric, track: &mut Track) -> Reading {
+        let window = self.windows.select(metric.window, |sum| {
+            let sample = sample(metric, sum);
+            sample.n >= metric.min_samples && sample.n_stable.is_none_or(|m| m >= metric.min_samples)
+        });
+        match self.comparable(metric, window.as_ref()) {
+            Ok((window, reference)) => self.check(metric, track, window, reference),
+            Err(lack) => self.without(metric, track, window.as_ref(), lack),
+        }
+    }
+
+    /// Whether there is enough to compare; with the window, and the profile if the metric needs one.
+    fn comparable<'w>(
+        &self,
+        metric: &Metric,
+        window: Option<&'w Interval>,
+    ) -> Result<(&'w Interval, Option<&Profile>), Lack> {
+        metric.check().map_err(|error| Lack::new(Verdict::Error, error.to_string()))?;
+        let Some(window) = window else {
+            return Err(Lack::new(Verdict::NoData, "nothing was sampled in this stage yet".into()));
+        };
+        // rule: J1
+        let age = self.now.duration_since(window.to);
+        if age > self.rules.interval * STALE_AFTER {
+            let why = format!("the last interval ended {} ago", reason::span(age));
+            return Err(Lack::new(Verdict::NoData, why));
+        }
+        let reference = self.reference(metric)?;
+        let Sample { n, n_stable, unit } = sample(metric, window);
+        let short = |n: u64| n < metric.min_samples;
+        // rule: J1, T2
+        if short(n) || n_stable.is_some_and(short) {
+            let why = reason::short(n, n_stable, metric.min_samples, unit, window);
+            return Err(Lack { verdict: Verdict::NoData, n, n_stable, why });
+        }
+        Ok((window, reference))
+    }
+
+    fn reference(&self, metric: &Metric) -> Result<Option<&Profile>, Lack> {
+        if !matches!(metric.kind, Kind::Drift { against: Against::Reference, .. }) {
+            return Ok(None);
+        }
+        let Some(profile) = self.references.candidate else {
+            let why = "the candidate's server has shown no reference profile".to_owned();
+            return Err(Lack::new(Verdict::NoData, why));
+        };
+        match profile.check() {
+            Err(error) => Err(Lack::new(
+                Verdict::Error,
+                format!("the candidate's reference profile is unusable: {error}"),
+            )),
+            Ok(()) if profile.images == 0 => {
+                Err(Lack::new(Verdict::Error, "the candidate's reference profile holds no images".into()))
+            }
+            Ok(()) => Ok(Some(profile)),
+        }
+    }
+
+    /// Makes the next check, or repeats the last one if nothing is new.
+    fn check(
+        &self,
+        metric: &Metric,
+        track: &mut Track,
+        window: &Interval,
+        reference: Option<&Profile>,
+    ) -> Reading {
+        let fresh = track.checked.is_none_or(|checked| window.to > checked);
+        if fresh {
+            track.checks += 1;
+            track.checked = Some(window.to);
+        }
+        track.without_data = None;
+        // rule: J3
+        let level = metric.significance.unwrap_or_else(|| check_level(self.budget, track.checks));
+        let found = compare::compare(metric, window, reference, level);
+        let breach = found.finding == Finding::Breach;
+        if fresh {
+            track.breaches = if breach { track.breaches.saturating_add(1) } else { 0 };
+        }
+        let mut outcome = match found.finding {
+            Finding::Within => Ruling::new(Verdict::Pass),
+            Finding::Unclear => Ruling::new(Verdict::Inconclusive),
+            Finding::Breach if track.breaches < metric.consecutive => Ruling {
+                note: Some(format!("breach {} of {} in a row", track.breaches, metric.consecutive)),
+                ..Ruling::new(Verdict::Inconclusive)
+            },
+            Finding::Breach => Ruling::new(Verdict::Fail),
+        };
+        if breach && metric.on_breach.is_none() {
+            outcome = self.whose_drift(metric, window, level, outcome);
+        }
+        let reason = reason::sentence(metric, &found, window, track.checks, level, outcome.note.as_deref());
+        Reading {
+            metric: metric.name.clone(),
+            verdict: outcome.verdict,
+            on_breach: outcome.on_breach.or(metric.on_breach).unwrap_or(default_on_breach(metric.kind)),
+            overdue: None,
+            value: Some(found.value),
+            threshold: found.threshold,
+            n: found.n,
+            n_stable: found.n_stable,
+            low: found.low,
+            high: found.high,
+            critical: found.critical,
+            level,
+            check: track.checks,
+            window_from: window.from,
+            window_to: window.to,
+            cells: found.cells,
+            reason,
+        }
+    }
+
+    /// Drift from the reference that stable shows as well means that the world moved: an alert. So does drift
+    /// without any control group (J5, S3). While stable's side is unclear the verdict waits.
+    fn whose_drift(&self, metric: &Metric, window: &Interval, level: f64, ruling: Ruling) -> Ruling {
+        let Kind::Drift { series, against: Against::Reference, .. } = metric.kind else { return ruling };
+        // rule: J5
+        let profile = match series {
+            Series::Feature(_) => self.references.candidate,
+            // Models differ in calibration: stable's answers have a reference of their own.
+            Series::Confidence | Series::Class => self.references.stable,
+        };
+        let control = profile.filter(|p| p.check().is_ok() && p.images > 0).map(|p| {
+            let swapped = Interval { candidate: window.stable.clone(), ..window.clone() };
+            (reference_of(metric, &swapped, p, level), sample(metric, &swapped).n)
+        });
+        let alert = |note: &str| Ruling {
+            on_breach: Some(OnBreach::Alert),
+            note: Some(note.to_owned()),
+            verdict: ruling.verdict,
+        };
+        let wait = |note: String| Ruling { note: Some(note), ..Ruling::new(Verdict::Inconclusive) };
+        match control {
+            None => alert("stable has no profile to tell drift of the world from drift of the candidate"),
+            Some((_, 0)) => {
+                alert("stable has no samples to tell drift of the world from drift of the candidate")
+            }
+            Some((_, n)) if n < metric.min_samples => wait(format!(
+                "waiting for stable to tell whose drift it is: {n} of {} samples",
+                metric.min_samples
+            )),
+            Some((Comparison { finding: Finding::Breach, value, .. }, _)) => {
+                alert(&format!("stable drifts as well, {}: the world moved", reason::number(value)))
+            }
+            Some((Comparison { finding: Finding::Unclear, value, .. }, _)) => {
+                wait(format!("stable may drift as well, {}, but that may be noise", reason::number(value)))
+            }
+            Some((Comparison { finding: Finding::Within, .. }, _)) => ruling,
+        }
+    }
+
+    fn without(&self, metric: &Metric, track: &mut Track, window: Option<&Interval>, lack: Lack) -> Reading {
+        let since = *track.without_data.get_or_insert(self.now);
+        // rule: J5
+        let overdue = self.now.duration_since(since) >= metric.no_data_deadline;
+        let start = self.windows.since().unwrap_or(self.now);
+        Reading {
+            metric: metric.name.clone(),
+            verdict: lack.verdict,
+            on_breach: metric.on_breach.unwrap_or(default_on_breach(metric.kind)),
+            overdue: overdue.then_some(metric.on_no_data),
+            value: None,
+            threshold: compare::threshold(metric),
+            n: lack.n,
+            n_stable: lack.n_stable,
+            low: None,
+            high: None,
+            critical: None,
+            level: 0.0,
+            check: track.checks,
+            window_from: window.map_or(start, |w| w.from),
+            window_to: window.map_or(self.now, |w| w.to),
+            cells: Vec::new(),
+            reason: if overdue {
+                let span = reason::span(self.now.duration_since(since));
+                format!("{}: {}, without data for {span}", metric.name, lack.why)
+            } else {
+                format!("{}: {}", metric.name, lack.why)
+            },
+        }
+    }
+}
+
+/// A verdict on its way to the reading.
+struct Ruling {
+    verdict: Verdict,
+    on_breach: Option<OnBreach>,
+    note: Option<String>,
+}
+
+impl Ruling {
+    const fn new(verdict: Verdict) -> Self {
+        Self { verdict, on_breach: None, note: None }
+    }
+}

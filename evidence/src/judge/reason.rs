@@ -1,0 +1,169 @@
+//! The sentence that explains a reading.
+
+use jiff::SignedDuration;
+
+use crate::judge::compare::{Comparison, Finding, unit};
+use crate::{Against, Bound, Interval, Kind, Metric, Series, Statistic};
+
+/// The whole sentence of a comparison.
+pub(super) fn sentence(
+    metric: &Metric,
+    found: &Comparison,
+    window: &Interval,
+    check: u64,
+    level: f64,
+    note: Option<&str>,
+) -> String {
+    let show = |value: f64| show(metric, value);
+    let threshold = show(found.threshold);
+    let finding = match (found.finding, found.critical, found.low) {
+        (Finding::Within, ..) => format!("within {threshold}"),
+        (Finding::Breach, Some(critical), _) => {
+            format!("above {threshold} and above the critical value {}", show(critical))
+        }
+        (Finding::Breach, None, Some(low)) => {
+            format!("above {threshold} even at its lower limit {}", show(low))
+        }
+        (Finding::Breach, None, None) => format!("above {threshold}"),
+        (Finding::Unclear, ..) if found.value <= found.threshold => {
+            format!("too slow for the grid to tell whether it is within {threshold}")
+        }
+        (Finding::Unclear, Some(critical), _) => {
+            format!("above {threshold}, but noise alone may reach {}", show(critical))
+        }
+        (Finding::Unclear, None, Some(low)) => {
+            format!("above {threshold}, but its lower limit is {}", show(low))
+        }
+        (Finding::Unclear, None, None) => {
+            format!("above {threshold}, but stable has no upper limit for this n")
+        }
+    };
+    let samples = match found.n_stable {
+        Some(stable) => format!("{}/{}", count(found.n), count(stable)),
+        None => count(found.n),
+    };
+    let level = if level == 0.0 { "raw".to_owned() } else { format!("level {}", number(level)) };
+    let note = note.map(|note| format!("; {note}")).unwrap_or_default();
+    format!(
+        "{}: {} is {} over {samples} {} in {}, {finding} (check {check}, {level}){note}",
+        metric.name,
+        measured(metric),
+        show(found.value),
+        unit(metric.kind),
+        span(window.to.duration_since(window.from)),
+    )
+}
+
+/// Why a window does not suffice.
+pub(super) fn short(n: u64, n_stable: Option<u64>, needed: u64, unit: &str, window: &Interval) -> String {
+    let span = span(window.to.duration_since(window.from));
+    match n_stable {
+        Some(stable) => format!(
+            "{} {unit} of the candidate and {} of stable in {span}, {} of each needed",
+            count(n),
+            count(stable),
+            count(needed)
+        ),
+        None => format!("{} {unit} in {span}, {} needed", count(n), count(needed)),
+    }
+}
+
+fn measured(metric: &Metric) -> String {
+    let ratio = if matches!(metric.bound, Bound::MaxRatio(_)) { " over stable's" } else { "" };
+    match metric.kind {
+        Kind::ErrorRate => format!("error rate{ratio}"),
+        Kind::InvalidInputRate => format!("rate of rejected inputs{ratio}"),
+        Kind::Latency { quantile } => format!("latency p{}{ratio}", number(100.0 * quantile)),
+        Kind::Drift { series, statistic, against } => {
+            let statistic = match statistic {
+                Statistic::Psi => "PSI",
+                Statistic::Ks => "KS",
+            };
+            let series = match series {
+                Series::Feature(feature) => feature.as_str(),
+                Series::Confidence => "confidence",
+                Series::Class => "class",
+            };
+            let against = match against {
+                Against::Reference => "the reference",
+                Against::Stable => "stable",
+            };
+            // A metric is often named after its series: once is enough.
+            if metric.name == series {
+                format!("{statistic} against {against}")
+            } else {
+                format!("{statistic} of {series} against {against}")
+            }
+        }
+    }
+}
+
+fn show(metric: &Metric, value: f64) -> String {
+    match (metric.bound, metric.kind) {
+        (Bound::MaxRatio(_), _) => format!("{} times", number(value)),
+        (_, Kind::ErrorRate | Kind::InvalidInputRate) => format!("{} %", number(100.0 * value)),
+        (_, Kind::Latency { .. }) if value < 1.0 => format!("{} ms", number(1000.0 * value)),
+        (_, Kind::Latency { .. }) => format!("{} s", number(value)),
+        (_, Kind::Drift { .. }) => number(value),
+    }
+}
+
+/// A number with three significant digits, without trailing zeros.
+pub(super) fn number(value: f64) -> String {
+    if value == 0.0 || !value.is_finite() {
+        return value.to_string();
+    }
+    let magnitude = value.abs().log10().floor() as i32;
+    if !(-4..6).contains(&magnitude) {
+        return format!("{value:.1e}");
+    }
+    let decimals = (2 - magnitude).max(0) as usize;
+    let text = format!("{value:.decimals$}");
+    if text.contains('.') { text.trim_end_matches('0').trim_end_matches('.').to_owned() } else { text }
+}
+
+/// A count with thousands separated.
+fn count(n: u64) -> String {
+    let digits = n.to_string();
+    let groups: Vec<&str> = digits
+        .as_bytes()
+        .rchunks(3)
+        .rev()
+        .map(|group| std::str::from_utf8(group).expect("digits are ASCII"))
+        .collect();
+    groups.join(",")
+}
+
+/// A duration for people, to the second above one second.
+pub(super) fn span(duration: SignedDuration) -> String {
+    let whole = if duration.abs() < SignedDuration::from_secs(1) {
+        SignedDuration::from_millis(duration.as_millis() as i64)
+    } else {
+        SignedDuration::from_secs((duration.as_millis_f64() / 1000.0).round() as i64)
+    };
+    format!("{whole:#}")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn numbers_are_short() {
+        let shown: Vec<String> = [0.62, 0.000_2, 1.0 / 3.0, 1234.5, 100.0, 99.0, 0.1 + 0.2, 0.0, 1e-9, 2.5e7]
+            .into_iter()
+            .map(number)
+            .collect();
+        assert_eq!(shown, ["0.62", "0.0002", "0.333", "1234", "100", "99", "0.3", "0", "1.0e-9", "2.5e7"]);
+        assert_eq!(count(3_708), "3,708");
+        assert_eq!(count(412), "412");
+        assert_eq!(count(1_000_000), "1,000,000");
+    }
+
+    #[test]
+    fn durations_are_short() {
+        assert_eq!(span(SignedDuration::from_millis(44_600)), "45s");
+        assert_eq!(span(SignedDuration::from_secs(300)), "5m");
+        assert_eq!(span(SignedDuration::from_millis(250)), "250ms");
+    }
+}

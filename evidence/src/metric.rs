@@ -1,0 +1,300 @@
+//! What the user asked to be watched, validated.
+
+use jiff::SignedDuration;
+use serde::{Deserialize, Serialize};
+use wire::Feature;
+
+/// One threshold of the user's.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Metric {
+    /// Unique name; the state of its checks is kept under it.
+    pub name: String,
+    /// What is measured.
+    pub kind: Kind,
+    /// What must not be exceeded.
+    pub bound: Bound,
+    /// How far back a comparison looks; it reaches further back, to the stage's start, until `min_samples`
+    /// are seen (J5).
+    pub window: SignedDuration,
+    /// Fewer split requests or items than this in either arm that is compared is no data (T2), >= 1.
+    pub min_samples: u64,
+    /// Checks in a row that must breach before the verdict is Fail, >= 1.
+    pub consecutive: u32,
+    /// What a breach causes; absent: see [`default_on_breach`] and J5.
+    pub on_breach: Option<OnBreach>,
+    /// What being without data for `no_data_deadline` causes.
+    pub on_no_data: OnNoData,
+    /// How long a metric may be without data before `on_no_data` applies.
+    pub no_data_deadline: SignedDuration,
+    /// The level of every check, 0..1, in place of the part of `falseRollback` (J3); 0 compares the raw
+    /// value with the bound. It leaves the promise of `falseRollback`.
+    pub significance: Option<f64>,
+}
+
+/// What is measured.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub enum Kind {
+    /// Distance between two distributions.
+    Drift {
+        /// Of what.
+        series: Series,
+        /// Which distance.
+        statistic: Statistic,
+        /// From what.
+        against: Against,
+    },
+    /// Overload + error + timeout + connect + fallback over all requests but cancelled and drained (C2).
+    ErrorRate,
+    /// A quantile of the seconds that requests took.
+    Latency {
+        /// Which quantile, above 0 and below 1.
+        quantile: f64,
+    },
+    /// Requests whose input was refused (4xx), over all but cancelled and drained.
+    InvalidInputRate,
+}
+
+/// What a drift statistic looks at, per item of a request.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Series {
+    /// A statistic of the input image.
+    Feature(Feature),
+    /// Confidence of the predicted class; null outputs are excluded (C3).
+    Confidence,
+    /// The predicted class.
+    Class,
+}
+
+/// A distance between two distributions.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Statistic {
+    /// Population stability index: 0 for equal distributions, unbounded.
+    Psi,
+    /// Kolmogorov-Smirnov: largest difference of the cumulative shares, 0..=1.
+    Ks,
+}
+
+/// What a distribution is compared with.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Against {
+    /// The reference profile in the candidate's artefact.
+    Reference,
+    /// The stable revision in the same window.
+    Stable,
+}
+
+/// What must not be exceeded.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub enum Bound {
+    /// The value itself: a share for rates, seconds for latency, the distance for drift.
+    Max(f64),
+    /// The candidate's value over that of stable in the same window.
+    MaxRatio(f64),
+}
+
+/// What a breach causes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum OnBreach {
+    /// The candidate is rolled back.
+    Rollback,
+    /// The rollout pauses.
+    Pause,
+    /// It is reported, and stops nothing.
+    Alert,
+}
+
+/// What lasting lack of data causes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum OnNoData {
+    /// The stage waits.
+    #[default]
+    Hold,
+    /// The rollout pauses.
+    Pause,
+    /// The candidate is rolled back.
+    Rollback,
+}
+
+/// Why a metric cannot be judged.
+#[derive(Debug, Clone, PartialEq, thiserror::Error)]
+#[error("metric {metric}: {field} is {found}, {allowed}")]
+pub struct MetricError {
+    /// Name of the metric.
+    pub metric: String,
+    /// The field, spelt as in the manifest.
+    pub field: &'static str,
+    /// What was found.
+    pub found: String,
+    /// What is allowed, as the end of a sentence.
+    pub allowed: &'static str,
+}
+
+/// What a breach causes when the user did not say: rollback, for harm and for drift of the candidate alone.
+/// Drift from the reference that stable shows as well becomes an alert when it is judged (J5).
+#[must_use]
+pub const fn default_on_breach(kind: Kind) -> OnBreach {
+    match kind {
+        Kind::Drift { .. } | Kind::ErrorRate | Kind::Latency { .. } | Kind::InvalidInputRate => {
+            OnBreach::Rollback
+        }
+    }
+}
+
+impl Metric {
+    /// A metric with the defaults of J5: window 5m, minSamples 100, consecutive 1, hold without data and
+    /// say so after 10m.
+    #[must_use]
+    pub fn new(name: &str, kind: Kind, bound: Bound) -> Self {
+        // rule: J5
+        Self {
+            name: name.to_owned(),
+            kind,
+            bound,
+            window: SignedDuration::from_mins(5),
+            min_samples: 100,
+            consecutive: 1,
+            on_breach: None,
+            on_no_data: OnNoData::Hold,
+            no_data_deadline: SignedDuration::from_mins(10),
+            significance: None,
+        }
+    }
+
+    /// Checks everything that [`crate::judge`] relies on.
+    ///
+    /// # Errors
+    /// Names the first field that is wrong, what was found and what is allowed.
+    pub fn check(&self) -> Result<(), MetricError> {
+        let refuse = |field, found: &dyn std::fmt::Display, allowed| {
+            Err(MetricError { metric: self.name.clone(), field, found: found.to_string(), allowed })
+        };
+        if let Some((field, found, allowed)) = self.wrong_kind() {
+            return refuse(field, &found, allowed);
+        }
+        match (self.bound, self.kind) {
+            (Bound::Max(max), _) if !max.is_finite() || max < 0.0 => {
+                refuse("max", &max, "must be a finite number of at least 0")
+            }
+            (Bound::Max(max), Kind::Latency { .. }) if max == 0.0 => {
+                refuse("max", &max, "must be a duration above 0 s")
+            }
+            (Bound::Max(max), kind) if max > 1.0 && kind.is_share() => {
+                refuse("max", &max, "must lie within 0 and 1: the value is a share and would never exceed it")
+            }
+            (Bound::MaxRatio(ratio), _) if !ratio.is_finite() || ratio <= 0.0 => {
+                refuse("maxRatio", &ratio, "must be a finite number above 0")
+            }
+            (Bound::MaxRatio(ratio), Kind::Drift { .. }) => {
+                refuse("maxRatio", &ratio, "but a drift is one distance, not two values: use max")
+            }
+            _ if !self.window.is_positive() => refuse("window", &self.window, "must be above 0 s"),
+            _ if self.min_samples == 0 => {
+                refuse("minSamples", &0, "must be at least 1: no data is never a pass")
+            }
+            _ if self.consecutive == 0 => refuse("consecutive", &0, "must be at least 1"),
+            _ if self.no_data_deadline.is_negative() => {
+                refuse("noDataDeadline", &self.no_data_deadline, "must not be negative")
+            }
+            _ => match self.significance {
+                Some(level) if !(0.0..1.0).contains(&level) => {
+                    refuse("significance", &level, "must be at least 0 and below 1")
+                }
+                _ => Ok(()),
+            },
+        }
+    }
+
+    fn wrong_kind(&self) -> Option<(&'static str, String, &'static str)> {
+        match self.kind {
+            // rule: J4
+            Kind::Drift { series: Series::Class, statistic: Statistic::Ks, .. } => {
+                Some(("drift.statistic", "ks".into(), "but classes have no order: use psi"))
+            }
+            Kind::Latency { quantile } if !(quantile > 0.0 && quantile < 1.0) => {
+                Some(("latency.quantile", quantile.to_string(), "must lie between 0 and 1, for example 0.99"))
+            }
+            _ => None,
+        }
+    }
+
+    /// Whether stable is part of the comparison itself, so that both arms need `min_samples` (T2).
+    #[must_use]
+    pub const fn compares_stable(&self) -> bool {
+        matches!(self.bound, Bound::MaxRatio(_))
+            || matches!(self.kind, Kind::Drift { against: Against::Stable, .. })
+    }
+
+    /// Whether a breach may roll the candidate back.
+    #[must_use]
+    pub fn rolls_back(&self) -> bool {
+        self.on_breach.unwrap_or(default_on_breach(self.kind)) == OnBreach::Rollback
+    }
+}
+
+impl Kind {
+    const fn is_share(self) -> bool {
+        matches!(
+            self,
+            Self::ErrorRate | Self::InvalidInputRate | Self::Drift { statistic: Statistic::Ks, .. }
+        )
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const CLASS: Kind =
+        Kind::Drift { series: Series::Class, statistic: Statistic::Ks, against: Against::Stable };
+    const KS: Kind =
+        Kind::Drift { series: Series::Confidence, statistic: Statistic::Ks, against: Against::Stable };
+
+    fn field(metric: &Metric) -> &'static str {
+        metric.check().unwrap_err().field
+    }
+
+    #[test]
+    fn every_refusal_names_its_field() {
+        // rule: J4
+        assert_eq!(
+            Metric::new("c", CLASS, Bound::Max(0.1)).check().unwrap_err().to_string(),
+            "metric c: drift.statistic is ks, but classes have no order: use psi"
+        );
+        assert_eq!(Metric::new("c", KS, Bound::Max(0.1)).check(), Ok(()));
+        assert_eq!(field(&Metric::new("c", KS, Bound::Max(f64::NAN))), "max");
+        assert_eq!(field(&Metric::new("c", KS, Bound::Max(1.5))), "max");
+        assert_eq!(field(&Metric::new("c", KS, Bound::MaxRatio(1.5))), "maxRatio");
+        assert_eq!(field(&Metric::new("e", Kind::ErrorRate, Bound::MaxRatio(f64::INFINITY))), "maxRatio");
+        for quantile in [0.0, 1.0, f64::NAN] {
+            assert_eq!(
+                field(&Metric::new("l", Kind::Latency { quantile }, Bound::Max(1.0))),
+                "latency.quantile"
+            );
+        }
+        let good = Metric::new("l", Kind::Latency { quantile: 0.99 }, Bound::Max(2.5));
+        assert_eq!(good.check(), Ok(()));
+        assert_eq!(field(&Metric { bound: Bound::Max(0.0), ..good.clone() }), "max");
+        assert_eq!(field(&Metric { window: SignedDuration::ZERO, ..good.clone() }), "window");
+        assert_eq!(field(&Metric { min_samples: 0, ..good.clone() }), "minSamples");
+        assert_eq!(field(&Metric { consecutive: 0, ..good.clone() }), "consecutive");
+        assert_eq!(
+            field(&Metric { no_data_deadline: SignedDuration::from_secs(-1), ..good.clone() }),
+            "noDataDeadline"
+        );
+        assert_eq!(field(&Metric { significance: Some(1.0), ..good }), "significance");
+    }
+
+    #[test]
+    fn a_breach_rolls_back_unless_the_user_says_otherwise() {
+        // rule: J5
+        let mut metric = Metric::new("e", Kind::ErrorRate, Bound::Max(0.02));
+        assert!(metric.rolls_back());
+        metric.on_breach = Some(OnBreach::Alert);
+        assert!(!metric.rolls_back());
+    }
+}

@@ -1,0 +1,82 @@
+//! What one check of one metric said, for machines and for people.
+
+use jiff::Timestamp;
+use serde::{Deserialize, Serialize};
+
+use crate::{OnBreach, OnNoData};
+
+/// What a check says of the candidate (J1).
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+pub enum Verdict {
+    /// The value lies within the bound, on enough samples.
+    Pass,
+    /// A breach: beyond the bound, distinguishable from noise, for `consecutive` checks in a row.
+    Fail,
+    /// Beyond the bound, but not (yet) a breach.
+    Inconclusive,
+    /// Fewer than `minSamples`, or nothing recent.
+    NoData,
+    /// The source of the comparison cannot be used.
+    Error,
+}
+
+/// One metric at one check. Every number is finite or absent.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Reading {
+    /// Name of the metric.
+    pub metric: String,
+    /// What the check says.
+    pub verdict: Verdict,
+    /// What a Fail of this metric causes, resolved (J5). `alert` never holds a stage.
+    pub on_breach: OnBreach,
+    /// What to do about the lack of data; set once it lasted for the metric's deadline (J5).
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub overdue: Option<OnNoData>,
+    /// The value compared: a share, seconds, a distance, or a ratio; absent without enough data.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub value: Option<f64>,
+    /// The bound that it was compared with.
+    pub threshold: f64,
+    /// Samples of the candidate: requests for rates and latency, items for drift.
+    pub n: u64,
+    /// Samples of stable, where stable was looked at.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub n_stable: Option<u64>,
+    /// Lower end of the value's confidence interval at `level`, if there is one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub low: Option<f64>,
+    /// Upper end of it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub high: Option<f64>,
+    /// For distances: what equal distributions exceed with probability `level` only.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub critical: Option<f64>,
+    /// Level of this check (J3); 0 for a raw comparison.
+    pub level: f64,
+    /// Number of this check within the rollout, from 1; 0 before the first comparison.
+    pub check: u64,
+    /// Start of the oldest interval in the comparison.
+    pub window_from: Timestamp,
+    /// End of the newest.
+    pub window_to: Timestamp,
+    /// For drift: where the distributions differ most, largest contribution first.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub cells: Vec<Cell>,
+    /// One sentence for people, with value, bound, samples and window.
+    pub reason: String,
+}
+
+/// A part of a distribution and what it contributes to a drift.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Cell {
+    /// Class name, or range of values.
+    pub name: String,
+    /// Its term of the PSI; for KS the absolute difference of the shares.
+    pub contribution: f64,
+    /// Share of the candidate's items that lie in it, 0..=1.
+    pub share: f64,
+    /// Share of the items compared with.
+    pub against: f64,
+}

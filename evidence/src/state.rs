@@ -1,0 +1,70 @@
+//! What must outlive the process: how often each metric was checked, and the stage's totals (C6).
+
+use std::collections::BTreeMap;
+
+use jiff::Timestamp;
+use serde::{Deserialize, Serialize};
+
+use crate::Interval;
+
+/// Evidence state of one rollout, a few hundred bytes per metric at most.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct State {
+    /// When the present stage began.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    stage: Option<Timestamp>,
+    /// End of the newest interval in the totals, so that none is added twice.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    counted: Option<Timestamp>,
+    /// Split requests of the candidate in this stage; what `minRequests` counts (T2).
+    pub candidate: u64,
+    /// Split requests of stable in this stage.
+    pub stable: u64,
+    /// Per metric name.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub tracks: BTreeMap<String, Track>,
+}
+
+/// The history of one metric.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Track {
+    /// Comparisons made in this rollout (J3).
+    pub checks: u64,
+    /// Breaches in a row in this stage.
+    pub breaches: u32,
+    /// End of the newest interval of the last comparison: the same windows are checked once.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub checked: Option<Timestamp>,
+    /// Since when it has been without data.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub without_data: Option<Timestamp>,
+}
+
+impl State {
+    /// Starts the totals of the stage that was acknowledged at `since`; nothing changes while it lasts, also
+    /// after a restart. The numbers of checks go on: their levels belong to
+    /// the rollout (J3).
+    pub(crate) fn enter_stage(&mut self, since: Timestamp) {
+        if self.stage == Some(since) {
+            return;
+        }
+        (self.stage, self.candidate, self.stable) = (Some(since), 0, 0);
+        for track in self.tracks.values_mut() {
+            (track.breaches, track.without_data) = (0, None);
+        }
+    }
+
+    /// Adds an interval to the totals, once: what ends at or before the last one that was added, or began
+    /// before it ended, is ignored.
+    pub(crate) fn count(&mut self, interval: &Interval) {
+        // rule: C4
+        if self.counted.is_some_and(|counted| interval.from < counted) {
+            return;
+        }
+        self.counted = Some(interval.to);
+        self.candidate += interval.candidate.requests();
+        self.stable += interval.stable.requests();
+    }
+}
