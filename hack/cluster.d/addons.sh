@@ -88,4 +88,8 @@ EOF
 
 dns_up() { dns_manifest | kube apply -f - >/dev/null; }
 
-dns_ready() { [[ $(kube -n kube-system get deployment coredns -o 'jsonpath={.status.readyReplicas}') == 1 ]]; }
+# Over the Service, so that kube-proxy and the route from the host are proven with it.
+dns_ready() {
+  [[ $(kube -n kube-system get deployment coredns -o 'jsonpath={.status.readyReplicas}' 2>/dev/null) == 1 ]] &&
+    timeout 2 bash -c ": </dev/tcp/$dns_address/53" 2>/dev/null
+}

@@ -61,9 +61,10 @@ remove_cgroups() {
 # Places that containerd, the kubelet and the CNI library write to and that can't be configured away.
 remove_strays() {
   local file
+  remember_shim_sockets
   while read -r file; do
-    rm -f "${file#unix://}"
-  done < <(find "$state/run" -maxdepth 4 -name address -type f -exec sh -c 'cat "$1"; echo' _ {} \; 2>/dev/null)
+    rm -f "$file"
+  done < <(cat "$state/shim-sockets" 2>/dev/null)
   rm -f "/var/lib/cni/results/$cgroup-"*
   if [[ -d /var/log/containers ]]; then
     find /var/log/containers -type l -lname "$state/*" -delete

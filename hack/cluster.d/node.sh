@@ -112,7 +112,18 @@ cgroup_up() {
   done
 }
 
+# The shims' sockets are in /run/containerd/s under hashed names. A containerd that finds a shim dead forgets
+# which one was its, so they are written down while the shims' own files still say it; `down` removes them.
+remember_shim_sockets() {
+  local file
+  for file in "$state"/run/io.containerd.runtime.v2.task/k8s.io/*/address; do
+    [[ -r $file ]] && printf '%s\n' "$(sed 's|^unix://||' "$file")" >>"$state/shim-sockets"
+  done
+  return 0
+}
+
 runtime_up() {
+  alive containerd || remember_shim_sockets
   write_containerd_config
   write_cni_config
   start containerd containerd --config "$state/config/containerd.toml"
@@ -131,8 +142,10 @@ node_up() {
     --conntrack-max-per-core=0 --conntrack-tcp-timeout-established=0 --conntrack-tcp-timeout-close-wait=0
 }
 
+# After a repair the condition may be a dead kubelet's last word, so the kubelet is asked as well.
 node_ready() {
-  [[ $(kube get node "$node_name" -o 'jsonpath={.status.conditions[?(@.type=="Ready")].status}' 2>/dev/null) == True ]]
+  [[ $(kube get node "$node_name" -o 'jsonpath={.status.conditions[?(@.type=="Ready")].status}' 2>/dev/null) == True ]] &&
+    kube get --raw "/api/v1/nodes/$node_name/proxy/healthz" >/dev/null 2>&1
 }
 
 # import ARCHIVE...: OCI or docker archives into the node's containerd.

@@ -81,7 +81,7 @@ cluster_status() {
   require_up
   bin=$("$hack/binaries" path)
   if alive kube-apiserver; then
-    ready=$(kube get node "$node_name" -o 'jsonpath={.status.conditions[?(@.type=="Ready")].status}' 2>/dev/null) || ready=Unknown
+    ready=$(kube --request-timeout=2s get node "$node_name" -o 'jsonpath={.status.conditions[?(@.type=="Ready")].status}' 2>/dev/null) || ready=Unknown
   fi
   for name in "${components[@]}"; do
     if pid=$(pid_of "$name"); then
