@@ -1,0 +1,81 @@
+//! What the readings of the judged stage cause.
+
+use evidence::{OnBreach, OnNoData, Reading, Verdict};
+
+use super::{Turn, later};
+use crate::{Halt, Outcome, Phase, Reason, StageEvidence};
+
+/// What a reading asks for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+enum Effect {
+    Pause,
+    Rollback,
+}
+
+fn effect(reading: &Reading) -> Option<Effect> {
+    match (reading.verdict, reading.on_breach, reading.overdue) {
+        (Verdict::Fail, OnBreach::Rollback, _) | (Verdict::NoData, _, Some(OnNoData::Rollback)) => {
+            Some(Effect::Rollback)
+        }
+        (Verdict::Fail, OnBreach::Pause, _) | (Verdict::NoData, _, Some(OnNoData::Pause)) => {
+            Some(Effect::Pause)
+        }
+        _ => None,
+    }
+}
+
+impl Turn<'_> {
+    /// The evidence of the stage that is judged now, if there is any.
+    fn evidence(&self) -> Option<&StageEvidence> {
+        let (key, _) = self.state.judged_stage()?;
+        self.observed.evidence.as_ref().filter(|e| e.key == key)
+    }
+
+    /// A breach takes the share away, paused or not (T4).
+    pub(super) fn heed_readings(&mut self) {
+        let Some(evidence) = self.evidence() else { return };
+        let worst = evidence.readings.iter().filter_map(|r| Some((effect(r)?, r))).max_by_key(|(e, _)| *e);
+        let Some((effect, reading)) = worst else { return };
+        let reason = reading.reason.clone();
+        match (effect, self.state.phase.clone()) {
+            (Effect::Rollback, Phase::Rolling(_)) => self.take_back(Outcome::RolledBack, reason),
+            (Effect::Rollback, Phase::Watching(watch)) => self.go_back(watch.old, reason),
+            (Effect::Pause, _) if self.state.halt.is_none() => {
+                self.note(Reason::Paused, self.state.sequence, reason.clone());
+                self.state.halt = Some(Halt { reason });
+            }
+            _ => {}
+        }
+    }
+
+    /// Why the evidence does not let the stage be left, if so. No data is never a pass (J1).
+    pub(super) fn gate(&self) -> Option<String> {
+        if !self.wanted.judged {
+            return None;
+        }
+        let Some(evidence) = self.evidence() else { return Some("no evidence of this stage yet".into()) };
+        if evidence.readings.is_empty() {
+            return Some("no reading of this stage yet".into());
+        }
+        if later(evidence.at, 3 * self.wanted.interval) < self.now {
+            return Some(format!("the newest evidence is of {}", evidence.at));
+        }
+        evidence
+            .readings
+            .iter()
+            .find(|r| r.verdict != Verdict::Pass && r.on_breach != OnBreach::Alert)
+            .map(|r| r.reason.clone())
+    }
+
+    /// A gate that a person's `promote` does not override.
+    pub(super) fn failing_gate(&self) -> Option<String> {
+        let evidence = self.evidence()?;
+        let fails = |r: &&Reading| r.verdict == Verdict::Fail && r.on_breach != OnBreach::Alert;
+        evidence.readings.iter().find(fails).map(|r| r.reason.clone())
+    }
+
+    /// The candidate's own split requests in this stage.
+    pub(super) fn requests(&self) -> u64 {
+        self.evidence().map_or(0, |e| e.requests)
+    }
+}

@@ -1,0 +1,21 @@
+//! After a promotion: the old revision stays warm, with its holdback, until the time is over.
+
+use super::Turn;
+use crate::{Phase, Reason, Watching};
+
+impl Turn<'_> {
+    pub(super) fn step_watching(&mut self, watch: &Watching) {
+        if watch.until > self.now {
+            return;
+        }
+        let message = format!("{} is no longer kept warm", watch.old);
+        self.note(Reason::WatchEnded, watch.sequence, message);
+        self.state.phase = Phase::Idle;
+    }
+
+    /// Forgets warm revisions whose time is over.
+    pub(super) fn drop_cold(&mut self) {
+        let now = self.now;
+        self.state.warm.retain(|w| w.until > now);
+    }
+}

@@ -1,0 +1,146 @@
+//! What is to be: a desired state.
+
+use std::collections::BTreeMap;
+
+use jiff::Timestamp;
+
+use crate::{StageKey, State, Undo};
+
+/// Percent per revision; empty, or 100 in all.
+pub type Shares = BTreeMap<String, u8>;
+
+/// A decision.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Plan {
+    /// Workloads that shall exist; others are removed.
+    pub workloads: BTreeMap<String, Workload>,
+    /// The route table.
+    pub route: RoutePlan,
+    /// Delete this revision's pods now: routers did not let go of it (R5).
+    pub evict: Option<String>,
+    /// What must be remembered.
+    pub state: State,
+    /// What was decided, in order: the same text goes to events, record and conditions.
+    pub notes: Vec<Note>,
+    /// What people want to know at a glance.
+    pub summary: Summary,
+    /// What the sampler shall judge.
+    pub sampling: Option<Sampling>,
+    /// When to decide again without an event.
+    pub check_again: Option<Timestamp>,
+}
+
+/// Pods of one revision.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Workload {
+    /// How many.
+    pub replicas: u32,
+}
+
+/// The shares.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct RoutePlan {
+    /// Percent per revision; revisions with a workload and no share have 0.
+    pub shares: Shares,
+    /// Takes over for a revision without ready endpoints.
+    pub stable: Option<String>,
+    /// Salt of the sticky hash.
+    pub salt: String,
+    /// The decision to go back that this table carries out.
+    pub undo: Option<Undo>,
+}
+
+/// Whose numbers are compared now.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Sampling {
+    /// Which stage.
+    pub key: StageKey,
+    /// When it was acknowledged: intervals before it are not of this stage.
+    pub since: Timestamp,
+    /// The revision that is judged.
+    pub candidate: String,
+    /// The revision that it is compared with.
+    pub stable: String,
+}
+
+/// One thing that was decided.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Note {
+    /// In one word.
+    pub reason: Reason,
+    /// Why, with the numbers.
+    pub message: String,
+    /// The rollout that it belongs to.
+    pub sequence: u64,
+}
+
+/// Decisions, in one word each; used as event and condition reasons.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, strum::IntoStaticStr, strum::Display)]
+pub enum Reason {
+    /// A rollout was opened.
+    RolloutStarted,
+    /// A stage is served by every router.
+    StageServed,
+    /// A stage was left.
+    StagePassed,
+    /// The new revision answers all users.
+    Promoted,
+    /// A candidate's share is being taken away.
+    RollingBack,
+    /// It is taken away.
+    RolledBack,
+    /// Taken away because the spec asked for something else.
+    Superseded,
+    /// Back to an earlier revision was opened.
+    RollbackStarted,
+    /// Routers did not let go of a candidate: its pods are deleted.
+    Evicting,
+    /// The deadline passed.
+    DeadlineExceeded,
+    /// Stands still.
+    Paused,
+    /// Goes on.
+    Resumed,
+    /// A stage was approved.
+    Approved,
+    /// A verb was refused.
+    ActionRefused,
+    /// The old revision is no longer kept.
+    WatchEnded,
+    /// The spec asks for what serves already.
+    SpecReverted,
+}
+
+impl Reason {
+    /// Whether people should look.
+    #[must_use]
+    pub const fn is_warning(self) -> bool {
+        matches!(
+            self,
+            Self::RollingBack
+                | Self::RolledBack
+                | Self::Evicting
+                | Self::DeadlineExceeded
+                | Self::ActionRefused
+        )
+    }
+}
+
+/// The deployment at a glance.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, strum::IntoStaticStr, strum::Display)]
+pub enum Summary {
+    /// Nothing serves yet.
+    Pending,
+    /// A rollout is running.
+    Progressing,
+    /// It stands still.
+    Paused,
+    /// Stable is what the spec asks for.
+    Healthy,
+    /// A share is being taken away.
+    RollingBack,
+    /// The spec's revision was taken back; stable serves.
+    RolledBack,
+    /// Someone must look.
+    Degraded,
+}

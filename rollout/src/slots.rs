@@ -1,0 +1,154 @@
+//! Which slots belong to whom, and how few of them move when the shares change (R3).
+
+use std::collections::BTreeMap;
+
+use crate::Shares;
+
+/// Slots that shares are counted in.
+pub const SLOTS: u16 = 10_000;
+/// More ranges than this per revision are compacted.
+const MAX_RANGES: usize = 256;
+
+/// Slots `from..to`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Span {
+    /// First slot.
+    pub from: u16,
+    /// One past the last.
+    pub to: u16,
+}
+
+/// Slots per revision: ascending, without overlap; together all slots, or none.
+pub type SlotMap = BTreeMap<String, Vec<Span>>;
+
+/// Gives every revision its share of the slots and moves only those that must move: a revision that gains
+/// keeps what it has, one that loses gives up its highest slots. Shares sum to 100; all zero gives no slots.
+#[must_use]
+pub fn reallocate(previous: &SlotMap, shares: &Shares) -> SlotMap {
+    if shares.values().all(|w| *w == 0) {
+        return shares.keys().map(|r| (r.clone(), Vec::new())).collect();
+    }
+    let mut owner: Vec<Option<&str>> = vec![None; usize::from(SLOTS)];
+    let mut held: BTreeMap<&str, u32> = BTreeMap::new();
+    for (revision, spans) in previous {
+        let Some((name, _)) = shares.get_key_value(revision) else { continue };
+        for slot in spans.iter().flat_map(|s| s.from..s.to.min(SLOTS)) {
+            owner[usize::from(slot)] = Some(name);
+            *held.entry(name).or_default() += 1;
+        }
+    }
+    let want: BTreeMap<&str, u32> = shares
+        .iter()
+        .map(|(name, weight)| (name.as_str(), u32::from(*weight) * u32::from(SLOTS) / 100))
+        .collect();
+    for slot in owner.iter_mut().rev() {
+        if let Some(name) = *slot
+            && held[name] > want[name]
+        {
+            *slot = None;
+            *held.get_mut(name).expect("counted above") -= 1;
+        }
+    }
+    fill(&mut owner, &held, &want);
+    let map = spans(&owner, shares);
+    if map.values().any(|s| s.len() > MAX_RANGES) { reallocate(&SlotMap::new(), shares) } else { map }
+}
+
+/// Free slots go to the revisions that lack some. From the top down, so that a candidate grows in one block.
+fn fill<'a>(owner: &mut [Option<&'a str>], held: &BTreeMap<&str, u32>, want: &BTreeMap<&'a str, u32>) {
+    let mut lacking: Vec<(&str, u32)> = want
+        .iter()
+        .map(|(name, n)| (*name, n - held.get(name).copied().unwrap_or(0)))
+        .filter(|(_, n)| *n > 0)
+        .collect();
+    for slot in owner.iter_mut().rev().filter(|s| s.is_none()) {
+        let Some((name, n)) = lacking.last_mut() else { return };
+        *slot = Some(name);
+        *n -= 1;
+        if *n == 0 {
+            lacking.pop();
+        }
+    }
+}
+
+fn spans(owner: &[Option<&str>], shares: &Shares) -> SlotMap {
+    let mut map: SlotMap = shares.keys().map(|r| (r.clone(), Vec::new())).collect();
+    for (slot, name) in (0u16..).zip(owner) {
+        let Some(spans) = name.and_then(|n| map.get_mut(n)) else { continue };
+        match spans.last_mut() {
+            Some(last) if last.to == slot => last.to += 1,
+            _ => spans.push(Span { from: slot, to: slot + 1 }),
+        }
+    }
+    map
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    fn shares() -> impl Strategy<Value = Shares> {
+        proptest::collection::vec(0u8..=100, 1..5).prop_map(|cuts| {
+            let mut cuts = cuts;
+            cuts.sort_unstable();
+            let mut shares = Shares::new();
+            let mut below = 0;
+            for (i, cut) in cuts.iter().enumerate() {
+                shares.insert(format!("r{i}"), cut - below);
+                below = *cut;
+            }
+            shares.insert("last".into(), 100 - below);
+            shares
+        })
+    }
+
+    fn owners(map: &SlotMap) -> Vec<&str> {
+        let mut owners = vec![""; usize::from(SLOTS)];
+        for (name, spans) in map {
+            for slot in spans.iter().flat_map(|s| s.from..s.to) {
+                assert_eq!(owners[usize::from(slot)], "", "slot {slot} twice");
+                owners[usize::from(slot)] = name;
+            }
+        }
+        owners
+    }
+
+    proptest! {
+        // rule: R3
+        #[test]
+        fn shares_are_exact_and_only_those_slots_move_that_must(walk in proptest::collection::vec(shares(), 1..8)) {
+            let mut map = SlotMap::new();
+            for shares in walk {
+                let next = reallocate(&map, &shares);
+                let (old, new) = (owners(&map), owners(&next));
+                for (name, weight) in &shares {
+                    let n = new.iter().filter(|o| *o == name).count();
+                    prop_assert_eq!(n, usize::from(*weight) * 100);
+                    prop_assert!(next[name].len() <= MAX_RANGES);
+                }
+                let had = |n: &str| old.iter().filter(|o| **o == n).count();
+                let must: usize = shares.iter().map(|(n, w)| (usize::from(*w) * 100).saturating_sub(had(n))).sum();
+                let moved = old.iter().zip(&new).filter(|(a, b)| a != b).count();
+                prop_assert_eq!(moved, must);
+                map = next;
+            }
+        }
+    }
+
+    #[test]
+    fn no_shares_give_no_slots() {
+        assert!(reallocate(&SlotMap::new(), &Shares::new()).is_empty());
+    }
+
+    // rule: R3
+    #[test]
+    fn scattered_slots_are_compacted() {
+        let odd = (0..SLOTS / 2).map(|i| Span { from: 2 * i, to: 2 * i + 1 }).collect();
+        let even = (0..SLOTS / 2).map(|i| Span { from: 2 * i + 1, to: 2 * i + 2 }).collect();
+        let map = SlotMap::from([("a".to_owned(), odd), ("b".to_owned(), even)]);
+        let next = reallocate(&map, &Shares::from([("a".into(), 40), ("b".into(), 60)]));
+        assert_eq!((next["a"].len(), next["b"].len()), (1, 1));
+    }
+}

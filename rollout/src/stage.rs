@@ -1,0 +1,42 @@
+//! What is wanted, validated.
+
+use std::time::Duration;
+
+use serde::{Deserialize, Serialize};
+
+/// One entry of a compiled strategy: a share and the conditions to leave it (T2).
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Stage {
+    /// Share of the candidate in percent, 1..=99.
+    pub weight: u8,
+    /// Least time since it was acknowledged.
+    pub hold: Duration,
+    /// Fewest of the candidate's own split requests.
+    pub min_requests: u64,
+    /// Whether a person must agree.
+    pub approval: bool,
+}
+
+/// A validated spec.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Wanted {
+    /// The revision that the spec asks for.
+    pub revision: String,
+    /// The stages of a rollout that starts now.
+    pub stages: Vec<Stage>,
+    /// Whether any metric judges a candidate.
+    pub judged: bool,
+    /// Time between two readings of the evidence.
+    pub interval: Duration,
+    /// Pods of the stable revision, >= 1.
+    pub replicas: u32,
+    /// How long the old revision keeps all its pods after a promotion.
+    pub keep_warm: Duration,
+    /// Percent that it keeps meanwhile.
+    pub holdback: u8,
+    /// How long a candidate may lack capacity, readiness or acknowledgement (T3).
+    pub progress_deadline: Duration,
+    /// `spec.paused`.
+    pub paused: bool,
+}

@@ -1,0 +1,263 @@
+//! What must be remembered between two decisions. Only what cannot be observed again.
+
+use jiff::Timestamp;
+use serde::{Deserialize, Serialize};
+
+use crate::Stage;
+
+/// The memory of one deployment; persisted in its status.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct State {
+    /// The revision that answers users.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub stable: Option<String>,
+    /// The intent that was acted upon last (I2).
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub acted: Option<String>,
+    /// Number of the newest rollout; 0 before the first.
+    #[serde(default)]
+    pub sequence: u64,
+    /// What is going on.
+    #[serde(default)]
+    pub phase: Phase,
+    /// Stands still by a verb or a breach (T4); `spec.paused` is not in here.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub halt: Option<Halt>,
+    /// Old revisions whose pods are kept, without a share.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub warm: Vec<Warm>,
+    /// Pods of stable when the rollout or watch began: never fewer until it ends (R4).
+    #[serde(default)]
+    pub floor: u32,
+    /// How the newest rollout ended.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub last: Option<Ended>,
+    /// The verb that was carried out last (V2).
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub verb: Option<VerbDone>,
+}
+
+/// What is going on.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+pub enum Phase {
+    /// Nothing.
+    #[default]
+    Idle,
+    /// A revision is getting its share.
+    Rolling(Rolling),
+    /// A candidate's share has been taken away, not yet by every router.
+    Returning(Returning),
+    /// Promoted; the old revision is kept for going back.
+    Watching(Watching),
+}
+
+/// Towards the spec, or back.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Kind {
+    /// A rollout of what the spec asks for.
+    Rollout,
+    /// Back to an earlier revision, without steps.
+    Rollback,
+}
+
+/// A revision on its way.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Rolling {
+    /// Its number.
+    pub sequence: u64,
+    /// Which way.
+    pub kind: Kind,
+    /// Stable at its start.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub from: Option<String>,
+    /// The revision that is to become stable.
+    pub to: String,
+    /// Its stages, frozen (I3).
+    pub stages: Vec<Stage>,
+    /// The present stage; `stages.len()` is the promotion.
+    pub index: usize,
+    /// The stage that was acknowledged last. It stays judged until the next one is served.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub served: Option<Served>,
+    /// Since when capacity, readiness or acknowledgement is missing (T3).
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub blocked: Option<Timestamp>,
+    /// `promote` was given for the present stage.
+    #[serde(default)]
+    pub approved: bool,
+    /// The deadline passed, and there is no stable to return to.
+    #[serde(default)]
+    pub missed: bool,
+    /// What this rollback undoes.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub undo: Option<Undo>,
+}
+
+/// When a stage was first acknowledged; never reset (T1).
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Served {
+    /// Which stage.
+    pub index: usize,
+    /// When.
+    pub since: Timestamp,
+}
+
+/// A decision to go back, carried by the route table itself, so that a crash between the two writes cannot
+/// give the share back.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Undo {
+    /// The rollout that is undone.
+    pub sequence: u64,
+    /// The revision that takes over.
+    pub to: String,
+    /// How the undone rollout ends.
+    pub outcome: Outcome,
+    /// Why.
+    pub reason: String,
+}
+
+/// A candidate on its way out.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Returning {
+    /// The candidate.
+    pub candidate: String,
+    /// Which way it went.
+    pub kind: Kind,
+    /// The rollout, and why it is undone.
+    pub undo: Undo,
+    /// When it was decided.
+    pub since: Timestamp,
+    /// Routers did not serve it in time: the candidate's pods are deleted (R5).
+    #[serde(default)]
+    pub evicting: bool,
+}
+
+/// After a promotion.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Watching {
+    /// The promoted rollout.
+    pub sequence: u64,
+    /// The number of its stages.
+    pub stages: usize,
+    /// The old revision.
+    pub old: String,
+    /// When the watch began.
+    pub since: Timestamp,
+    /// When it ends.
+    pub until: Timestamp,
+}
+
+/// An old revision that keeps its pods.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Warm {
+    /// The revision.
+    pub revision: String,
+    /// Until when.
+    pub until: Timestamp,
+}
+
+/// Why nothing moves.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Halt {
+    /// For people.
+    pub reason: String,
+}
+
+/// How a rollout ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Outcome {
+    /// The new revision answers all users.
+    Promoted,
+    /// Taken back.
+    RolledBack,
+    /// Taken back because the spec asked for something else.
+    Superseded,
+}
+
+/// The newest rollout, once it is over.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Ended {
+    /// Its number.
+    pub sequence: u64,
+    /// Which way it went.
+    pub kind: Kind,
+    /// Stable before it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub from: Option<String>,
+    /// The revision that was rolled out.
+    pub to: String,
+    /// How it ended.
+    pub outcome: Outcome,
+    /// Why.
+    pub reason: String,
+}
+
+/// A verb that was carried out, or refused.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct VerbDone {
+    /// Minted when it was first seen.
+    pub id: String,
+    /// As it was written.
+    pub text: String,
+    /// What came of it.
+    pub answer: String,
+}
+
+/// Which stage evidence belongs to: windows never cross stages (T1).
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+pub struct StageKey {
+    /// The rollout.
+    pub sequence: u64,
+    /// The stage; one past the promotion is the watch.
+    pub index: usize,
+}
+
+impl Rolling {
+    /// The stage that is to be served, or `None` for the promotion.
+    #[must_use]
+    pub fn stage(&self) -> Option<&Stage> {
+        self.stages.get(self.index)
+    }
+
+    /// When the present stage was acknowledged; its hold starts then (T1).
+    #[must_use]
+    pub fn since(&self) -> Option<Timestamp> {
+        self.served.filter(|s| s.index == self.index).map(|s| s.since)
+    }
+
+    /// Names the present stage.
+    #[must_use]
+    pub const fn key(&self) -> StageKey {
+        StageKey { sequence: self.sequence, index: self.index }
+    }
+}
+
+impl Watching {
+    /// Names the watch as a stage.
+    #[must_use]
+    pub const fn key(&self) -> StageKey {
+        StageKey { sequence: self.sequence, index: self.stages + 1 }
+    }
+}
+
+impl State {
+    /// Which stage, if any, is judged now, and since when. While the next stage waits for pods or routers,
+    /// the one before it still serves, and is still judged.
+    #[must_use]
+    pub fn judged_stage(&self) -> Option<(StageKey, Timestamp)> {
+        match &self.phase {
+            Phase::Rolling(r) if r.kind == Kind::Rollout && r.from.is_some() => {
+                let served = r.served?;
+                Some((StageKey { sequence: r.sequence, index: served.index }, served.since))
+            }
+            Phase::Watching(w) => Some((w.key(), w.since)),
+            _ => None,
+        }
+    }
+}
