@@ -1,0 +1,48 @@
+# What people call; each line calls hack/ or cargo. `make help` lists the targets.
+export CARGO_TARGET_DIR ?= $(or $(XDG_CACHE_HOME),$(HOME)/.cache)/sluice/target
+export INSTA_UPDATE ?= no
+SHELL_SCRIPTS = $(shell grep -rlE '^#!.*bash' hack .ci router/tests) $(wildcard hack/cluster.d/*.sh)
+
+.PHONY: help demo demo-down test lint unit api e2e cluster cluster-down images ground crds
+
+help:           ## this list
+	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 16
+
+demo: images    ## watch a good version roll out and a bad one roll back, on a real node
+	hack/models && cargo run --quiet --workspace --bin demo
+
+demo-down:      ## remove everything that the demo made
+	hack/cluster down
+
+test: lint unit e2e ## everything: lint, unit, property, API-server and node tests
+
+lint: ground    ## format, clippy, shell scripts, generated files, licences
+	cargo fmt --all --check
+	cargo clippy --quiet --workspace --all-targets -- -D warnings
+	shellcheck -x $(SHELL_SCRIPTS)
+	hack/crds --check
+	PATH="$$PATH:$$(dirname $(CARGO_TARGET_DIR))/tools/bin" cargo deny --log-level error check bans licenses sources
+
+unit: ground    ## unit, property and API-server tests
+	hack/binaries api >/dev/null
+	cargo test --workspace
+
+e2e: images     ## the whole story on a real node
+	hack/models
+	cargo test --workspace --test node -- --ignored --nocapture --test-threads=1
+
+cluster:        ## start the node (CLUSTER=kind: with kind and docker)
+	hack/cluster up
+
+cluster-down:   ## remove the node without a trace
+	hack/cluster down
+
+images: ground  ## build the images of operator, router and model server
+	cargo build --release --bin operator --bin router --bin model-server
+	hack/images
+
+ground:         ## get what builds and tests need
+	hack/ground
+
+crds: ground    ## write crds/ and the chart's copy from the types
+	hack/crds
