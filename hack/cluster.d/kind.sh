@@ -2,7 +2,7 @@
 # The same verbs by kind, where there is a docker engine.
 
 need_docker() {
-  command -v docker >/dev/null || fail "CLUSTER=kind needs docker, and there is no docker program on PATH." \
+  command -v docker >/dev/null || fail "CLUSTER=kind needs a docker engine, and there is no docker program on PATH." \
     "Without docker, leave CLUSTER unset: hack/cluster then runs a node of its own (as root)."
   docker version >/dev/null 2>&1 || fail "CLUSTER=kind needs a docker engine, and \`docker version\` reaches none." \
     "Start it, or leave CLUSTER unset: hack/cluster then runs a node of its own (as root)."
