@@ -7,11 +7,11 @@ certificate_authority() {
   mkdir -p "$dir"
   chmod 700 "$dir"
   [[ -s $dir/ca.crt && -s $dir/sa.pub ]] && return 0
-  openssl genpkey -quiet -algorithm EC -pkeyopt ec_paramgen_curve:P-256 -out "$dir/ca.key"
+  openssl genpkey -algorithm EC -pkeyopt ec_paramgen_curve:P-256 -out "$dir/ca.key"
   openssl req -x509 -new -key "$dir/ca.key" -days 3650 -subj "/CN=sluice-cluster" \
     -addext "basicConstraints=critical,CA:TRUE" -addext "keyUsage=critical,keyCertSign,cRLSign,digitalSignature" \
     -out "$dir/ca.crt"
-  openssl genpkey -quiet -algorithm EC -pkeyopt ec_paramgen_curve:P-256 -out "$dir/sa.key"
+  openssl genpkey -algorithm EC -pkeyopt ec_paramgen_curve:P-256 -out "$dir/sa.key"
   openssl pkey -in "$dir/sa.key" -pubout -out "$dir/sa.pub"
 }
 
@@ -26,7 +26,7 @@ certificate() {
     echo "extendedKeyUsage=$([[ -n $sans ]] && echo serverAuth || echo clientAuth)"
     [[ -z $sans ]] || echo "subjectAltName=$sans"
   } >"$dir/$name.ext"
-  openssl genpkey -quiet -algorithm EC -pkeyopt ec_paramgen_curve:P-256 -out "$dir/$name.key"
+  openssl genpkey -algorithm EC -pkeyopt ec_paramgen_curve:P-256 -out "$dir/$name.key"
   # A random serial number: an authority's serial file would be shared by concurrent runs.
   openssl req -new -key "$dir/$name.key" -subj "$subject" |
     openssl x509 -req -CA "$dir/ca.crt" -CAkey "$dir/ca.key" -set_serial "0x$(openssl rand -hex 16)" -days 3650 \

@@ -65,12 +65,23 @@ remove_strays() {
   while read -r file; do
     rm -f "$file"
   done < <(cat "$state/shim-sockets" 2>/dev/null)
-  rm -f "/var/lib/cni/results/$cgroup-"*
+  # The CNI library's notes on a pod name the pod's network namespace, which is below our folder.
+  grep -lsF "\"$state/" /var/lib/cni/results/* | while read -r file; do rm -f "$file"; done
+  file=/var/lib/kubelet/device-plugins/kubelet.sock
+  if [[ -S $file && -z $(ss -Hxl src "$file") ]]; then
+    rm -f "$file"
+  fi
   if [[ -d /var/log/containers ]]; then
     find /var/log/containers -type l -lname "$state/*" -delete
   fi
   rmdir /var/lib/cni/results /var/lib/cni /var/log/containers /run/containerd/s /run/containerd \
     /var/lib/kubelet/device-plugins /var/lib/kubelet 2>/dev/null || true
+}
+
+restore_sysctls() {
+  local name value
+  [[ -r $state/sysctls ]] || return 0
+  while read -r name value; do sysctl -qw "$name=$value"; done <"$state/sysctls"
 }
 
 anything_left() {
@@ -101,6 +112,7 @@ cluster_down() {
   network_down
   remove_cgroups
   remove_strays
+  restore_sysctls
   step "mounts, namespace and cgroups are gone"
   [[ ! -e $state/cluster ]] || rm -rf "$state"
   rmdir "${state%/*}" 2>/dev/null || true

@@ -122,6 +122,17 @@ remember_shim_sockets() {
   return 0
 }
 
+# The kubelet sets these for the whole machine; `down` sets them back.
+remember_sysctls() {
+  local name
+  [[ ! -e $state/sysctls ]] || return 0
+  for name in vm.overcommit_memory vm.panic_on_oom kernel.panic kernel.panic_on_oops \
+    kernel.keys.root_maxkeys kernel.keys.root_maxbytes; do
+    echo "$name $(sysctl -n "$name")"
+  done >"$state/sysctls.new"
+  mv "$state/sysctls.new" "$state/sysctls"
+}
+
 runtime_up() {
   alive containerd || remember_shim_sockets
   write_containerd_config
@@ -132,6 +143,7 @@ runtime_up() {
 
 node_up() {
   write_kubelet_config
+  remember_sysctls
   cgroup_up
   check_port kubelet 10250
   start kubelet "$bin/kubelet" --config="$state/config/kubelet.yaml" --root-dir="$state/kubelet" \

@@ -4,7 +4,7 @@
 # package of each program that the node needs
 declare -A package_of=(
   [containerd]=containerd [runc]=runc [iptables]=iptables [openssl]=openssl [buildah]=buildah
-  [nsenter]=util-linux [setsid]=util-linux [flock]=util-linux [ip]=iproute2 [ss]=iproute2 [gcc]=gcc
+  [nsenter]=util-linux [setsid]=util-linux [flock]=util-linux [ip]=iproute2 [ss]=iproute2 [gcc]=gcc [sysctl]=procps
 )
 
 cni_folder() {
