@@ -94,9 +94,11 @@ cluster_status() {
   done
   [[ $ready == True ]] || all=false
   if [[ -n $format ]]; then
-    printf '{"cluster": "%s", "up": %s, "ready": "%s", "server": "%s", "node": "%s", "dns": "%s", "pods": "%s", "services": "%s", "namespace": "/run/netns/%s", "kubeconfig": "%s", "state": "%s", "containerd": "%s", "components": {%s}}\n' \
-      "$cluster" "$all" "$ready" "$server" "$node_address" "$dns_address" "$pod_range" "$service_range" "$cluster" \
-      "$state/kubeconfig" "$state" "$socket" "$json"
+    printf '{"cluster": "%s", "up": %s, "ready": "%s", ' "$cluster" "$all" "$ready"
+    printf '"%s": "%s", ' server "$server" node "$node_address" dns "$dns_address" pods "$pod_range" \
+      services "$service_range" namespace "/run/netns/$cluster" kubeconfig "$state/kubeconfig" state "$state" \
+      containerd "$socket"
+    printf '"components": {%s}}\n' "$json"
   else
     printf '%-24s %s\n' "node Ready" "$ready" "API server" "$server" "node address" "$node_address" \
       "pods, services" "$pod_range, $service_range" "DNS" "$dns_address" \
