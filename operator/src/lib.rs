@@ -1,1 +1,4 @@
-//! operator
+//! The operator: the only writer of Kubernetes objects.
+
+pub mod args;
+pub mod crd;

@@ -1,0 +1,90 @@
+//! The custom resource definitions as YAML: `crds/` is this module's output.
+
+use std::path::Path;
+
+use api::{ModelDeployment, ModelRollout, ModelRoute};
+use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::CustomResourceDefinition;
+use kube::CustomResourceExt;
+
+/// Why the definitions cannot be printed.
+#[derive(Debug, thiserror::Error)]
+pub enum CrdError {
+    /// They cannot be written as YAML.
+    #[error("{name} cannot be written as YAML")]
+    Yaml {
+        /// Name of the definition.
+        name: String,
+        /// Why.
+        source: serde_yaml::Error,
+    },
+    /// The file cannot be written.
+    #[error("{path} cannot be written")]
+    File {
+        /// The file.
+        path: String,
+        /// Why.
+        source: std::io::Error,
+    },
+}
+
+/// The definitions that the operator needs.
+#[must_use]
+pub fn definitions() -> [CustomResourceDefinition; 3] {
+    [ModelDeployment::crd(), ModelRollout::crd(), ModelRoute::crd()]
+}
+
+/// File name and content per definition.
+///
+/// # Errors
+/// When one cannot be written as YAML.
+pub fn files() -> Result<Vec<(String, String)>, CrdError> {
+    definitions()
+        .iter()
+        .map(|crd| {
+            let name = format!("{}.yaml", crd.spec.names.plural);
+            match serde_yaml::to_string(crd) {
+                Ok(text) => Ok((name, text)),
+                Err(source) => Err(CrdError::Yaml { name, source }),
+            }
+        })
+        .collect()
+}
+
+/// All definitions as one YAML stream.
+///
+/// # Errors
+/// When one cannot be written as YAML.
+pub fn yaml() -> Result<String, CrdError> {
+    Ok(files()?.into_iter().map(|(_, text)| format!("---\n{text}")).collect())
+}
+
+/// Writes one file per definition.
+///
+/// # Errors
+/// When one cannot be written.
+pub fn write(dir: &Path) -> Result<(), CrdError> {
+    for (name, text) in files()? {
+        let path = dir.join(name);
+        std::fs::write(&path, text)
+            .map_err(|source| CrdError::File { path: path.display().to_string(), source })?;
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Bytes of a definition, at most: a large one slows every client down (design §9).
+    const LIMIT: usize = 100 * 1024;
+
+    #[test]
+    fn the_committed_definitions_are_these_and_small() {
+        for (name, text) in files().unwrap() {
+            let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../crds").join(&name);
+            let committed = std::fs::read_to_string(&path).unwrap_or_default();
+            assert!(committed == text, "crds/{name} is out of date: run `operator crd --dir crds`");
+            assert!(text.len() <= LIMIT, "crds/{name} has {} bytes, at most {LIMIT}", text.len());
+        }
+    }
+}

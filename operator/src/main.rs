@@ -1,0 +1,17 @@
+//! Entry point.
+
+use std::io::Write;
+
+use operator::args::{Cli, Command};
+use operator::crd;
+
+fn main() -> anyhow::Result<()> {
+    match Cli::read().command {
+        Command::Crd(args) => match args.dir {
+            Some(dir) => crd::write(&dir)?,
+            None => std::io::stdout().write_all(crd::yaml()?.as_bytes())?,
+        },
+        Command::Run(_) => anyhow::bail!("not built yet"),
+    }
+    Ok(())
+}
