@@ -93,7 +93,7 @@ impl Judging<'_> {
         });
         match self.comparable(metric, window.as_ref()) {
             Ok((window, reference)) => self.check(metric, track, window, reference),
-            Err(lack) => self.without(metric, track, window.as_ref(), lack),
+            Err(lack) => self.without(metric, track, window.as_ref(), &lack),
         }
     }
 
@@ -238,7 +238,7 @@ impl Judging<'_> {
         }
     }
 
-    fn without(&self, metric: &Metric, track: &mut Track, window: Option<&Interval>, lack: Lack) -> Reading {
+    fn without(&self, metric: &Metric, track: &mut Track, window: Option<&Interval>, lack: &Lack) -> Reading {
         let since = *track.without_data.get_or_insert(self.now);
         // rule: J5
         let overdue = self.now.duration_since(since) >= metric.no_data_deadline;

@@ -24,7 +24,7 @@ mod sampling;
 mod state;
 mod windows;
 
-pub use distance::{GROUPS, chi_square_critical, groups, ks, ks_critical, psi, psi_critical};
+pub use distance::{GROUPS, chi_square_critical, g_statistic, groups, ks, ks_critical, psi, psi_critical};
 pub use interval::clopper_pearson;
 pub use judge::{References, Rules, judge};
 pub use level::{THRESHOLD_SHARE, check_level, metric_budget};

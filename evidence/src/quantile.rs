@@ -122,4 +122,28 @@ mod tests {
         counts[50] = 1000;
         assert_eq!(quantile(Grid::Seconds, &counts, 0.99, 0.05).unwrap().high, Some(Grid::Seconds.edge(50)));
     }
+
+    #[derive(serde::Deserialize)]
+    #[serde(rename_all = "camelCase")]
+    struct Golden {
+        quantile_ranks: Vec<Ranks>,
+    }
+
+    #[derive(serde::Deserialize)]
+    struct Ranks {
+        n: u64,
+        q: f64,
+        level: f64,
+        low: Option<u64>,
+        high: Option<u64>,
+    }
+
+    #[test]
+    fn ranks_are_those_of_scipy() {
+        // rule: J2
+        let golden: Golden = serde_json::from_str(include_str!("../tests/golden/golden.json")).unwrap();
+        for Ranks { n, q, level, low, high } in golden.quantile_ranks {
+            assert_eq!(ranks(n, q, level / 2.0), (low, high), "{n} {q} {level}");
+        }
+    }
 }

@@ -1,6 +1,6 @@
 //! The comparison of one metric with its bound, on counts that are already known to suffice.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::ops::Range;
 
 use wire::{Counts, Grid, Outcome, Profile};
@@ -94,15 +94,14 @@ pub(super) fn compare(
             rate(metric.bound, window, rejected, level)
         }
         Kind::Latency { quantile: q } => latency(metric.bound, window, q, level),
-        Kind::Drift { series, statistic, .. } => match reference {
-            Some(profile) => reference_of(metric, window, profile, level),
-            None => {
-                let stable = Side::of_counts(series, &window.stable);
-                let mut found = drift(metric, window, &stable, series, statistic, level);
-                found.n_stable = Some(stable.total());
-                found
+        Kind::Drift { series, statistic, .. } => {
+            if let Some(profile) = reference {
+                return reference_of(metric, window, profile, level);
             }
-        },
+            let stable = Side::of_counts(series, &window.stable);
+            let found = drift(metric, window, &stable, series, statistic, level);
+            Comparison { n_stable: Some(stable.total()), ..found }
+        }
     }
 }
 
@@ -213,7 +212,7 @@ fn latency(bound: Bound, window: &Interval, q: f64, level: f64) -> Comparison {
 /// One of two distributions, on grid cells or on classes.
 enum Side {
     Cells(Vec<u64>),
-    Classes(std::collections::BTreeMap<String, u64>),
+    Classes(BTreeMap<String, u64>),
 }
 
 fn cells_of(series: Series, counts: &Counts) -> &[u64] {
@@ -269,13 +268,14 @@ fn drift(
     let (n, m) = (ours.total(), against.total());
     let grouped = group(series, &ours, against);
     let terms = psi(&grouped.ours, &grouped.theirs);
-    let (value, critical) = match (statistic, &ours, against) {
-        (Statistic::Ks, Side::Cells(ours), Side::Cells(theirs)) => {
+    let (value, critical) =
+        if let (Statistic::Ks, Side::Cells(ours), Side::Cells(theirs)) = (statistic, &ours, against) {
             (ks(ours, theirs), ks_critical(n, m, level))
-        }
-        // `Metric::check` refuses ks on classes.
-        _ => (terms.iter().sum(), psi_critical(terms.len(), n, m, level)),
-    };
+        } else {
+            // `Metric::check` refuses ks on classes.
+            let value = terms.iter().sum();
+            (value, psi_critical(&grouped.ours, &grouped.theirs, value, level))
+        };
     let threshold = threshold(metric);
     Comparison {
         value,
@@ -304,7 +304,7 @@ fn group(series: Series, ours: &Side, theirs: &Side) -> Grouped {
         }
         (Side::Classes(ours), Side::Classes(theirs)) => {
             let names: BTreeSet<&String> = ours.keys().chain(theirs.keys()).collect();
-            let counts = |of: &std::collections::BTreeMap<String, u64>| {
+            let counts = |of: &BTreeMap<String, u64>| {
                 names.iter().map(|name| of.get(*name).copied().unwrap_or(0)).collect()
             };
             let (ours, theirs) = (counts(ours), counts(theirs));

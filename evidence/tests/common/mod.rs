@@ -1,0 +1,102 @@
+//! Small worlds for the tests: intervals, metrics and a clock that the tests move.
+#![allow(dead_code, reason = "each test file uses its part")]
+#![allow(clippy::unwrap_used, reason = "tests only, but not within a test function")]
+
+use evidence::{
+    Against, Bound, Interval, Kind, Metric, Reading, References, Rules, Series, State, Statistic, Windows,
+    judge,
+};
+use jiff::{SignedDuration, Timestamp};
+use wire::{ClassCount, Counts, Feature, Grid, Outcome, Profile};
+
+pub(crate) const EVERY: SignedDuration = SignedDuration::from_secs(15);
+
+/// `seconds` after the stage began.
+pub(crate) fn at(seconds: i64) -> Timestamp {
+    Timestamp::from_second(1_700_000_000 + seconds).unwrap()
+}
+
+/// One answered request with one item.
+pub(crate) fn answer(counts: &mut Counts, confidence: f64, class: &str, brightness: f64, seconds: f64) {
+    counts.outcomes[Outcome::Ok.index()] += 1;
+    counts.latency[Grid::Seconds.cell(seconds).unwrap()] += 1;
+    counts.doubt[Grid::Doubt.cell(1.0 - confidence).unwrap()] += 1;
+    counts.features[Feature::Brightness.index()][Grid::Unit.cell(brightness).unwrap()] += 1;
+    *counts.classes.entry(class.to_owned()).or_default() += 1;
+}
+
+pub(crate) fn fail(counts: &mut Counts, outcome: Outcome, times: u64) {
+    counts.outcomes[outcome.index()] += times;
+}
+
+/// `n` requests that answer alike.
+pub(crate) fn alike(n: u64, confidence: f64, class: &str, brightness: f64, seconds: f64) -> Counts {
+    let mut counts = Counts::default();
+    for _ in 0..n {
+        answer(&mut counts, confidence, class, brightness, seconds);
+    }
+    counts
+}
+
+/// `n` ordinary answers of which `errors` are errors instead.
+pub(crate) fn with_errors(n: u64, errors: u64) -> Counts {
+    let mut counts = alike(n - errors, 0.9, "a", 0.5, 0.05);
+    fail(&mut counts, Outcome::Error, errors);
+    counts
+}
+
+pub(crate) fn interval(from: i64, to: i64, candidate: &Counts, stable: &Counts) -> Interval {
+    Interval { from: at(from), to: at(to), candidate: candidate.clone(), stable: stable.clone() }
+}
+
+/// Windows with one interval of 15 s from the stage's start.
+pub(crate) fn one(candidate: &Counts, stable: &Counts) -> Windows {
+    let mut windows = Windows::new(at(0));
+    assert!(windows.push(interval(0, 15, candidate, stable)));
+    windows
+}
+
+pub(crate) fn drift(series: Series, statistic: Statistic, against: Against, max: f64) -> Metric {
+    Metric::new("drift", Kind::Drift { series, statistic, against }, Bound::Max(max))
+}
+
+pub(crate) fn errors(bound: Bound) -> Metric {
+    Metric::new("errors", Kind::ErrorRate, bound)
+}
+
+/// Judges one metric, alone, at the default budget of 1 %.
+pub(crate) fn read(metric: &Metric, windows: &Windows, state: &mut State, now: i64) -> Reading {
+    read_with(metric, windows, References::default(), state, now)
+}
+
+pub(crate) fn read_with(
+    metric: &Metric,
+    windows: &Windows,
+    references: References<'_>,
+    state: &mut State,
+    now: i64,
+) -> Reading {
+    let rules = Rules { metrics: std::slice::from_ref(metric), false_rollback: 0.01, interval: EVERY };
+    judge(&rules, windows, references, state, at(now)).remove(0)
+}
+
+/// A profile in which every image looks and is answered like these.
+pub(crate) fn profile(like: &Counts) -> Profile {
+    let mut profile = Profile::new("1.0.0", &[]);
+    profile.images = like.requests();
+    profile.features = like.features.clone();
+    for feature in &mut profile.features {
+        // Features that a test does not care about.
+        if feature.iter().sum::<u64>() == 0 {
+            feature[0] = profile.images;
+        }
+    }
+    profile.confidence = like.doubt.clone();
+    profile.classes = like
+        .classes
+        .iter()
+        .map(|(class, count)| ClassCount { class: class.clone(), count: *count })
+        .collect();
+    profile.check().unwrap();
+    profile
+}
