@@ -53,7 +53,7 @@ struct Psi {
 }
 
 fn golden() -> Golden {
-    serde_json::from_str(include_str!("golden/golden.json")).unwrap()
+    serde_json::from_str(include_str!("golden/golden.json")).expect("generate.py wrote it")
 }
 
 #[track_caller]
