@@ -2,3 +2,5 @@
 
 pub mod args;
 pub mod crd;
+pub mod leader;
+pub mod sampler;

@@ -1,0 +1,166 @@
+//! Reads routers' and servers' pages, so that a reconcile never waits for the network.
+//!
+//! One task per deployment. It asks routers which table they serve ([`wire::endpoint::ROUTE`]) only while one
+//! of them is behind (`acknowledged.rs`), reads their counters ([`wire::endpoint::EVIDENCE`]) on a clock of
+//! its own while a stage is judged (`judging.rs`), and each ready server's profile once (`profiles.rs`).
+//! Settled and nothing to judge means: no reads at all.
+//!
+//! A reconcile hands in an [`Order`] and looks at the newest [`Snapshot`]; the stream that [`Samplers::new`]
+//! returns names the deployments whose snapshot changed in something that a decision depends on.
+
+mod acknowledged;
+mod judging;
+mod metrics;
+mod page;
+mod pods;
+mod profiles;
+mod task;
+
+#[cfg(test)]
+mod tests;
+
+use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use api::ModelDeployment;
+use arc_swap::ArcSwap;
+use evidence::{Metric, State};
+use futures::Stream;
+use k8s_openapi::api::core::v1::Pod;
+use kube::runtime::reflector::{ObjectRef, Store};
+use rollout::{Sampling, StageEvidence};
+use tokio::sync::{mpsc, watch};
+use tokio_util::task::AbortOnDropHandle;
+use wire::{Profile, RouteReport, RouteState};
+
+pub use acknowledged::{Acknowledgement, acknowledgement};
+pub use pods::running_routers;
+
+use metrics::Metrics;
+use page::Pages;
+
+/// What a deployment's sampler shall do.
+#[derive(Debug, Clone, PartialEq, Default)]
+pub struct Order {
+    /// The state of the route table that routers shall serve; absent while there is none.
+    pub route: Option<RouteState>,
+    /// The revisions that have a share in it: each router must see a ready endpoint of each (R2).
+    pub with_share: BTreeSet<String>,
+    /// The stage that is judged, if any.
+    pub sampling: Option<Sampling>,
+    /// By what it is judged.
+    pub metrics: Vec<Metric>,
+    /// Budget of false rollbacks (S2).
+    pub false_rollback: f64,
+    /// Time between two samplings, and between two questions to a router that stays behind; above 0.
+    pub interval: Duration,
+    /// The evidence state that was persisted for the rollout in `sampling`; used when this process has none.
+    pub resume: Option<State>,
+}
+
+/// What is known of a deployment's pods by reading them.
+#[derive(Debug, Clone, PartialEq, Default)]
+pub struct Snapshot {
+    /// The newest answer of each router pod, by pod name; a router that was not asked yet is absent.
+    pub reports: BTreeMap<String, Result<RouteReport, String>>,
+    /// What the numbers say of the judged stage, after its first sampling.
+    pub evidence: Option<StageEvidence>,
+    /// The state of the judge, to be persisted for the rollout of `evidence`.
+    pub state: Option<State>,
+    /// What the server pods say of themselves, by revision.
+    pub servers: BTreeMap<String, Servers>,
+}
+
+/// What the server pods of a revision say of themselves.
+#[derive(Debug, Clone, PartialEq, Default)]
+pub struct Servers {
+    /// Digests reported by the pods that exist; more than one is a conflict (I5).
+    pub digests: BTreeSet<String>,
+    /// The reference profile, of the first pod that showed one.
+    pub profile: Option<Profile>,
+}
+
+/// Why sampling cannot start.
+#[derive(Debug, thiserror::Error)]
+pub enum SamplerError {
+    /// A metric of the same name is registered already.
+    #[error("the sampler's metrics cannot be registered: {0}")]
+    Metrics(#[from] prometheus::Error),
+    /// The HTTP client cannot be built.
+    #[error("the client for pods' pages cannot be built: {0}")]
+    Client(#[from] reqwest::Error),
+}
+
+/// Key of a deployment.
+type Key = ObjectRef<ModelDeployment>;
+
+/// All samplers. Clones share them.
+#[derive(Debug, Clone)]
+pub struct Samplers(Arc<Inner>);
+
+#[derive(Debug)]
+struct Inner {
+    pods: Store<Pod>,
+    pages: Pages,
+    metrics: Metrics,
+    wake: mpsc::UnboundedSender<Key>,
+    running: Mutex<HashMap<Key, Running>>,
+}
+
+#[derive(Debug)]
+struct Running {
+    orders: watch::Sender<Arc<Order>>,
+    snapshot: Arc<ArcSwap<Snapshot>>,
+    _task: AbortOnDropHandle<()>,
+}
+
+impl Samplers {
+    /// Samplers over this store of pods, without any deployment yet, and the stream of deployments whose
+    /// snapshot changed.
+    ///
+    /// # Errors
+    /// If the metrics are registered already, or the HTTP client cannot be built.
+    pub fn new(
+        pods: Store<Pod>,
+        registry: &prometheus::Registry,
+    ) -> Result<(Self, impl Stream<Item = ObjectRef<ModelDeployment>> + use<>), SamplerError> {
+        let (wake, mut woken) = mpsc::unbounded_channel();
+        let metrics = Metrics::register(registry)?;
+        let pages = Pages::new(metrics.clone())?;
+        let inner = Inner { pods, pages, metrics, wake, running: Mutex::default() };
+        Ok((Self(Arc::new(inner)), futures::stream::poll_fn(move |context| woken.poll_recv(context))))
+    }
+
+    /// Says what is to be sampled from now on; call it in every reconcile, also with the same order, because
+    /// it makes the sampler look at the pods again. Starts the sampler of a new deployment.
+    pub fn order(&self, key: &ObjectRef<ModelDeployment>, order: Order) {
+        let mut running = self.running();
+        if let Some(known) = running.get(key) {
+            known.orders.send_replace(Arc::new(order));
+            return;
+        }
+        let (orders, received) = watch::channel(Arc::new(order));
+        let snapshot = Arc::new(ArcSwap::default());
+        let task = task::Task::new(key.clone(), &self.0, snapshot.clone());
+        let task = AbortOnDropHandle::new(tokio::spawn(task.run(received)));
+        running.insert(key.clone(), Running { orders, snapshot, _task: task });
+    }
+
+    /// The newest snapshot; an empty one for a deployment that has no sampler.
+    #[must_use]
+    pub fn snapshot(&self, key: &ObjectRef<ModelDeployment>) -> Arc<Snapshot> {
+        self.running().get(key).map(|running| running.snapshot.load_full()).unwrap_or_default()
+    }
+
+    /// Ends the sampler of a deployment. After a conflict over its persisted state: forget, then order anew,
+    /// so that the next page is only a baseline (C4).
+    pub fn forget(&self, key: &ObjectRef<ModelDeployment>) {
+        self.running().remove(key);
+    }
+
+    fn running(&self) -> MutexGuard<'_, HashMap<Key, Running>> {
+        // Every change is one insert or remove: a panic elsewhere cannot leave it half done.
+        self.0.running.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}

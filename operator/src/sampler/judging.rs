@@ -1,0 +1,111 @@
+//! From a round of pages to what the numbers say: baselines, windows and the judge's state of the stage.
+
+use std::collections::BTreeMap;
+
+use evidence::{Arms, Baselines, Dropped, Reading, References, Rules, State, Windows};
+use jiff::{SignedDuration, Timestamp};
+use rollout::{Sampling, StageEvidence};
+use wire::{Page, RouteState};
+
+use super::Order;
+use super::profiles::Profiles;
+
+/// States of the route that may belong to one stage: a router's page keeps the last two of them anyway.
+const STATES: usize = 8;
+
+/// What is known of the stage that is judged.
+#[derive(Debug)]
+pub(super) struct Judging {
+    sampling: Sampling,
+    /// States of the route ordered since the stage began.
+    states: Vec<RouteState>,
+    baselines: Baselines,
+    windows: Windows,
+    state: State,
+    /// When the pages of the round before were asked for.
+    last: Option<Timestamp>,
+    /// Of the newest round in this stage.
+    readings: Option<Vec<Reading>>,
+}
+
+impl Judging {
+    pub(super) fn new(sampling: Sampling, order: &Order) -> Self {
+        let windows = Windows::new(sampling.since);
+        Self {
+            sampling,
+            states: order.route.iter().cloned().collect(),
+            baselines: Baselines::default(),
+            windows,
+            state: order.resume.clone().unwrap_or_default(),
+            last: None,
+            readings: None,
+        }
+    }
+
+    /// Follows an order: a new stage clears what belongs to the one before it, another rollout everything but
+    /// the baselines.
+    pub(super) fn follow(&mut self, sampling: &Sampling, order: &Order) {
+        let (before, now) = (self.sampling.key, sampling.key);
+        if before.sequence != now.sequence {
+            // rule: J3. The levels of the checks belong to the rollout.
+            self.state = order.resume.clone().unwrap_or_default();
+        }
+        if before != now {
+            // rule: T1
+            self.states.clear();
+            self.windows.clear();
+            self.readings = None;
+        }
+        self.windows.enter_stage(sampling.since);
+        self.sampling = sampling.clone();
+        if let Some(route) = order.route.as_ref().filter(|route| !self.states.contains(route)) {
+            self.states.push(route.clone());
+            let surplus = self.states.len().saturating_sub(STATES);
+            self.states.drain(..surplus);
+        }
+    }
+
+    /// Takes one page per router, read from `at` on, and judges. Returns what was dropped, by router.
+    pub(super) fn round(
+        &mut self,
+        pages: BTreeMap<String, Option<Page>>,
+        at: Timestamp,
+        order: &Order,
+        profiles: &Profiles,
+    ) -> BTreeMap<String, Dropped> {
+        // rule: C2, T1
+        let arms = Arms {
+            states: self.states.clone(),
+            stable: self.sampling.stable.clone(),
+            candidate: self.sampling.candidate.clone(),
+        };
+        let mut round = self.baselines.round(pages, &arms);
+        let dropped = std::mem::take(&mut round.dropped);
+        if let Some(interval) = self.last.replace(at).and_then(|last| round.interval(last, at)) {
+            self.windows.push(interval);
+        }
+        let rules = Rules {
+            metrics: &order.metrics,
+            false_rollback: order.false_rollback,
+            interval: SignedDuration::try_from(order.interval).unwrap_or(SignedDuration::MAX),
+        };
+        let references = References {
+            candidate: profiles.profile(&self.sampling.candidate),
+            stable: profiles.profile(&self.sampling.stable),
+        };
+        self.readings = Some(evidence::judge(&rules, &self.windows, references, &mut self.state, at));
+        dropped
+    }
+
+    /// What a decision needs, with the judge's state, once there was a round in this stage: until then the
+    /// totals are still those of the stage before.
+    pub(super) fn evidence(&self) -> Option<(StageEvidence, State)> {
+        let evidence = StageEvidence {
+            key: self.sampling.key,
+            at: self.windows.newest().map_or(self.sampling.since, |newest| newest.to),
+            requests: self.state.candidate,
+            readings: self.readings.clone()?,
+        };
+        Some((evidence, self.state.clone()))
+    }
+}

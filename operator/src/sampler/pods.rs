@@ -1,0 +1,71 @@
+//! Which pods there are to read, from their status alone (K6).
+
+use std::net::{IpAddr, SocketAddr};
+use std::sync::Arc;
+
+use api::names;
+use k8s_openapi::api::core::v1::Pod;
+use kube::ResourceExt;
+
+/// A pod with a page.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Target {
+    pub(super) uid: String,
+    pub(super) name: String,
+    /// Empty for routers.
+    pub(super) revision: String,
+    pub(super) address: SocketAddr,
+}
+
+/// The router pods of a deployment that run: those that are unready and those that terminate still serve
+/// (R2).
+#[must_use]
+pub fn running_routers(pods: &[Arc<Pod>], namespace: &str, deployment: &str) -> Vec<Arc<Pod>> {
+    of_role(pods, namespace, deployment, names::ROLE_ROUTER).filter(|pod| is_running(pod)).cloned().collect()
+}
+
+pub(super) fn routers(pods: &[Arc<Pod>], namespace: &str, deployment: &str) -> Vec<Target> {
+    running_routers(pods, namespace, deployment).iter().filter_map(|pod| target(pod)).collect()
+}
+
+/// The server pods that are ready: what they say can be trusted to last.
+pub(super) fn servers(pods: &[Arc<Pod>], namespace: &str, deployment: &str) -> Vec<Target> {
+    of_role(pods, namespace, deployment, names::ROLE_SERVER)
+        .filter(|pod| pod.metadata.deletion_timestamp.is_none() && is_ready(pod))
+        .filter_map(|pod| target(pod))
+        .filter(|target| !target.revision.is_empty())
+        .collect()
+}
+
+fn of_role<'a>(
+    pods: &'a [Arc<Pod>],
+    namespace: &'a str,
+    deployment: &'a str,
+    role: &'a str,
+) -> impl Iterator<Item = &'a Arc<Pod>> {
+    pods.iter().filter(move |pod| {
+        let has = |label, value| pod.labels().get(label).is_some_and(|found| found == value);
+        pod.metadata.namespace.as_deref() == Some(namespace)
+            && has(names::DEPLOYMENT, deployment)
+            && has(names::ROLE, role)
+    })
+}
+
+fn is_running(pod: &Pod) -> bool {
+    pod.status.as_ref().and_then(|status| status.phase.as_deref()) == Some("Running")
+}
+
+fn is_ready(pod: &Pod) -> bool {
+    let conditions = pod.status.as_ref().and_then(|status| status.conditions.as_ref());
+    conditions.is_some_and(|all| all.iter().any(|c| c.type_ == "Ready" && c.status == "True"))
+}
+
+fn target(pod: &Pod) -> Option<Target> {
+    let ip: IpAddr = pod.status.as_ref()?.pod_ip.as_ref()?.parse().ok()?;
+    Some(Target {
+        uid: pod.uid()?,
+        name: pod.name_any(),
+        revision: pod.labels().get(names::REVISION).cloned().unwrap_or_default(),
+        address: SocketAddr::new(ip, wire::endpoint::ADMIN_PORT),
+    })
+}
