@@ -1,1 +1,42 @@
-//! model-server
+//! Trains, describes and serves image classifiers.
+//!
+//! One contract, [`Preprocessing`], turns an image into numbers, and training, evaluation, the reference
+//! profile and serving all go through it, so that none of them can disagree about what a model sees.
+//!
+//! | to find out | look at |
+//! |---|---|
+//! | what an artefact is, and its digest | [`Artefact`], [`digest`], [`Metadata`] |
+//! | what happens to an image | [`mod@decode`], [`Preprocessing`], [`stats`] |
+//! | how a model is trained | [`dataset`], [`train`], [`profile`] |
+//! | how a request is answered | [`mod@serve`], then [`listen`], [`http`], [`queue`], [`Engine`] |
+
+mod answer;
+mod artefact;
+pub mod data;
+pub mod dataset;
+pub mod decode;
+pub mod digest;
+mod digits;
+mod engine;
+pub mod evaluate;
+pub mod http;
+pub mod listen;
+mod metadata;
+mod metrics;
+mod net;
+mod plot;
+mod preprocess;
+pub mod profile;
+pub mod queue;
+pub mod serve;
+pub mod stats;
+mod torch;
+pub mod train;
+
+pub use answer::{Answer, Output};
+pub use artefact::{Artefact, ArtefactError};
+pub use engine::{Engine, EngineError, Reference};
+pub use metadata::{Metadata, MetadataError, Training};
+pub use metrics::Metrics;
+pub use preprocess::{PreprocessError, Preprocessing, Resize};
+pub use torch::{Torch, limit_threads};

@@ -1,0 +1,121 @@
+//! An artefact directory: `model.pt`, `metadata.json`, `reference.json` and whatever else was shipped.
+
+use std::path::Path;
+
+use wire::{Profile, ProfileError};
+
+use crate::digest::{self, DigestError};
+use crate::{Metadata, MetadataError};
+
+/// The TorchScript graph.
+pub(crate) const MODEL: &str = "model.pt";
+/// The description.
+pub(crate) const METADATA: &str = "metadata.json";
+/// The reference profile.
+pub(crate) const REFERENCE: &str = "reference.json";
+/// The picture of the training.
+pub(crate) const PROGRESS: &str = "training_progress.png";
+
+/// An artefact, read once: what was hashed is what is used.
+#[derive(Debug)]
+pub struct Artefact {
+    /// Digest of the directory (I5).
+    pub digest: String,
+    /// What the model is.
+    pub metadata: Metadata,
+    /// Its reference profile, with the digest filled in.
+    pub profile: Profile,
+    /// The bytes of `model.pt`.
+    pub model: Vec<u8>,
+}
+
+/// Why a directory is not the artefact that was asked for.
+#[derive(Debug, thiserror::Error)]
+pub enum ArtefactError {
+    /// It has no digest.
+    #[error(transparent)]
+    Digest(#[from] DigestError),
+    /// A file is missing.
+    #[error("{directory} has no {file}; an artefact holds {MODEL}, {METADATA} and {REFERENCE}")]
+    Missing {
+        /// The directory.
+        directory: String,
+        /// The file.
+        file: &'static str,
+    },
+    /// The description is wrong.
+    #[error(transparent)]
+    Metadata(#[from] MetadataError),
+    /// The profile is no JSON of this shape.
+    #[error("{REFERENCE}: {0}")]
+    ProfileJson(serde_json::Error),
+    /// The profile does not add up.
+    #[error("{REFERENCE}: {0}")]
+    Profile(#[from] ProfileError),
+    /// The profile is of another model.
+    #[error("{REFERENCE}: {field} is {found}, {METADATA} says {expected}")]
+    OtherModel {
+        /// Name of the field.
+        field: &'static str,
+        /// What the profile says.
+        found: String,
+        /// What the description says.
+        expected: String,
+    },
+    /// Not what was asked for.
+    #[error("the artefact's {what} is {found}, asked for: {asked}")]
+    Mismatch {
+        /// Version or sha256.
+        what: &'static str,
+        /// What the artefact is.
+        found: String,
+        /// What was asked for.
+        asked: String,
+    },
+}
+
+impl Artefact {
+    /// Reads a directory.
+    ///
+    /// # Errors
+    /// If a file is missing, broken, or does not fit the others.
+    pub fn read(directory: &Path) -> Result<Self, ArtefactError> {
+        let (digest, mut files) = digest::read(directory, &[MODEL, METADATA, REFERENCE])?;
+        let mut take = |file| {
+            let missing = || ArtefactError::Missing { directory: directory.display().to_string(), file };
+            files.remove(file).ok_or_else(missing)
+        };
+        let metadata = Metadata::parse(&take(METADATA)?)?;
+        let mut profile: Profile =
+            serde_json::from_slice(&take(REFERENCE)?).map_err(ArtefactError::ProfileJson)?;
+        profile.check()?;
+        same("version", &profile.version, &metadata.version)?;
+        let classes: Vec<&str> = profile.classes.iter().map(|c| c.class.as_str()).collect();
+        same("classes", &format!("{classes:?}"), &format!("{:?}", metadata.classes))?;
+        profile.digest.clone_from(&digest);
+        Ok(Self { digest, metadata, profile, model: take(MODEL)? })
+    }
+
+    /// Checks that it is the one that was asked for.
+    ///
+    /// # Errors
+    /// Names both digests, or both versions.
+    pub fn expect(&self, version: Option<&str>, sha256: Option<&str>) -> Result<(), ArtefactError> {
+        let check = |what, found: &str, asked: Option<&str>| match asked {
+            Some(asked) if asked != found => {
+                let (found, asked) = (found.to_owned(), asked.to_owned());
+                Err(ArtefactError::Mismatch { what, found, asked })
+            }
+            _ => Ok(()),
+        };
+        check("sha256", &self.digest, sha256)?;
+        check("version", &self.metadata.version, version)
+    }
+}
+
+fn same(field: &'static str, found: &str, expected: &str) -> Result<(), ArtefactError> {
+    if found == expected {
+        return Ok(());
+    }
+    Err(ArtefactError::OtherModel { field, found: found.to_owned(), expected: expected.to_owned() })
+}

@@ -1,0 +1,216 @@
+//! The public API: `GET /ping`, `GET /model-info`, `POST /predict`, `POST /predict-file`.
+//!
+//! Whatever a client sends, the answer is JSON; what is wrong with a request is said in
+//! `{"error": "..."}` with a 4xx status.
+
+mod body;
+mod predict;
+mod problem;
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::time::{Duration, Instant};
+
+use axum::Router;
+use axum::extract::{DefaultBodyLimit, MatchedPath, Request, State};
+use axum::http::header::CONNECTION;
+use axum::http::{HeaderValue, Method, StatusCode, Uri};
+use axum::middleware::{Next, from_fn_with_state};
+use axum::response::{Json, Response};
+use axum::routing::{get, post};
+use tokio::sync::Semaphore;
+
+use crate::Metadata;
+use crate::metrics::Metrics;
+use crate::queue::Queue;
+pub use problem::Problem;
+
+/// What a request may ask for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Limits {
+    /// Largest body, in bytes.
+    pub body_bytes: usize,
+    /// Bodies that are held at one time, in bytes; at least `body_bytes`.
+    pub buffered_bytes: usize,
+    /// Pixels of all images of a request together.
+    pub pixels: u64,
+    /// Images of a request, at least 1.
+    pub batch: usize,
+    /// Images that are decoded at one time, if they are not small; at least 1.
+    pub decoders: usize,
+    /// How long a client may take to send a body.
+    pub body_time: Duration,
+}
+
+/// A model that answers requests.
+#[derive(Debug)]
+pub struct Service {
+    metadata: Metadata,
+    digest: String,
+    revision: String,
+    queue: Queue,
+    limits: Limits,
+    /// Bytes that bodies may still take.
+    buffer: Arc<Semaphore>,
+    decoders: Arc<Semaphore>,
+    metrics: Metrics,
+    version_header: HeaderValue,
+    activity: Activity,
+}
+
+/// Who is being served, for the drain.
+#[derive(Debug)]
+pub(crate) struct Activity {
+    draining: AtomicBool,
+    in_flight: AtomicUsize,
+    start: Instant,
+    /// Milliseconds from `start` to the last change.
+    last: AtomicUsize,
+}
+
+/// What is served.
+#[derive(Debug, Clone)]
+pub struct Identity {
+    /// Its description.
+    pub metadata: Metadata,
+    /// Digest of the artefact (I5).
+    pub digest: String,
+    /// Name of the revision.
+    pub revision: String,
+}
+
+impl Service {
+    /// Puts a service together.
+    #[must_use]
+    pub fn new(identity: Identity, queue: Queue, limits: Limits, metrics: Metrics) -> Arc<Self> {
+        let Identity { metadata, digest, revision } = identity;
+        let version_header =
+            HeaderValue::from_str(&metadata.version).expect("a semantic version is visible ASCII");
+        Arc::new(Self {
+            buffer: Arc::new(Semaphore::new(limits.buffered_bytes)),
+            decoders: Arc::new(Semaphore::new(limits.decoders)),
+            activity: Activity::new(),
+            metadata,
+            digest,
+            revision,
+            queue,
+            limits,
+            metrics,
+            version_header,
+        })
+    }
+
+    pub(crate) fn activity(&self) -> &Activity {
+        &self.activity
+    }
+
+    pub(crate) fn metrics(&self) -> &Metrics {
+        &self.metrics
+    }
+
+    /// The routes of the public port.
+    pub fn routes(self: &Arc<Self>) -> Router {
+        Router::new()
+            .route("/ping", get(async || Json(serde_json::json!({"status": "healthy"}))))
+            .route("/model-info", get(model_info))
+            .route("/predict", post(predict::json))
+            .route("/predict-file", post(predict::files))
+            .fallback(unknown_path)
+            .method_not_allowed_fallback(wrong_method)
+            // Bodies are limited where they are read, with a message of ours.
+            .layer(DefaultBodyLimit::disable())
+            .layer(from_fn_with_state(self.clone(), around))
+            .with_state(self.clone())
+    }
+}
+
+/// Counts and times each request, and names the version in every answer.
+async fn around(State(service): State<Arc<Service>>, request: Request, next: Next) -> Response {
+    let start = Instant::now();
+    let in_flight = service.activity.enter();
+    let path = request.extensions().get::<MatchedPath>().cloned();
+    let mut response = next.run(request).await;
+    let path = path.as_ref().map_or("other", MatchedPath::as_str);
+    let code = response.status();
+    service.metrics.requests.with_label_values(&[path, code.as_str()]).inc();
+    service.metrics.request_seconds.with_label_values(&[path]).observe(start.elapsed().as_secs_f64());
+    let headers = response.headers_mut();
+    headers.insert(wire::header::MODEL_VERSION, service.version_header.clone());
+    if service.activity.draining.load(Ordering::Relaxed) {
+        headers.insert(CONNECTION, HeaderValue::from_static("close"));
+    }
+    drop(in_flight);
+    response
+}
+
+async fn model_info(State(service): State<Arc<Service>>) -> Json<serde_json::Value> {
+    Json(serde_json::json!({
+        "version": service.metadata.version,
+        "revision": service.revision,
+        "digest": service.digest,
+        "architecture": service.metadata.architecture,
+        "classes": service.metadata.classes,
+        "output": service.metadata.output,
+        "preprocessing": service.metadata.preprocessing,
+        "training": service.metadata.training,
+        "limits": {
+            "bodyBytes": service.limits.body_bytes,
+            "pixels": service.limits.pixels,
+            "images": service.limits.batch,
+        },
+    }))
+}
+
+async fn unknown_path(uri: Uri) -> Problem {
+    let known = "GET /ping, GET /model-info, POST /predict, POST /predict-file";
+    let path: String = uri.path().chars().take(100).collect();
+    Problem::new(StatusCode::NOT_FOUND, format!("there is no {path}; known: {known}"))
+}
+
+async fn wrong_method(method: Method, uri: Uri) -> Problem {
+    let allowed = if uri.path().starts_with("/predict") { "POST" } else { "GET" };
+    let message = format!("{} does not take {method}, allowed: {allowed}", uri.path());
+    Problem::new(StatusCode::METHOD_NOT_ALLOWED, message)
+}
+
+impl Activity {
+    fn new() -> Self {
+        let (draining, in_flight) = (AtomicBool::new(false), AtomicUsize::new(0));
+        Self { draining, in_flight, start: Instant::now(), last: AtomicUsize::new(0) }
+    }
+
+    fn enter(&self) -> Entered<'_> {
+        self.in_flight.fetch_add(1, Ordering::SeqCst);
+        self.touch();
+        Entered(self)
+    }
+
+    fn touch(&self) {
+        self.last.store(self.start.elapsed().as_millis() as usize, Ordering::SeqCst);
+    }
+
+    /// From now on every answer closes its connection.
+    pub(crate) fn drain(&self) {
+        self.draining.store(true, Ordering::SeqCst);
+        self.touch();
+    }
+
+    /// For how long nothing was asked or answered; zero while a request is being answered.
+    pub(crate) fn quiet(&self) -> Duration {
+        if self.in_flight.load(Ordering::SeqCst) > 0 {
+            return Duration::ZERO;
+        }
+        let last = Duration::from_millis(self.last.load(Ordering::SeqCst) as u64);
+        self.start.elapsed().saturating_sub(last)
+    }
+}
+
+/// A request that is being answered. Dropped also when its client leaves.
+struct Entered<'a>(&'a Activity);
+
+impl Drop for Entered<'_> {
+    fn drop(&mut self) {
+        self.0.in_flight.fetch_sub(1, Ordering::SeqCst);
+        self.0.touch();
+    }
+}

@@ -1,0 +1,300 @@
+//! `POST /predict` and `POST /predict-file`.
+
+use std::sync::Arc;
+
+use axum::body::Body;
+use axum::extract::{FromRequest, Multipart, Request, State};
+use axum::http::header::CONTENT_TYPE;
+use axum::http::{HeaderMap, HeaderValue, StatusCode};
+use axum::response::{IntoResponse, Json, Response};
+use base64::Engine as _;
+use base64::alphabet::STANDARD;
+use base64::engine::{DecodePaddingMode, GeneralPurpose, GeneralPurposeConfig};
+use bytes::Bytes;
+use serde::{Deserialize, Serialize};
+
+use super::body::{expect_type, short};
+use super::{Problem, Service};
+use crate::decode::{self, Header};
+use crate::{Answer, Preprocessing, stats};
+
+/// Classes that are listed when a request does not say how many.
+const DEFAULT_TOP_K: usize = 3;
+/// Images up to this many pixels are decoded in place: handing them to another thread costs more.
+const SMALL_PIXELS: u64 = 64 << 10;
+/// Padding may be there or not: both are in use, and neither is ambiguous.
+const BASE64: GeneralPurpose = GeneralPurpose::new(
+    &STANDARD,
+    GeneralPurposeConfig::new().with_decode_padding_mode(DecodePaddingMode::Indifferent),
+);
+
+/// The body of `POST /predict`: either one image or a list.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Ask {
+    /// One image, base64.
+    image: Option<String>,
+    /// Several images, base64.
+    images: Option<Vec<String>>,
+    /// How many classes to list.
+    top_k: Option<usize>,
+}
+
+/// What is answered for one image.
+#[derive(Debug, Serialize)]
+struct Prediction<'a> {
+    prediction: Option<&'a str>,
+    confidence: Option<f64>,
+    probabilities: Vec<ClassProbability<'a>>,
+}
+
+#[derive(Debug, Serialize)]
+struct ClassProbability<'a> {
+    class: &'a str,
+    /// `null` for a number that is none.
+    probability: f64,
+}
+
+/// The answer to a request: one prediction, or as many as images were in the list.
+#[derive(Debug, Serialize)]
+#[serde(untagged)]
+enum Predictions<'a> {
+    One(Prediction<'a>),
+    Many { predictions: Vec<Prediction<'a>> },
+}
+
+#[derive(Debug, Serialize)]
+struct Answered<'a> {
+    #[serde(flatten)]
+    predictions: Predictions<'a>,
+    version: &'a str,
+    revision: &'a str,
+}
+
+/// Images of a request that is well formed.
+struct Images {
+    bytes: Vec<Bytes>,
+    top_k: usize,
+    /// Whether the answer is a list.
+    list: bool,
+}
+
+/// An image made ready for the model.
+struct Input {
+    numbers: Vec<f32>,
+    stats: [f64; 3],
+}
+
+pub(super) async fn json(State(service): State<Arc<Service>>, request: Request) -> Result<Response, Problem> {
+    expect_type(&request, "application/json")?;
+    let body = service.read(request.into_body()).await?;
+    let ask: Ask = serde_json::from_slice(&body.bytes).map_err(|error| {
+        Problem::bad(format!("the body is not the JSON that was expected: {}", short_reason(&error)))
+    })?;
+    let (images, list) = match (ask.image, ask.images) {
+        (Some(image), None) => (vec![image], false),
+        (None, Some(images)) => (images, true),
+        (Some(_), Some(_)) => {
+            return Err(Problem::bad("image and images are both there, allowed: one of them"));
+        }
+        (None, None) => {
+            return Err(Problem::bad("image is missing: {\"image\": base64} or {\"images\": [base64, ...]}"));
+        }
+    };
+    service.check_count(images.len())?;
+    let bytes = images.iter().enumerate().map(|(i, text)| base64(text).map_err(|p| p.of(list.then_some(i))));
+    let bytes = bytes.collect::<Result<_, _>>()?;
+    let top_k = service.check_top_k(ask.top_k)?;
+    service.answer(Images { bytes, top_k, list }).await
+}
+
+pub(super) async fn files(
+    State(service): State<Arc<Service>>,
+    request: Request,
+) -> Result<Response, Problem> {
+    expect_type(&request, "multipart/form-data")?;
+    let (parts, body) = request.into_parts();
+    let content_type = parts.headers.get(CONTENT_TYPE).cloned();
+    let body = service.read(body).await?;
+    // The parser reads the bytes that were held: the limits apply to both ways of sending alike.
+    let mut rebuilt = Request::new(Body::from(body.bytes.clone()));
+    *rebuilt.extensions_mut() = parts.extensions;
+    if let Some(value) = content_type {
+        rebuilt.headers_mut().insert(CONTENT_TYPE, value);
+    }
+    let broken = |reason: String| Problem::bad(format!("the form is broken: {reason}"));
+    let form = Multipart::from_request(rebuilt, &()).await.map_err(|e| broken(e.body_text()))?;
+    let images = service.read_form(form, &broken).await?;
+    service.answer(images).await
+}
+
+impl Service {
+    async fn read_form(
+        &self,
+        mut form: Multipart,
+        broken: &impl Fn(String) -> Problem,
+    ) -> Result<Images, Problem> {
+        let mut bytes = Vec::new();
+        let mut top_k = None;
+        while let Some(field) = form.next_field().await.map_err(|e| broken(e.body_text()))? {
+            let name = field.name().unwrap_or_default().to_owned();
+            let data = field.bytes().await.map_err(|e| broken(e.body_text()))?;
+            match name.as_str() {
+                "file" => bytes.push(data),
+                "top_k" if top_k.is_none() => {
+                    let text = String::from_utf8_lossy(&data);
+                    let wrong = |_| Problem::bad(format!("top_k is {:?}, allowed: a number", short(&text)));
+                    top_k = Some(text.parse().map_err(wrong)?);
+                }
+                _ => {
+                    let name = short(&name);
+                    let message =
+                        format!("field {name:?} is unknown or there twice, allowed: file (several), top_k");
+                    return Err(Problem::bad(message));
+                }
+            }
+        }
+        if bytes.is_empty() {
+            return Err(Problem::bad("field file is missing"));
+        }
+        self.check_count(bytes.len())?;
+        let list = bytes.len() > 1;
+        Ok(Images { bytes, top_k: self.check_top_k(top_k)?, list })
+    }
+
+    fn check_count(&self, images: usize) -> Result<(), Problem> {
+        let max = self.limits.batch;
+        if (1..=max).contains(&images) {
+            return Ok(());
+        }
+        Err(Problem::bad(format!("the request has {images} images, allowed: 1..={max}")))
+    }
+
+    fn check_top_k(&self, asked: Option<usize>) -> Result<usize, Problem> {
+        let classes = self.metadata.classes.len();
+        match asked {
+            None => Ok(DEFAULT_TOP_K.min(classes)),
+            Some(k) if (1..=classes).contains(&k) => Ok(k),
+            Some(k) => Err(Problem::bad(format!("top_k is {k}, allowed: 1..={classes}"))),
+        }
+    }
+
+    async fn answer(&self, images: Images) -> Result<Response, Problem> {
+        let Images { bytes, top_k, list } = images;
+        let inputs = self.prepare(bytes, list).await?;
+        let count = inputs.len();
+        let mut numbers = Vec::with_capacity(count * self.metadata.preprocessing.input_len());
+        for input in &inputs {
+            numbers.extend_from_slice(&input.numbers);
+        }
+        let outputs = self.queue.run(numbers, count).await?;
+        let classes = self.metadata.classes.len();
+        let answers: Vec<Answer> =
+            outputs.chunks(classes).map(|o| Answer::from_outputs(o, self.metadata.output)).collect();
+        let headers = self.headers(&answers, &inputs);
+        let mut predictions: Vec<Prediction<'_>> =
+            answers.iter().map(|a| self.prediction(a, top_k)).collect();
+        let predictions = match predictions.pop() {
+            Some(only) if !list => Predictions::One(only),
+            last => Predictions::Many { predictions: predictions.into_iter().chain(last).collect() },
+        };
+        let (version, revision) = (&self.metadata.version, &self.revision);
+        Ok((headers, Json(Answered { predictions, version, revision })).into_response())
+    }
+
+    /// Decodes, resizes and normalises the images: small ones here, others on one of few threads.
+    async fn prepare(&self, bytes: Vec<Bytes>, list: bool) -> Result<Vec<Input>, Problem> {
+        let max = self.limits.pixels;
+        let mut total = 0;
+        for (i, bytes) in bytes.iter().enumerate() {
+            let pixels =
+                decode::header(bytes, max).map_err(|e| Problem::from(e).of(list.then_some(i)))?.pixels;
+            total += pixels;
+        }
+        if total > max {
+            let message = format!("the images have {total} pixels together, allowed: {max}");
+            return Err(Problem::new(StatusCode::PAYLOAD_TOO_LARGE, message));
+        }
+        let contract = self.metadata.preprocessing.clone();
+        if total <= SMALL_PIXELS {
+            return inputs(&bytes, &contract, max, list);
+        }
+        let Ok(permit) = self.decoders.clone().try_acquire_owned() else {
+            self.metrics.refused.with_label_values(&["decoders"]).inc();
+            return Err(Problem::busy("too many large images at a time"));
+        };
+        let decoded = tokio::task::spawn_blocking(move || {
+            let _permit = permit;
+            inputs(&bytes, &contract, max, list)
+        });
+        decoded.await.unwrap_or_else(|error| {
+            tracing::error!(%error, "the decoding task is gone");
+            Err(Problem::new(StatusCode::INTERNAL_SERVER_ERROR, "decoding failed; the server's log says why"))
+        })
+    }
+
+    fn prediction(&self, answer: &Answer, top_k: usize) -> Prediction<'_> {
+        let class = |i: usize| self.metadata.classes[i].as_str();
+        let top = answer.top(top_k).into_iter();
+        Prediction {
+            prediction: answer.best.map(|(i, _)| class(i)),
+            confidence: answer.best.map(|(_, confidence)| confidence),
+            probabilities: top
+                .map(|(i, probability)| ClassProbability { class: class(i), probability })
+                .collect(),
+        }
+    }
+
+    /// The headers that the router counts (design §4).
+    fn headers(&self, answers: &[Answer], inputs: &[Input]) -> HeaderMap {
+        let of = |answer: &Answer| match answer.best {
+            Some((class, p)) => {
+                (wire::header::encode_class(&self.metadata.classes[class]), format!("{p:.9}"))
+            }
+            None => ("-".to_owned(), "NaN".to_owned()),
+        };
+        let (predictions, confidences): (Vec<String>, Vec<String>) = answers.iter().map(of).unzip();
+        let stats: Vec<String> = inputs.iter().map(|i| wire::header::encode_stats(&i.stats)).collect();
+        let lists = [
+            (wire::header::PREDICTION, predictions),
+            (wire::header::CONFIDENCE, confidences),
+            (wire::header::INPUT_STATS, stats),
+        ];
+        let value = |list: Vec<String>| {
+            HeaderValue::from_str(&list.join(",")).expect("class names are encoded, numbers are ASCII")
+        };
+        lists
+            .into_iter()
+            .map(|(name, list)| (axum::http::HeaderName::from_static(name), value(list)))
+            .collect()
+    }
+}
+
+fn inputs(
+    images: &[Bytes],
+    contract: &Preprocessing,
+    max_pixels: u64,
+    list: bool,
+) -> Result<Vec<Input>, Problem> {
+    let input = |bytes: &Bytes| -> Result<Input, Problem> {
+        let image = decode::header(bytes, max_pixels).and_then(|header: Header<'_>| header.decode())?;
+        let unusable =
+            |e: crate::PreprocessError| Problem::new(StatusCode::UNPROCESSABLE_ENTITY, e.to_string());
+        let resized = contract.resize(image).map_err(unusable)?;
+        Ok(Input { numbers: contract.normalise(&resized), stats: stats::of_image(&resized) })
+    };
+    images.iter().enumerate().map(|(i, bytes)| input(bytes).map_err(|p| p.of(list.then_some(i)))).collect()
+}
+
+fn base64(text: &str) -> Result<Bytes, Problem> {
+    if text.starts_with("data:") {
+        return Err(Problem::bad("the image is a data: URL, allowed: the base64 text after its comma"));
+    }
+    let decoded = BASE64.decode(text).map_err(|e| Problem::bad(format!("the image is not base64: {e}")))?;
+    Ok(decoded.into())
+}
+
+/// What serde says, cut: it may quote what the client sent.
+fn short_reason(error: &serde_json::Error) -> String {
+    error.to_string().chars().take(200).collect()
+}

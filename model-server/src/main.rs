@@ -1,0 +1,161 @@
+//! `model-server`: see `model-server help`.
+
+mod args;
+mod progress;
+
+use std::path::Path;
+use std::process::ExitCode;
+use std::time::Duration;
+
+use anyhow::{Context, Result, bail};
+use clap::Parser;
+use model_server::dataset::Dataset;
+use model_server::{Artefact, Torch, data, digest, evaluate, http, serve, train};
+
+use crate::args::{Cli, Command, Data};
+
+fn main() -> ExitCode {
+    let cli = Cli::parse();
+    match run(cli.command) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            complain(&error);
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn run(command: Command) -> Result<()> {
+    // May be set once, and before libtorch computes anything; none of our graphs has parallel branches.
+    tch::set_num_interop_threads(1);
+    match command {
+        Command::Data(Data::Digits { csv, out, seed }) => {
+            let (train, test) = data::digits(&csv, &out, seed)?;
+            print(&format!("{train} images in train.bin, {test} in test.bin, in {}", out.display()));
+        }
+        Command::Data(Data::Images { data, out }) => {
+            let images = data::images(&data, &out)?;
+            print(&format!("{images} images in {}", out.display()));
+        }
+        Command::Train(args) => train_model(args)?,
+        Command::Digest { directory } => print(&digest::of_directory(&directory)?),
+        Command::Evaluate(args) => evaluate_model(&args)?,
+        Command::Serve(args) => serve_model(args)?,
+    }
+    Ok(())
+}
+
+fn train_model(args: args::Train) -> Result<()> {
+    let settings = train::Settings {
+        data: args.data,
+        out: args.out,
+        version: args.version,
+        epochs: args.epochs,
+        batch_size: args.batch_size,
+        learning_rate: args.learning_rate,
+        shift: args.shift,
+        folds: args.folds,
+        seed: args.seed,
+        jobs: args.jobs.unwrap_or_else(cores),
+    };
+    let mut shown = progress::Shown::new(settings.epochs, settings.folds);
+    let trained = train::train(&settings, &mut shown)?;
+    let seconds = shown.finish();
+    let training = &trained.metadata.training;
+    print(&format!("version            {}", trained.metadata.version));
+    print(&format!("images             {}", training.images));
+    print(&format!("held-out accuracy  {:.4}", training.held_out_accuracy));
+    print(&format!("test accuracy      {:.4}", training.test_accuracy));
+    print(&format!("seconds            {seconds:.1}"));
+    print(&format!("artefact           {}", settings.out.display()));
+    print(&format!("sha256             {}", trained.digest));
+    Ok(())
+}
+
+fn evaluate_model(args: &args::Evaluate) -> Result<()> {
+    let artefact = Artefact::read(&args.model)?;
+    let data = Dataset::file(&args.data)?;
+    if data.classes != artefact.metadata.classes {
+        bail!(
+            "the model's classes are {:?}, those of {} are {:?}",
+            artefact.metadata.classes,
+            args.data.display(),
+            data.classes
+        );
+    }
+    model_server::limit_threads(cores());
+    let mut engine = Torch::load(&artefact.model, &artefact.metadata)?;
+    let answers = evaluate::answers(&mut engine, &artefact.metadata, &data)?;
+    if let Some(path) = &args.predictions {
+        let list = evaluate::predictions(&artefact.metadata, &data, &answers);
+        write_json(path, &list)?;
+    }
+    let report = evaluate::report(&artefact.metadata, &artefact.digest, &data, &answers);
+    if args.json {
+        print(&serde_json::to_string_pretty(&report)?);
+        return Ok(());
+    }
+    let confidence = report.mean_confidence.map_or("none".to_owned(), |c| format!("{c:.4}"));
+    print(&format!("version          {}", report.version));
+    print(&format!(
+        "accuracy         {:.4} ({} of {} images)",
+        report.accuracy, report.correct, report.images
+    ));
+    print(&format!("mean confidence  {confidence}"));
+    print(&format!("sha256           {}", report.digest));
+    Ok(())
+}
+
+fn serve_model(args: args::Serve) -> Result<()> {
+    if args.max_batch > args.queue {
+        bail!("--max-batch is {}, allowed: at most --queue ({})", args.max_batch, args.queue);
+    }
+    if args.max_buffered < args.max_body {
+        bail!("--max-buffered is {}, allowed: at least --max-body ({})", args.max_buffered, args.max_body);
+    }
+    admin::init_tracing()?;
+    let options = serve::Options {
+        model: args.model,
+        version: args.version,
+        revision: args.revision,
+        sha256: args.sha256,
+        listen: args.listen,
+        admin: args.admin,
+        drain: args.drain,
+        workers: args.workers.unwrap_or_else(cores),
+        threads: args.threads,
+        queue: args.queue,
+        max_connections: args.max_connections,
+        limits: http::Limits {
+            body_bytes: args.max_body,
+            buffered_bytes: args.max_buffered,
+            pixels: args.max_pixels,
+            batch: args.max_batch,
+            decoders: args.decoders,
+            body_time: Duration::from_secs(30),
+        },
+    };
+    let runtime = tokio::runtime::Runtime::new().context("no runtime")?;
+    runtime.block_on(async { serve::run(options, admin::shutdown_signal()).await })?;
+    // A decoder that still works for a client that left must not hold the exit.
+    runtime.shutdown_background();
+    Ok(())
+}
+
+fn cores() -> usize {
+    std::thread::available_parallelism().map_or(1, usize::from)
+}
+
+fn write_json(path: &Path, value: &impl serde::Serialize) -> Result<()> {
+    std::fs::write(path, serde_json::to_vec_pretty(value)?).with_context(|| path.display().to_string())
+}
+
+#[expect(clippy::print_stdout, reason = "results of commands go to stdout")]
+fn print(line: &str) {
+    println!("{line}");
+}
+
+#[expect(clippy::print_stderr, reason = "the last word of a failed command")]
+fn complain(error: &anyhow::Error) {
+    eprintln!("error: {error:#}");
+}

@@ -1,0 +1,88 @@
+//! What the server says about itself on `/metrics`.
+
+use prometheus::{
+    Gauge, Histogram, HistogramOpts, HistogramVec, IntCounter, IntCounterVec, IntGauge, Opts, Registry,
+};
+
+/// Seconds, from a tiny model on a fast core to a request that waited.
+const SECONDS: [f64; 14] =
+    [0.0005, 0.001, 0.002, 0.004, 0.008, 0.016, 0.03, 0.06, 0.12, 0.25, 0.5, 1.0, 2.5, 10.0];
+
+/// All metrics of a server. Labels take values from fixed lists only.
+#[derive(Debug, Clone)]
+pub struct Metrics {
+    pub(crate) requests: IntCounterVec,
+    pub(crate) request_seconds: HistogramVec,
+    pub(crate) images: IntCounter,
+    pub(crate) inference_seconds: Histogram,
+    pub(crate) queued: IntGauge,
+    pub(crate) cancelled: IntCounter,
+    pub(crate) refused: IntCounterVec,
+    pub(crate) connections: IntGauge,
+    pub(crate) ready_seconds: Gauge,
+}
+
+impl Metrics {
+    /// Creates and registers them.
+    ///
+    /// # Errors
+    /// If the registry has metrics of these names already.
+    pub fn new(registry: &Registry) -> prometheus::Result<Self> {
+        let opts = |name: &str, help: &str| Opts::new(format!("sluice_server_{name}"), help);
+        let histogram = |name: &str, help: &str| {
+            HistogramOpts::new(format!("sluice_server_{name}"), help).buckets(SECONDS.to_vec())
+        };
+        let metrics = Self {
+            requests: IntCounterVec::new(opts("requests_total", "Answered requests."), &["path", "code"])?,
+            request_seconds: HistogramVec::new(
+                histogram("request_seconds", "Time from a request's head to its answer."),
+                &["path"],
+            )?,
+            images: IntCounter::with_opts(opts("images_total", "Classified images."))?,
+            inference_seconds: Histogram::with_opts(histogram(
+                "inference_seconds",
+                "Time of a forward pass.",
+            ))?,
+            queued: IntGauge::with_opts(opts(
+                "queued_images",
+                "Images that wait for a worker or are with it.",
+            ))?,
+            cancelled: IntCounter::with_opts(opts(
+                "cancelled_total",
+                "Requests that were skipped because their client left.",
+            ))?,
+            refused: IntCounterVec::new(
+                opts("refused_total", "Requests refused with 429, by what was full."),
+                &["full"],
+            )?,
+            connections: IntGauge::with_opts(opts("connections", "Open connections of clients."))?,
+            ready_seconds: Gauge::with_opts(opts("ready_seconds", "Time from start to readiness."))?,
+        };
+        registry.register(Box::new(metrics.requests.clone()))?;
+        registry.register(Box::new(metrics.request_seconds.clone()))?;
+        registry.register(Box::new(metrics.images.clone()))?;
+        registry.register(Box::new(metrics.inference_seconds.clone()))?;
+        registry.register(Box::new(metrics.queued.clone()))?;
+        registry.register(Box::new(metrics.cancelled.clone()))?;
+        registry.register(Box::new(metrics.refused.clone()))?;
+        registry.register(Box::new(metrics.connections.clone()))?;
+        registry.register(Box::new(metrics.ready_seconds.clone()))?;
+        Ok(metrics)
+    }
+
+    /// Adds the one line that says what is served.
+    pub(crate) fn describe(
+        registry: &Registry,
+        version: &str,
+        revision: &str,
+        digest: &str,
+    ) -> prometheus::Result<()> {
+        let opts = Opts::new("sluice_server_info", "What is served; always 1.")
+            .const_label("version", version)
+            .const_label("revision", revision)
+            .const_label("digest", digest);
+        let info = IntGauge::with_opts(opts)?;
+        info.set(1);
+        registry.register(Box::new(info))
+    }
+}

@@ -1,0 +1,200 @@
+//! `model-server serve`: load, verify, warm up, answer, drain.
+
+use std::io;
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::sync::{Arc, OnceLock};
+use std::time::{Duration, Instant};
+
+use admin::Readiness;
+use axum::Router;
+use axum::http::StatusCode;
+use axum::http::header::CONTENT_TYPE;
+use axum::response::IntoResponse;
+use axum::routing::get;
+use bytes::Bytes;
+use prometheus::Registry;
+use tokio::net::TcpListener;
+use tokio_util::sync::CancellationToken;
+
+use crate::http::{Identity, Limits, Service};
+use crate::metrics::Metrics;
+use crate::queue::Queue;
+use crate::{Artefact, ArtefactError, Engine, EngineError, Metadata, Torch, listen};
+
+/// What to serve, and how.
+#[derive(Debug, Clone)]
+pub struct Options {
+    /// Artefact directory.
+    pub model: PathBuf,
+    /// Version that its description must name.
+    pub version: String,
+    /// Name of the revision, told in answers.
+    pub revision: String,
+    /// Digest that it must have (I5), if known.
+    pub sha256: Option<String>,
+    /// Address of the public port.
+    pub listen: SocketAddr,
+    /// Address of the admin port.
+    pub admin: SocketAddr,
+    /// Longest drain.
+    pub drain: Duration,
+    /// Threads that run the model, at least 1.
+    pub workers: usize,
+    /// Threads of one operation within the model, at least 1.
+    pub threads: usize,
+    /// Images that may wait or be worked on; at least `limits.batch`.
+    pub queue: usize,
+    /// Open connections, at least 1.
+    pub max_connections: usize,
+    /// What a request may ask for.
+    pub limits: Limits,
+}
+
+/// Why a server did not start, or stopped.
+#[derive(Debug, thiserror::Error)]
+pub enum ServeError {
+    /// An address is taken or not ours.
+    #[error("cannot listen on {address} ({port}): {source}")]
+    Listen {
+        /// Which port.
+        port: &'static str,
+        /// The address.
+        address: SocketAddr,
+        /// Why it failed.
+        source: io::Error,
+    },
+    /// The artefact is not the one that was asked for.
+    #[error(transparent)]
+    Artefact(#[from] ArtefactError),
+    /// The model does not load or run.
+    #[error(transparent)]
+    Engine(#[from] EngineError),
+    /// Metrics cannot be registered.
+    #[error("metrics: {0}")]
+    Metrics(#[from] prometheus::Error),
+    /// The loading thread is gone.
+    #[error("loading broke off")]
+    Loading,
+}
+
+/// Serves until `shutdown`, then drains. Returns after the drain.
+///
+/// # Errors
+/// If the server cannot start. Once it serves, nothing but `shutdown` ends it.
+pub async fn run(
+    options: Options,
+    shutdown: impl Future<Output = ()> + Send + 'static,
+) -> Result<(), ServeError> {
+    let start = Instant::now();
+    let registry = Registry::new();
+    let metrics = Metrics::new(&registry)?;
+    let readiness = Readiness::default();
+    let loading = readiness.wait_for(format!("model {}", options.model.display()));
+
+    let profile = Arc::new(OnceLock::new());
+    let stopped = CancellationToken::new();
+    let admin = bind("admin", options.admin).await?;
+    let pages = admin::routes(readiness.clone(), registry.clone()).merge(profile_page(profile.clone()));
+    let admin = tokio::spawn(admin::serve(admin, pages, stopped.clone().cancelled_owned()));
+
+    let stop = CancellationToken::new();
+    tokio::spawn({
+        let (stop, readiness) = (stop.clone(), readiness.clone());
+        async move {
+            shutdown.await;
+            // Readiness first: who asks from now on is told to go elsewhere.
+            readiness.drain();
+            stop.cancel();
+        }
+    });
+
+    let loaded = tokio::task::spawn_blocking({
+        let (options, metrics) = (options.clone(), metrics.clone());
+        move || load(&options, metrics)
+    });
+    let (artefact, queue) = tokio::select! {
+        loaded = loaded => loaded.map_err(|_| ServeError::Loading)??,
+        () = stop.cancelled() => {
+            tracing::info!("stopped before the model was loaded");
+            return Ok(());
+        }
+    };
+    Metrics::describe(&registry, &options.version, &options.revision, &artefact.digest)?;
+    let page = serde_json::to_vec(&artefact.profile).expect("a profile is JSON");
+    profile.set(Bytes::from(page)).expect("set once");
+    let digest = artefact.digest.clone();
+    let identity =
+        Identity { metadata: artefact.metadata, digest: artefact.digest, revision: options.revision.clone() };
+    let service = Service::new(identity, queue, options.limits, metrics.clone());
+    let listener = bind("public", options.listen).await?;
+    let ready = start.elapsed();
+    metrics.ready_seconds.set(ready.as_secs_f64());
+    loading.done();
+    let (version, revision) = (&options.version, &options.revision);
+    tracing::info!(version, revision, digest, listen = %options.listen, admin = %options.admin,
+        ms = ready.as_millis() as u64, "ready");
+
+    let cut =
+        listen::serve(listener, &service, options.max_connections, options.drain, stop.cancelled()).await;
+    if cut > 0 {
+        tracing::warn!(connections = cut, "cut at the end of the drain");
+    }
+    tracing::info!("drained");
+    stopped.cancel();
+    // Its own deadline ends it.
+    let _ = admin.await;
+    Ok(())
+}
+
+/// Verifies, loads and warms up; blocks.
+fn load(options: &Options, metrics: Metrics) -> Result<(Artefact, Queue), ServeError> {
+    let mut artefact = Artefact::read(&options.model)?;
+    artefact.expect(Some(&options.version), options.sha256.as_deref())?;
+    // Not kept after this: the graphs have copies of their own.
+    let model: Arc<[u8]> = std::mem::take(&mut artefact.model).into();
+    let maker = || {
+        let (model, metadata, batch, threads) =
+            (model.clone(), artefact.metadata.clone(), options.limits.batch, options.threads);
+        move || {
+            crate::limit_threads(threads);
+            let mut engine = Torch::load(&model, &metadata)?;
+            warm_up(&mut engine, &metadata, batch)?;
+            Ok(Box::new(engine) as Box<dyn Engine>)
+        }
+    };
+    let makers = (0..options.workers).map(|_| maker()).collect();
+    let queue = Queue::start(makers, options.queue, metrics)?;
+    Ok((artefact, queue))
+}
+
+/// Runs the smallest and the largest batch until libtorch has profiled and compiled the graph (it does so
+/// in the first two runs), so that the first client does not wait for it. Also proves that the graph fits
+/// its description.
+fn warm_up(engine: &mut dyn Engine, metadata: &Metadata, largest: usize) -> Result<(), EngineError> {
+    for images in [1, largest] {
+        let inputs = vec![0.0; images * metadata.preprocessing.input_len()];
+        for _ in 0..3 {
+            engine.run(&inputs, images)?;
+        }
+    }
+    Ok(())
+}
+
+/// `/profile`: the reference profile with the digest of what was loaded; 503 until it is.
+fn profile_page(profile: Arc<OnceLock<Bytes>>) -> Router {
+    let page = move || {
+        let profile = profile.clone();
+        async move {
+            match profile.get() {
+                Some(json) => ([(CONTENT_TYPE, "application/json")], json.clone()).into_response(),
+                None => (StatusCode::SERVICE_UNAVAILABLE, "the model is not loaded yet\n").into_response(),
+            }
+        }
+    };
+    Router::new().route(wire::endpoint::PROFILE, get(page))
+}
+
+async fn bind(port: &'static str, address: SocketAddr) -> Result<TcpListener, ServeError> {
+    TcpListener::bind(address).await.map_err(|source| ServeError::Listen { port, address, source })
+}

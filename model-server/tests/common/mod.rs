@@ -1,0 +1,117 @@
+//! A server on loopback around the tiny engine, and where the digits are.
+#![allow(dead_code, unreachable_pub, reason = "each test program uses its part of this module")]
+
+use std::io::Cursor;
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
+
+use base64::Engine as _;
+use image::{DynamicImage, ImageFormat, Rgb, RgbImage};
+use model_server::http::{Identity, Limits, Service};
+use model_server::queue::Queue;
+use model_server::{Engine, EngineError, Metadata, Metrics, Reference, listen};
+use prometheus::Registry;
+use serde_json::{Value, json};
+use tokio::net::TcpListener;
+use tokio::task::JoinHandle;
+use tokio_util::sync::CancellationToken;
+
+/// What the tests ask of the limits: small enough to be reached.
+pub const LIMITS: Limits = Limits {
+    body_bytes: 100_000,
+    buffered_bytes: 1_000_000,
+    pixels: 40_000,
+    batch: 4,
+    decoders: 2,
+    body_time: Duration::from_secs(5),
+};
+
+/// A model of 4x4 pixels that says how bright an image is.
+pub fn metadata() -> Metadata {
+    let json = json!({
+        "version": "1.0.0", "architecture": "reference", "classes": ["dark", "grey", "bright, or white"],
+        "output": "logits",
+        "preprocessing": {
+            "width": 4, "height": 4, "channels": 3, "scale": 1.0 / 255.0,
+            "mean": [0, 0, 0], "std": [1, 1, 1], "resize": "bilinear",
+        },
+        "training": {
+            "dataDigest": "00", "images": 1, "seed": 1, "epochs": 1, "batchSize": 1, "learningRate": 0.001,
+            "shift": 0, "folds": 5, "heldOutAccuracy": 0.9, "testAccuracy": 0.9,
+        },
+    });
+    Metadata::parse(json.to_string().as_bytes()).unwrap()
+}
+
+/// A running server.
+pub struct Server {
+    pub address: SocketAddr,
+    pub stop: CancellationToken,
+    pub task: JoinHandle<usize>,
+}
+
+/// Starts one on a free port of loopback.
+pub async fn start(limits: Limits, capacity: usize, drain: Duration) -> Server {
+    let make = || Ok(Box::new(Reference { classes: 3, sharp: 4.0 }) as Box<dyn Engine>);
+    start_with(make, limits, capacity, drain).await
+}
+
+/// As [`start`], with an engine of the caller's.
+pub async fn start_with<M>(make: M, limits: Limits, capacity: usize, drain: Duration) -> Server
+where
+    M: FnOnce() -> Result<Box<dyn Engine>, EngineError> + Send + 'static,
+{
+    let metrics = Metrics::new(&Registry::new()).unwrap();
+    let queue = Queue::start(vec![make], capacity, metrics.clone()).unwrap();
+    let identity = Identity { metadata: metadata(), digest: "d".repeat(64), revision: "light-1".into() };
+    let service: Arc<Service> = Service::new(identity, queue, limits, metrics);
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let address = listener.local_addr().unwrap();
+    let stop = CancellationToken::new();
+    let stopped = stop.clone().cancelled_owned();
+    let task = tokio::spawn(async move { listen::serve(listener, &service, 64, drain, stopped).await });
+    Server { address, stop, task }
+}
+
+impl Server {
+    pub fn url(&self, path: &str) -> String {
+        format!("http://{}{path}", self.address)
+    }
+}
+
+/// A PNG of one colour.
+pub fn png(width: u32, height: u32, value: u8) -> Vec<u8> {
+    encode(&RgbImage::from_pixel(width, height, Rgb([value; 3])).into(), ImageFormat::Png)
+}
+
+pub fn encode(image: &DynamicImage, format: ImageFormat) -> Vec<u8> {
+    let mut bytes = Vec::new();
+    image.write_to(&mut Cursor::new(&mut bytes), format).unwrap();
+    bytes
+}
+
+pub fn base64(bytes: &[u8]) -> String {
+    base64::engine::general_purpose::STANDARD.encode(bytes)
+}
+
+pub async fn error_of(response: reqwest::Response) -> (u16, String) {
+    let status = response.status().as_u16();
+    let body: Value = response.json().await.unwrap();
+    (status, body["error"].as_str().unwrap_or_default().to_owned())
+}
+
+/// The digits: `SLUICE_DIGITS`, else where `hack/digits` puts them.
+pub fn digits() -> PathBuf {
+    let path = std::env::var_os("SLUICE_DIGITS").map_or_else(
+        || {
+            let home = || PathBuf::from(std::env::var_os("HOME").unwrap_or_default()).join(".cache");
+            let cache = std::env::var_os("XDG_CACHE_HOME").map_or_else(home, PathBuf::from);
+            cache.join("sluice/data/digits.csv.gz")
+        },
+        PathBuf::from,
+    );
+    assert!(path.is_file(), "{} is missing: run hack/digits (or set SLUICE_DIGITS)", path.display());
+    path
+}

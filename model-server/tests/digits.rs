@@ -1,0 +1,168 @@
+//! The whole way of a model on the real digits: data, training, evaluation, serving.
+#![allow(clippy::unwrap_used, reason = "a test program")]
+
+mod common;
+
+use std::collections::BTreeSet;
+use std::path::Path;
+use std::time::Duration;
+
+use common::{LIMITS, base64, digits};
+use model_server::dataset::Dataset;
+use model_server::serve::{Options, run};
+use model_server::train::{Epoch, Part, Progress, Settings, train};
+use model_server::{Artefact, Torch, data, evaluate};
+use serde_json::{Value, json};
+
+#[derive(Default)]
+struct Seen(Vec<(Part, u32)>);
+
+impl Progress for Seen {
+    fn epoch(&mut self, part: Part, epoch: &Epoch) {
+        self.0.push((part, epoch.number));
+    }
+}
+
+fn settings(data: &Path, out: &Path) -> Settings {
+    Settings {
+        data: data.to_owned(),
+        out: out.to_owned(),
+        version: "1.0.0".into(),
+        epochs: 2,
+        batch_size: 32,
+        learning_rate: 0.001,
+        shift: 1,
+        folds: 5,
+        seed: 7,
+        jobs: 2,
+    }
+}
+
+#[test]
+fn no_test_image_is_a_training_image() {
+    let directory = tempfile::tempdir().unwrap();
+    let counts = data::digits(&digits(), directory.path(), 1).unwrap();
+    assert_eq!(counts, (1437, 360));
+    let train = Dataset::train(directory.path()).unwrap();
+    let test = Dataset::test(directory.path()).unwrap();
+    let seen: BTreeSet<&[u8]> = train.samples.iter().map(|s| s.image.as_raw().as_slice()).collect();
+    let shared = test.samples.iter().filter(|s| seen.contains(s.image.as_raw().as_slice())).count();
+    assert_eq!((train.samples.len(), test.samples.len(), shared), (1437, 360, 0));
+    for class in 0..10 {
+        let of = |d: &Dataset| d.samples.iter().filter(|s| s.label == class).count();
+        assert!((33..=38).contains(&of(&test)), "class {class}: {}", of(&test));
+    }
+}
+
+/// One training serves all of this: it takes seconds.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_model_is_trained_repeatably_evaluated_and_served() {
+    let directory = tempfile::tempdir().unwrap();
+    let (set, model) = (directory.path().join("set"), directory.path().join("digits/1.0.0"));
+    data::digits(&digits(), &set, 1).unwrap();
+    let mut seen = Seen::default();
+    let trained = train(&settings(&set, &model), &mut seen).unwrap();
+    assert_eq!(seen.0.len(), 2 * 6);
+    assert!(trained.history.test_accuracy > 0.8, "{:?}", trained.history);
+    assert!(train(&settings(&set, &model), &mut Seen::default()).unwrap_err().to_string().contains("exists"));
+
+    // The same again, with another number of jobs, gives the same bytes.
+    let again = Settings { jobs: 1, ..settings(&set, &directory.path().join("again")) };
+    assert_eq!(train(&again, &mut Seen::default()).unwrap().digest, trained.digest);
+
+    let artefact = Artefact::read(&model).unwrap();
+    assert_eq!((artefact.profile.images, &artefact.profile.digest), (1437, &trained.digest));
+    let test = Dataset::test(&set).unwrap();
+    let mut engine = Torch::load(&artefact.model, &artefact.metadata).unwrap();
+    let answers = evaluate::answers(&mut engine, &artefact.metadata, &test).unwrap();
+    assert_eq!(evaluate::accuracy(&test, &answers), artefact.metadata.training.test_accuracy);
+
+    serves_the_same_answers(&set, &model, &trained.digest, &answers).await;
+    refuses_another_artefact(&model, &trained.digest).await;
+}
+
+fn options(model: &Path, digest: &str, listen: u16, admin: u16) -> Options {
+    Options {
+        model: model.to_owned(),
+        version: "1.0.0".into(),
+        revision: "digits-1".into(),
+        sha256: Some(digest.to_owned()),
+        listen: ([127, 0, 0, 1], listen).into(),
+        admin: ([127, 0, 0, 1], admin).into(),
+        drain: Duration::from_secs(2),
+        workers: 2,
+        threads: 1,
+        queue: 64,
+        max_connections: 64,
+        limits: LIMITS,
+    }
+}
+
+fn free_port() -> u16 {
+    std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port()
+}
+
+async fn serves_the_same_answers(set: &Path, model: &Path, digest: &str, answers: &[model_server::Answer]) {
+    let (listen, admin) = (free_port(), free_port());
+    let (stop, stopped) = tokio::sync::oneshot::channel::<()>();
+    let server = tokio::spawn(run(options(model, digest, listen, admin), async {
+        let _ = stopped.await;
+    }));
+    let admin = format!("http://127.0.0.1:{admin}");
+    for _ in 0..500 {
+        let ready = reqwest::get(format!("{admin}/readyz")).await.is_ok_and(|r| r.status() == 200);
+        if ready {
+            break;
+        }
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+    let profile: wire::Profile =
+        reqwest::get(format!("{admin}/profile")).await.unwrap().json().await.unwrap();
+    profile.check().unwrap();
+    assert_eq!((profile.digest.as_str(), profile.images), (digest, 1437));
+
+    let images = set.join("images");
+    data::images(&set.join("test.bin"), &images).unwrap();
+    let labels: Value = serde_json::from_slice(&std::fs::read(images.join("labels.json")).unwrap()).unwrap();
+    let client = reqwest::Client::new();
+    for (name, answer) in labels.as_object().unwrap().keys().zip(answers).take(40) {
+        let ask = json!({"image": base64(&std::fs::read(images.join(name)).unwrap())});
+        let url = format!("http://127.0.0.1:{listen}/predict");
+        let response = client.post(url).json(&ask).send().await.unwrap();
+        let (class, confidence) = answer.best.unwrap();
+        assert_eq!(response.headers()["x-prediction"], class.to_string(), "{name}");
+        let told: f64 = response.headers()["x-confidence"].to_str().unwrap().parse().unwrap();
+        assert!((told - confidence).abs() < 1e-5, "{name}: {told} {confidence}");
+    }
+    let metrics = reqwest::get(format!("{admin}/metrics")).await.unwrap().text().await.unwrap();
+    assert!(metrics.contains("sluice_server_requests_total{code=\"200\",path=\"/predict\"} 40"), "{metrics}");
+
+    stop.send(()).unwrap();
+    let ready = reqwest::get(format!("{admin}/readyz")).await.unwrap();
+    assert_eq!(ready.status(), 503);
+    server.await.unwrap().unwrap();
+}
+
+async fn refuses_another_artefact(model: &Path, digest: &str) {
+    let error = |options: Options| async {
+        let never = std::future::pending();
+        run(options, never).await.unwrap_err().to_string()
+    };
+    let other = "0".repeat(64);
+    let message = error(options(model, &other, 0, 0)).await;
+    assert_eq!(message, format!("the artefact's sha256 is {digest}, asked for: {other}"));
+    let message = error(Options { version: "1.1.0".into(), ..options(model, digest, 0, 0) }).await;
+    assert_eq!(message, "the artefact's version is 1.0.0, asked for: 1.1.0");
+    let broken = model.with_file_name("broken");
+    std::fs::create_dir(&broken).unwrap();
+    for file in ["metadata.json", "reference.json"] {
+        std::fs::copy(model.join(file), broken.join(file)).unwrap();
+    }
+    let sum = model_server::digest::of_directory(&broken).unwrap();
+    assert!(error(options(&broken, &sum, 0, 0)).await.contains("has no model.pt"));
+    std::fs::write(broken.join("model.pt"), b"not a graph").unwrap();
+    let sum = model_server::digest::of_directory(&broken).unwrap();
+    let message = error(options(&broken, &sum, 0, 0)).await;
+    assert!(message.starts_with("the model cannot be loaded: ") && message.lines().count() == 1, "{message}");
+    assert!(message.len() < 300, "{message}");
+}

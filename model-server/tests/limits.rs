@@ -1,0 +1,190 @@
+//! What the server does when it is asked for too much, too slowly, or to stop.
+#![allow(clippy::unwrap_used, reason = "a test program")]
+
+mod common;
+
+use std::sync::mpsc::{Receiver, channel};
+use std::time::{Duration, Instant};
+
+use common::{LIMITS, Server, base64, error_of, png, start, start_with};
+use model_server::http::Limits;
+use model_server::{Engine, EngineError};
+use serde_json::json;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::TcpStream;
+
+const DRAIN: Duration = Duration::from_secs(4);
+
+async fn predict(server: &Server, client: &reqwest::Client) -> reqwest::Response {
+    let ask = json!({"image": base64(&png(4, 4, 255))});
+    client.post(server.url("/predict")).json(&ask).send().await.unwrap()
+}
+
+/// Sends raw bytes, and reads what comes until the server closes or a second is over.
+async fn raw(server: &Server, request: &[u8]) -> String {
+    let mut stream = TcpStream::connect(server.address).await.unwrap();
+    stream.write_all(request).await.unwrap();
+    let mut answer = Vec::new();
+    let _ = tokio::time::timeout(Duration::from_secs(1), stream.read_to_end(&mut answer)).await;
+    String::from_utf8_lossy(&answer).into_owned()
+}
+
+const HEAD: &str = "POST /predict HTTP/1.1\r\nhost: a\r\ncontent-type: application/json\r\n";
+
+#[tokio::test]
+async fn a_large_body_is_refused_by_its_head_and_a_growing_one_at_the_limit() {
+    let server = start(LIMITS, 8, DRAIN).await;
+    // Nothing of the body was sent: the head alone is enough.
+    let answer = raw(&server, format!("{HEAD}content-length: 100001\r\n\r\n").as_bytes()).await;
+    assert!(answer.starts_with("HTTP/1.1 413 "), "{answer}");
+    assert!(answer.contains("the body has 100001 bytes, allowed: 100000"), "{answer}");
+    let chunk = format!("{:x}\r\n{}\r\n", 60_000, "a".repeat(60_000));
+    let answer =
+        raw(&server, format!("{HEAD}transfer-encoding: chunked\r\n\r\n{chunk}{chunk}").as_bytes()).await;
+    assert!(answer.starts_with("HTTP/1.1 413 "), "{answer}");
+    assert!(answer.contains("the body has more than 100000 bytes, allowed: 100000"), "{answer}");
+}
+
+#[tokio::test]
+async fn a_slow_body_ends_with_408_and_bodies_are_limited_together() {
+    let limits = Limits { body_time: Duration::from_millis(300), buffered_bytes: 100_000, ..LIMITS };
+    let server = start(limits, 8, DRAIN).await;
+    let slow = format!("{HEAD}content-length: 90000\r\n\r\n{{");
+    let mut held = TcpStream::connect(server.address).await.unwrap();
+    held.write_all(slow.as_bytes()).await.unwrap();
+    tokio::time::sleep(Duration::from_millis(100)).await;
+    // While it holds its share, another large one does not fit.
+    let answer = raw(&server, slow.as_bytes()).await;
+    assert!(answer.starts_with("HTTP/1.1 429 ") && answer.contains("retry-after: 1"), "{answer}");
+    let mut answer = vec![0; 12];
+    held.read_exact(&mut answer).await.unwrap();
+    assert_eq!(answer, b"HTTP/1.1 408");
+    // Its share came back.
+    let answer = raw(&server, slow.as_bytes()).await;
+    assert!(answer.starts_with("HTTP/1.1 408 "), "{answer}");
+}
+
+/// Waits for a word before each answer.
+struct Held(Receiver<()>);
+
+impl Engine for Held {
+    fn run(&mut self, _: &[f32], images: usize) -> Result<Vec<f32>, EngineError> {
+        self.0.recv().map_err(|error| EngineError::Run(error.to_string()))?;
+        Ok([0.0, 1.0, 0.0].repeat(images))
+    }
+}
+
+#[tokio::test]
+async fn a_full_queue_refuses_with_429_and_says_when_to_come_back() {
+    let (go, word) = channel();
+    let server = start_with(|| Ok(Box::new(Held(word)) as Box<dyn Engine>), LIMITS, 1, DRAIN).await;
+    let client = reqwest::Client::new();
+    let first = predict(&server, &client);
+    let refused = async {
+        loop {
+            let response = predict(&server, &client).await;
+            // Until the first one has taken the room, this one would take it: then it is the first.
+            if response.status() == 429 {
+                return response;
+            }
+        }
+    };
+    let (first, refused) = tokio::join!(first, async {
+        tokio::time::sleep(Duration::from_millis(200)).await;
+        let refused = refused.await;
+        go.send(()).unwrap();
+        refused
+    });
+    assert_eq!(refused.headers()["retry-after"], "1");
+    assert_eq!(error_of(refused).await, (429, "the queue of 1 images is full".into()));
+    assert_eq!(first.status(), 200);
+}
+
+struct Broken;
+
+impl Engine for Broken {
+    fn run(&mut self, _: &[f32], images: usize) -> Result<Vec<f32>, EngineError> {
+        Ok([f32::NAN, 0.0, 0.0].repeat(images))
+    }
+}
+
+// rule: C3
+#[tokio::test]
+async fn an_answer_that_is_none_is_told_as_such() {
+    let server = start_with(|| Ok(Box::new(Broken) as Box<dyn Engine>), LIMITS, 8, DRAIN).await;
+    let response = predict(&server, &reqwest::Client::new()).await;
+    assert_eq!(response.status(), 200);
+    assert_eq!(
+        (&response.headers()["x-prediction"], &response.headers()["x-confidence"]),
+        (&"-".parse().unwrap(), &"NaN".parse().unwrap())
+    );
+    let body: serde_json::Value = response.json().await.unwrap();
+    assert!(body["prediction"].is_null() && body["confidence"].is_null());
+}
+
+// rule: R6
+#[tokio::test]
+async fn a_drain_answers_known_and_new_connections_and_ends_once_all_is_quiet() {
+    let server = start(LIMITS, 8, Duration::from_secs(4)).await;
+    let known = reqwest::Client::new();
+    let before = predict(&server, &known).await;
+    assert!(before.headers().get("connection").is_none());
+    before.bytes().await.unwrap();
+    let start = Instant::now();
+    server.stop.cancel();
+    tokio::time::sleep(Duration::from_millis(100)).await;
+    for client in [known, reqwest::Client::new()] {
+        let response = predict(&server, &client).await;
+        assert_eq!(
+            (response.status().as_u16(), &response.headers()["connection"]),
+            (200, &"close".parse().unwrap())
+        );
+        response.bytes().await.unwrap();
+    }
+    let address = server.address;
+    assert_eq!(server.task.await.unwrap(), 0);
+    assert!(
+        (Duration::from_millis(900)..Duration::from_secs(3)).contains(&start.elapsed()),
+        "{:?}",
+        start.elapsed()
+    );
+    assert!(TcpStream::connect(address).await.is_err());
+}
+
+// rule: R6
+#[tokio::test]
+async fn a_drain_waits_for_an_answer_on_its_way_but_not_beyond_its_deadline() {
+    let (go, word) = channel();
+    let make = || Ok(Box::new(Held(word)) as Box<dyn Engine>);
+    let server = start_with(make, LIMITS, 8, Duration::from_secs(2)).await;
+    let answer = tokio::spawn({
+        let url = server.url("/predict");
+        async move {
+            let ask = json!({"image": base64(&png(4, 4, 255))});
+            reqwest::Client::new().post(url).json(&ask).send().await.map(|r| r.status().as_u16())
+        }
+    });
+    tokio::time::sleep(Duration::from_millis(200)).await;
+    server.stop.cancel();
+    // Longer than the quiet time: it is not quiet while an answer is on its way.
+    tokio::time::sleep(Duration::from_millis(1200)).await;
+    go.send(()).unwrap();
+    assert_eq!(answer.await.unwrap().unwrap(), 200);
+    assert_eq!(server.task.await.unwrap(), 0);
+
+    let (held, word) = channel();
+    let make = || Ok(Box::new(Held(word)) as Box<dyn Engine>);
+    let server = start_with(make, LIMITS, 8, Duration::from_millis(500)).await;
+    let url = server.url("/predict");
+    let stuck = tokio::spawn(async move {
+        let ask = json!({"image": base64(&png(4, 4, 255))});
+        reqwest::Client::new().post(url).json(&ask).send().await.is_err()
+    });
+    tokio::time::sleep(Duration::from_millis(200)).await;
+    let start = Instant::now();
+    server.stop.cancel();
+    assert_eq!(server.task.await.unwrap(), 1);
+    assert!(start.elapsed() < Duration::from_secs(1), "{:?}", start.elapsed());
+    drop(held);
+    stuck.abort();
+}
