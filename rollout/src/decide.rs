@@ -3,6 +3,7 @@
 //! Order matters: what takes a share away comes before what may give one. A step that has nothing to say
 //! leaves the state as it is.
 
+mod adopt;
 mod intent;
 mod judge;
 mod returning;
@@ -14,24 +15,31 @@ mod watching;
 use jiff::{SignedDuration, Timestamp};
 
 use crate::{
-    Ended, Kind, Note, Observed, Outcome, Phase, Plan, Reason, Returning, Rolling, State, Undo, Wanted,
+    Ended, Kind, Note, Observed, Outcome, Phase, Plan, Pods, Reason, Returning, Rolling, State, Undo, Wanted,
+    Warm, Watching,
 };
 
 /// Decides what is to be.
 ///
-/// Pure: the same arguments give the same plan. A plan that has been applied and is decided again from its
-/// own state gives the same plan without notes.
+/// Pure: the same arguments give the same plan. Deciding again from the plan's own state, with nothing new
+/// to see, gives the same plan without notes.
 #[must_use]
 pub fn decide(wanted: &Wanted, state: &State, observed: &Observed, now: Timestamp) -> Plan {
     let mut turn = Turn { wanted, observed, now, state: state.clone(), notes: Vec::new() };
-    turn.adopt_undo();
     turn.obey_verb();
+    turn.adopt_undo();
+    turn.adopt_raise();
     turn.obey_pin();
     turn.follow_intent();
     turn.heed_readings();
-    turn.step();
-    turn.start();
+    turn.settle();
     turn.into_plan()
+}
+
+/// What a plan waits for, as one sentence for people; `None` when nothing is under way. `state` is the plan's.
+#[must_use]
+pub fn waiting(wanted: &Wanted, state: &State, observed: &Observed, now: Timestamp) -> Option<String> {
+    Turn { wanted, observed, now, state: state.clone(), notes: Vec::new() }.waiting()
 }
 
 /// One decision in the making.
@@ -44,6 +52,19 @@ struct Turn<'a> {
 }
 
 impl Turn<'_> {
+    /// Goes on until nothing more follows from what is seen: every pass that changes something comes nearer
+    /// to the end of a rollout, or opens the one that the spec asks for.
+    fn settle(&mut self) {
+        loop {
+            let before = self.state.clone();
+            self.step();
+            self.start();
+            if self.state == before {
+                return;
+            }
+        }
+    }
+
     /// The progress of the present phase.
     fn step(&mut self) {
         match self.state.phase.clone() {
@@ -53,23 +74,6 @@ impl Turn<'_> {
             Phase::Watching(watching) => self.step_watching(&watching),
         }
         self.drop_cold();
-    }
-
-    /// The route carries a decision to go back that the state does not know: the operator died between the
-    /// two writes. Abort always wins, so the route is right.
-    fn adopt_undo(&mut self) {
-        let Some(undo) = self.observed.route.as_ref().and_then(|r| r.undo.clone()) else { return };
-        match &self.state.phase {
-            Phase::Rolling(r) if r.kind == Kind::Rollout && r.sequence == undo.sequence => {
-                if r.from.as_ref() == Some(&undo.to) {
-                    self.take_back(undo.outcome, undo.reason);
-                } else {
-                    self.go_back(undo.to, undo.reason);
-                }
-            }
-            Phase::Watching(w) if w.sequence == undo.sequence => self.go_back(undo.to, undo.reason),
-            _ => {}
-        }
     }
 
     /// A pin to stable is an abort (R8).
@@ -84,8 +88,10 @@ impl Turn<'_> {
         }
     }
 
+    /// The pinned revision; one without pods is in no table, so routers ignore it (R8).
     fn pin(&self) -> Option<&str> {
-        self.observed.route.as_ref().and_then(|r| r.pin.as_deref())
+        let pin = self.observed.route.as_ref()?.pin.as_deref()?;
+        self.observed.workloads.contains_key(pin).then_some(pin)
     }
 
     /// Why no share may be raised, no stage left and no rollout started now, if so (T4, R8).
@@ -103,10 +109,14 @@ impl Turn<'_> {
     fn take_back(&mut self, outcome: Outcome, reason: String) {
         let Phase::Rolling(rolling) = &self.state.phase else { return };
         let (sequence, candidate, kind) = (rolling.sequence, rolling.to.clone(), rolling.kind);
-        let Some(to) = rolling.from.clone() else { return };
+        let Some(to) = self.state.stable.clone() else { return };
         self.note(Reason::RollingBack, sequence, format!("{candidate} goes back to 0 %: {reason}"));
         let undo = Undo { sequence, to, outcome, reason };
-        self.state.halt = None;
+        if outcome == Outcome::Superseded {
+            // rule: I2. Another intent came between: this one may be tried anew after it.
+            self.state.acted = None;
+        }
+        self.end_halt();
         self.state.phase =
             Phase::Returning(Returning { candidate, kind, undo, since: self.now, evicting: false });
     }
@@ -114,20 +124,18 @@ impl Turn<'_> {
     /// Opens the way back to an earlier revision, from whatever is going on.
     fn go_back(&mut self, to: String, reason: String) {
         let undone = self.state.sequence;
-        match &self.state.phase {
-            Phase::Rolling(rolling) => self.end(&rolling.clone(), Outcome::RolledBack, &reason),
-            Phase::Returning(returning) => {
-                let returning = returning.clone();
-                self.end_returning(&returning, "");
+        let from = self.bearer();
+        match self.state.phase.clone() {
+            Phase::Rolling(rolling) => self.end(&rolling, Outcome::RolledBack, &reason),
+            Phase::Returning(returning) => self.state.last = Some(returning.ended()),
+            Phase::Watching(watch) => {
+                self.keep_warm(watch);
+                self.mark_undone(&reason);
             }
-            Phase::Watching(_) | Phase::Idle => {
-                if let Some(last) = self.state.last.as_mut().filter(|l| l.outcome == Outcome::Promoted) {
-                    (last.outcome, last.reason) = (Outcome::RolledBack, reason.clone());
-                }
-            }
+            Phase::Idle => self.mark_undone(&reason),
         }
         self.state.sequence += 1;
-        self.state.halt = None;
+        self.end_halt();
         self.state.floor = self.stable_replicas();
         self.state.warm.retain(|w| w.revision != to);
         self.note(Reason::RollbackStarted, self.state.sequence, format!("back to {to}: {reason}"));
@@ -135,7 +143,7 @@ impl Turn<'_> {
         self.state.phase = Phase::Rolling(Rolling {
             sequence: self.state.sequence,
             kind: Kind::Rollback,
-            from: self.state.stable.clone(),
+            from,
             to,
             stages: Vec::new(),
             index: 0,
@@ -144,7 +152,39 @@ impl Turn<'_> {
             approved: false,
             missed: false,
             undo: Some(undo),
+            evicting: None,
         });
+    }
+
+    /// Who answers users until the way back is open: stable, or the revision that a rollback has already
+    /// moved them to. They do not return to the one that is being left.
+    fn bearer(&self) -> Option<String> {
+        match &self.state.phase {
+            Phase::Rolling(r) if r.kind == Kind::Rollback && self.weight_of(&r.to) == 100 => {
+                Some(r.to.clone())
+            }
+            _ => self.state.stable.clone(),
+        }
+    }
+
+    /// The promoted rollout is being undone.
+    fn mark_undone(&mut self, reason: &str) {
+        if let Some(last) = self.state.last.as_mut().filter(|l| l.outcome == Outcome::Promoted) {
+            (last.outcome, last.reason) = (Outcome::RolledBack, reason.to_owned());
+        }
+    }
+
+    /// The watch ends; its old revision stays warm for as long as it was promised (I4).
+    fn keep_warm(&mut self, watch: Watching) {
+        self.state.warm.retain(|w| w.revision != watch.old);
+        self.state.warm.push(Warm { revision: watch.old, until: watch.until });
+    }
+
+    /// A halt by a breach ends with its rollout; a person's pause goes on (T4).
+    fn end_halt(&mut self) {
+        if self.state.halt.as_ref().is_some_and(|h| h.sequence.is_some()) {
+            self.state.halt = None;
+        }
     }
 
     /// Remembers how a rollout ended.
@@ -161,9 +201,12 @@ impl Turn<'_> {
 
     /// Pods that stable has, or should have.
     fn stable_replicas(&self) -> u32 {
-        let stable = self.state.stable.as_ref();
-        let has = stable.and_then(|s| self.observed.workloads.get(s)).map_or(0, |p| p.replicas);
-        has.max(self.wanted.replicas)
+        let Some(stable) = &self.state.stable else { return 0 };
+        self.pods(stable).replicas.max(self.wanted.replicas)
+    }
+
+    fn pods(&self, revision: &str) -> Pods {
+        self.observed.workloads.get(revision).copied().unwrap_or_default()
     }
 
     fn note(&mut self, reason: Reason, sequence: u64, message: String) {

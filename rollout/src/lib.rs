@@ -15,7 +15,7 @@
 //! deciding again gives the same plan and no new notes.
 //!
 //! Where to change a rule: stages and their conditions in `decide/rolling.rs`; taking a candidate back in
-//! `decide/returning.rs`; after a promotion in `decide/watching.rs`; on-call verbs in `decide/verbs.rs`;
+//! `decide/returning.rs`; what a crash left behind in `decide/adopt.rs`; after a promotion in `decide/watching.rs`; on-call verbs in `decide/verbs.rs`;
 //! what a new intent does in `decide/intent.rs`; the desired workloads and shares of each phase in
 //! `decide/shape.rs`; which slots move in `slots.rs`.
 
@@ -27,7 +27,7 @@ mod stage;
 mod state;
 mod verb;
 
-pub use decide::decide;
+pub use decide::{decide, waiting};
 pub use observed::{Observed, Pods, Request, RouteSeen, StageEvidence};
 pub use plan::{Note, Plan, Reason, RoutePlan, Sampling, Shares, Summary, Workload};
 pub use slots::{SLOTS, SlotMap, Span, reallocate};

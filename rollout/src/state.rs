@@ -87,12 +87,16 @@ pub struct Rolling {
     /// `promote` was given for the present stage.
     #[serde(default)]
     pub approved: bool,
-    /// The deadline passed, and there is no stable to return to.
+    /// The deadline passed, and there is nothing better to return to.
     #[serde(default)]
     pub missed: bool,
     /// What this rollback undoes.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub undo: Option<Undo>,
+    /// A candidate that was on its way when this rollback began, and that routers did not let go of in time:
+    /// its pods are deleted (R5).
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub evicting: Option<String>,
 }
 
 /// When a stage was first acknowledged; never reset (T1).
@@ -166,6 +170,9 @@ pub struct Warm {
 pub struct Halt {
     /// For people.
     pub reason: String,
+    /// The rollout whose breach caused it: it ends with that rollout. A person's pause ends with `resume` only.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub sequence: Option<u64>,
 }
 
 /// How a rollout ended.
@@ -207,6 +214,9 @@ pub struct VerbDone {
     pub text: String,
     /// What came of it.
     pub answer: String,
+    /// The annotation was seen to be gone: the same text is a new request from now on.
+    #[serde(default)]
+    pub closed: bool,
 }
 
 /// Which stage evidence belongs to: windows never cross stages (T1).
@@ -235,6 +245,19 @@ impl Rolling {
     #[must_use]
     pub const fn key(&self) -> StageKey {
         StageKey { sequence: self.sequence, index: self.index }
+    }
+
+    /// The same, at the stage after this one.
+    pub(crate) fn next(&self) -> Self {
+        Self { index: self.index + 1, approved: false, ..self.clone() }
+    }
+}
+
+impl Returning {
+    /// What is remembered of it.
+    pub(crate) fn ended(&self) -> Ended {
+        let Undo { sequence, to, outcome, reason } = self.undo.clone();
+        Ended { sequence, kind: self.kind, from: Some(to), to: self.candidate.clone(), outcome, reason }
     }
 }
 

@@ -13,15 +13,18 @@ enum Effect {
 }
 
 fn effect(reading: &Reading) -> Option<Effect> {
-    match (reading.verdict, reading.on_breach, reading.overdue) {
-        (Verdict::Fail, OnBreach::Rollback, _) | (Verdict::NoData, _, Some(OnNoData::Rollback)) => {
-            Some(Effect::Rollback)
-        }
-        (Verdict::Fail, OnBreach::Pause, _) | (Verdict::NoData, _, Some(OnNoData::Pause)) => {
-            Some(Effect::Pause)
-        }
-        _ => None,
-    }
+    let breach = (reading.verdict == Verdict::Fail).then_some(match reading.on_breach {
+        OnBreach::Rollback => Some(Effect::Rollback),
+        OnBreach::Pause => Some(Effect::Pause),
+        OnBreach::Alert => None,
+    });
+    // A source that fails for too long is without data as well (J1, J5).
+    let lack = match reading.overdue {
+        Some(OnNoData::Rollback) => Some(Effect::Rollback),
+        Some(OnNoData::Pause) => Some(Effect::Pause),
+        Some(OnNoData::Hold) | None => None,
+    };
+    breach.flatten().max(lack)
 }
 
 impl Turn<'_> {
@@ -33,19 +36,29 @@ impl Turn<'_> {
 
     /// A breach takes the share away, paused or not (T4).
     pub(super) fn heed_readings(&mut self) {
-        let Some(evidence) = self.evidence() else { return };
-        let worst = evidence.readings.iter().filter_map(|r| Some((effect(r)?, r))).max_by_key(|(e, _)| *e);
-        let Some((effect, reading)) = worst else { return };
-        let reason = reading.reason.clone();
+        let Some((effect, reason)) = self.worst() else { return };
         match (effect, self.state.phase.clone()) {
             (Effect::Rollback, Phase::Rolling(_)) => self.take_back(Outcome::RolledBack, reason),
             (Effect::Rollback, Phase::Watching(watch)) => self.go_back(watch.old, reason),
             (Effect::Pause, _) if self.state.halt.is_none() => {
                 self.note(Reason::Paused, self.state.sequence, reason.clone());
-                self.state.halt = Some(Halt { reason });
+                self.state.halt = Some(Halt { reason, sequence: Some(self.state.sequence) });
             }
             _ => {}
         }
+    }
+
+    /// The reading that asks for the most, and its reason.
+    fn worst(&self) -> Option<(Effect, String)> {
+        let readings = &self.evidence()?.readings;
+        let (effect, reading) =
+            readings.iter().filter_map(|r| Some((effect(r)?, r))).max_by_key(|(e, _)| *e)?;
+        Some((effect, reading.reason.clone()))
+    }
+
+    /// Why `resume` would be followed by the next pause at once, if so.
+    pub(super) fn pausing(&self) -> Option<String> {
+        self.worst().filter(|(effect, _)| *effect == Effect::Pause).map(|(_, reason)| reason)
     }
 
     /// Why the evidence does not let the stage be left, if so. No data is never a pass (J1).

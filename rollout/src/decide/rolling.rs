@@ -17,10 +17,13 @@ impl Turn<'_> {
             let message = format!("{} has {} %, served by every router", rolling.to, self.target(&rolling));
             self.note(Reason::StageServed, rolling.sequence, message);
         }
-        if rolling.stage().is_none() {
-            self.promote(&rolling);
-        } else {
+        if rolling.stage().is_some() {
             self.leave(rolling);
+        } else if rolling.kind == Kind::Rollout && self.halted().is_some() {
+            // rule: T4, R8. Promotion is the last stage that is left.
+            self.state.phase = Phase::Rolling(rolling);
+        } else {
+            self.promote(&rolling);
         }
     }
 
@@ -40,54 +43,92 @@ impl Turn<'_> {
         None
     }
 
+    /// What the present phase waits for, for people.
+    pub(super) fn waiting(&self) -> Option<String> {
+        match &self.state.phase {
+            Phase::Rolling(r) => {
+                let halted = self.halted().filter(|_| r.kind == Kind::Rollout);
+                halted
+                    .map(|why| format!("stands still: {why}"))
+                    .or_else(|| self.waits_for(r))
+                    .or_else(|| self.stays(r))
+            }
+            Phase::Returning(r) if r.evicting => {
+                Some(format!("the pods of {} are being deleted", r.candidate))
+            }
+            Phase::Returning(_) => {
+                let behind = self.observed.route.as_ref().map(|r| r.behind.as_slice()).unwrap_or_default();
+                Some(format!("0 % is not served yet by {}", list(behind)))
+            }
+            Phase::Idle | Phase::Watching(_) => {
+                let waits = self.state.acted.as_ref() != Some(&self.wanted.revision);
+                self.halted().filter(|_| waits).map(|why| format!("no rollout starts: {why}"))
+            }
+        }
+    }
+
     /// Why the candidate cannot have the stage's share yet, if so.
     pub(super) fn not_ready(&self, rolling: &Rolling) -> Option<String> {
-        let pods = self.observed.workloads.get(&rolling.to).copied().unwrap_or_default();
+        let pods = self.pods(&rolling.to);
         let needed = match rolling.kind {
-            Kind::Rollout => needed(self.target(rolling), self.wanted.replicas),
+            Kind::Rollout => needed(self.target(rolling), self.capacity()),
             // On call wants away from the bad revision: one ready pod is enough to move.
             Kind::Rollback => 1,
         };
         if pods.ready < needed {
             return Some(format!("{} has {} of {needed} ready pods", rolling.to, pods.ready));
         }
-        // rule: I5
-        (pods.conflict).then(|| format!("the pods of {} report different digests", rolling.to))
+        // rule: I5. It speaks of candidates; a revision that served already is not one.
+        let conflict = pods.conflict && rolling.kind == Kind::Rollout;
+        conflict.then(|| format!("the pods of {} report different digests", rolling.to))
     }
 
     fn wait(&mut self, mut rolling: Rolling, missing: &str) {
         // rule: T3. Standing still by wish is no lack of progress.
-        if self.halted().is_some() && !self.granted(&rolling) {
+        let by_wish = rolling.kind == Kind::Rollout && self.halted().is_some() && !self.granted(&rolling);
+        if by_wish {
             rolling.blocked = None;
             self.state.phase = Phase::Rolling(rolling);
             return;
         }
         let blocked = *rolling.blocked.get_or_insert(self.now);
+        self.evict_stray(&mut rolling, blocked);
         let overdue = later(blocked, self.wanted.progress_deadline) <= self.now;
+        let returns = overdue && self.is_better_off_back(&rolling);
         let first = overdue && !rolling.missed;
-        let reason = format!("progressDeadline: {missing} for {:?}", self.wanted.progress_deadline);
-        let (sequence, from) = (rolling.sequence, rolling.from.clone());
-        if first && from.is_none() {
-            rolling.missed = true;
-        }
+        let sequence = rolling.sequence;
+        rolling.missed |= overdue;
         self.state.phase = Phase::Rolling(rolling);
-        if first {
+        let reason = format!("progressDeadline: {missing} for {:?}", self.wanted.progress_deadline);
+        if first || returns {
             self.note(Reason::DeadlineExceeded, sequence, reason.clone());
+        }
+        if returns {
             self.take_back(Outcome::RolledBack, reason);
         }
     }
 
+    /// Whether a missed deadline is a reason to return to stable: not from a rollback, which is the way out
+    /// already, and not from a revision that answers to a stable that does not.
+    fn is_better_off_back(&self, rolling: &Rolling) -> bool {
+        let ready = |revision: &str| self.pods(revision).ready > 0;
+        let stable = rolling.from.as_ref().is_some_and(|from| ready(from) || !ready(&rolling.to));
+        rolling.kind == Kind::Rollout && stable
+    }
+
     /// Leaves the stage if it may be left (T2).
-    fn leave(&mut self, mut rolling: Rolling) {
+    fn leave(&mut self, rolling: Rolling) {
         if self.halted().is_some() || self.stays(&rolling).is_some() {
             self.state.phase = Phase::Rolling(rolling);
-            return;
+        } else {
+            self.pass_stage(rolling.next());
         }
-        let message = format!("stage {} of {} passed", rolling.index + 1, rolling.stages.len());
-        self.note(Reason::StagePassed, rolling.sequence, message);
-        rolling.index += 1;
-        rolling.approved = false;
-        self.state.phase = Phase::Rolling(rolling);
+    }
+
+    pub(super) fn pass_stage(&mut self, next: Rolling) {
+        let message = format!("stage {} of {} passed", next.index, next.stages.len());
+        self.note(Reason::StagePassed, next.sequence, message);
+        self.state.phase = Phase::Rolling(next);
     }
 
     /// Why the stage is not left yet, if so.

@@ -6,7 +6,7 @@ use jiff::Timestamp;
 
 use super::returning::PATIENCE;
 use super::{Turn, later};
-use crate::{Kind, Outcome, Phase, Plan, Rolling, RoutePlan, Sampling, Shares, Summary, Workload};
+use crate::{Kind, Phase, Plan, Rolling, RoutePlan, Sampling, Shares, Summary, Workload};
 
 /// Pods for a share of traffic: as many as the share of `replicas`, rounded up, at least one.
 pub(super) fn needed(weight: u8, replicas: u32) -> u32 {
@@ -17,12 +17,8 @@ impl Turn<'_> {
     pub(super) fn into_plan(self) -> Plan {
         let shares = self.shares();
         let workloads = self.workloads(&shares);
-        let evict = match &self.state.phase {
-            Phase::Returning(r) if r.evicting => Some(r.candidate.clone()),
-            _ => None,
-        };
         Plan {
-            evict,
+            evict: self.evicted().cloned(),
             summary: self.summary(),
             sampling: self.sampling(),
             check_again: self.check_again(),
@@ -46,19 +42,24 @@ impl Turn<'_> {
         RoutePlan { shares, stable: self.state.stable.clone(), salt: self.salt(), undo }
     }
 
-    /// The salt changes with the rollout, while stable has everything (R3).
-    fn salt(&self) -> String {
-        self.state.sequence.to_string()
+    /// Each rollout has its own salt. It comes with the table that gives stable everything, and stays until
+    /// the next rollout: whoever goes back moves no other user (R3).
+    pub(super) fn salt(&self) -> String {
+        match (&self.state.phase, &self.observed.route) {
+            (Phase::Rolling(r), _) if r.kind == Kind::Rollout => r.sequence.to_string(),
+            (_, Some(route)) if !route.salt.is_empty() => route.salt.clone(),
+            _ => self.state.sequence.to_string(),
+        }
     }
 
     /// Shares with zeros left out.
     fn shares(&self) -> Shares {
         match &self.state.phase {
             Phase::Idle | Phase::Returning(_) => self.stable_only(),
-            Phase::Watching(w) => self.split(self.state.stable.as_ref(), &w.old, self.wanted.holdback),
+            Phase::Watching(w) => self.split(self.state.stable.as_ref(), &w.old, self.holdback(&w.old)),
             Phase::Rolling(rolling) => {
                 let target = self.target(rolling);
-                let seen = self.weight_of(&rolling.to);
+                let seen = self.earned(rolling);
                 // Down at once; up only when nothing speaks against it.
                 let weight = if target <= seen || self.may_raise(rolling) { target } else { seen };
                 self.shares_of(rolling, weight)
@@ -83,12 +84,26 @@ impl Turn<'_> {
         free && route.is_some_and(|r| r.salt == self.salt()) && self.not_ready(rolling).is_none()
     }
 
-    /// Whether the route gives the stage's share already.
-    pub(super) fn granted(&self, rolling: &Rolling) -> bool {
-        self.weight_of(&rolling.to) == self.target(rolling)
+    /// The old revision's share after a promotion; an edited one is not raised onto a revision without pods.
+    fn holdback(&self, old: &str) -> u8 {
+        let seen = self.weight_of(old);
+        let may_raise = self.halted().is_none() && self.pods(old).ready > 0;
+        if self.wanted.holdback <= seen || may_raise { self.wanted.holdback } else { seen }
     }
 
-    fn weight_of(&self, revision: &str) -> u8 {
+    /// The share that the new revision has by this rollout. One from before, such as a holdback, does not
+    /// count: it ends when the rollout begins (I4).
+    fn earned(&self, rolling: &Rolling) -> u8 {
+        let ours = self.observed.route.as_ref().is_some_and(|r| r.salt == self.salt());
+        if ours { self.weight_of(&rolling.to) } else { 0 }
+    }
+
+    /// Whether the route gives the stage's share already.
+    pub(super) fn granted(&self, rolling: &Rolling) -> bool {
+        self.earned(rolling) == self.target(rolling)
+    }
+
+    pub(super) fn weight_of(&self, revision: &str) -> u8 {
         self.observed.route.as_ref().and_then(|r| r.shares.get(revision)).copied().unwrap_or(0)
     }
 
@@ -97,12 +112,26 @@ impl Turn<'_> {
         match &rolling.from {
             Some(from) => self.split(Some(&rolling.to), from, 100 - weight),
             None if weight > 0 => Shares::from([(rolling.to.clone(), 100)]),
-            None => Shares::new(),
+            None => self.stable_only(),
         }
     }
 
+    /// Stable has everything. Without a stable, whoever answers users by now goes on: a first deployment may
+    /// be replaced after its share was granted.
     pub(super) fn stable_only(&self) -> Shares {
-        self.state.stable.iter().map(|s| (s.clone(), 100)).collect()
+        match (&self.state.stable, &self.observed.route) {
+            (Some(stable), _) => Shares::from([(stable.clone(), 100)]),
+            (None, Some(route)) => route.shares.clone(),
+            (None, None) => Shares::new(),
+        }
+    }
+
+    /// Pods for all users.
+    pub(super) fn capacity(&self) -> u32 {
+        match self.state.phase {
+            Phase::Idle => self.wanted.replicas,
+            _ => self.wanted.replicas.max(self.state.floor),
+        }
     }
 
     fn split(&self, main: Option<&String>, other: &str, percent: u8) -> Shares {
@@ -117,24 +146,23 @@ impl Turn<'_> {
     }
 
     fn workloads(&self, shares: &Shares) -> BTreeMap<String, Workload> {
-        let full = self.wanted.replicas;
+        let full = self.capacity();
         let mut pods: BTreeMap<String, u32> = BTreeMap::new();
-        let floor = if matches!(self.state.phase, Phase::Idle) { 0 } else { self.state.floor };
-        if let Some(stable) = &self.state.stable {
-            // rule: R4
-            pods.insert(stable.clone(), full.max(floor));
-        }
         for warm in &self.state.warm {
-            pods.insert(warm.revision.clone(), full);
+            pods.insert(warm.revision.clone(), self.wanted.replicas);
         }
         match &self.state.phase {
             Phase::Idle | Phase::Returning(_) => {}
             Phase::Watching(w) => {
-                pods.insert(w.old.clone(), full.max(floor));
+                pods.insert(w.old.clone(), full);
             }
             Phase::Rolling(r) => {
                 pods.insert(r.to.clone(), self.pods_of(r));
             }
+        }
+        if let Some(stable) = &self.state.stable {
+            // rule: R4
+            pods.insert(stable.clone(), full);
         }
         self.linger(shares, &mut pods);
         pods.into_iter().map(|(revision, replicas)| (revision, Workload { replicas })).collect()
@@ -142,24 +170,33 @@ impl Turn<'_> {
 
     fn pods_of(&self, rolling: &Rolling) -> u32 {
         match rolling.kind {
-            Kind::Rollout => needed(self.target(rolling), self.wanted.replicas),
-            Kind::Rollback => self.wanted.replicas.max(self.state.floor),
+            Kind::Rollout => needed(self.target(rolling), self.capacity()),
+            Kind::Rollback => self.capacity(),
         }
     }
 
-    /// Nothing is shrunk before every running router serves a table without it (R2, R4). The one exception
-    /// is a candidate that routers do not let go of (R5).
+    /// The candidate that routers do not let go of (R5).
+    fn evicted(&self) -> Option<&String> {
+        match &self.state.phase {
+            Phase::Returning(r) if r.evicting => Some(&r.candidate),
+            Phase::Rolling(r) => r.evicting.as_ref(),
+            _ => None,
+        }
+        .filter(|candidate| self.pods(candidate).existing > 0 && self.pin() != Some(candidate.as_str()))
+    }
+
+    /// Nothing is shrunk before every running router serves a table without it, nor while it has a share or
+    /// a person's pin (R2, R4, R8). The one exception is a candidate that routers do not let go of (R5).
     fn linger(&self, shares: &Shares, pods: &mut BTreeMap<String, u32>) {
         let route = self.observed.route.as_ref();
-        let settled = route.is_none_or(|r| r.served && r.shares == *shares);
-        let evicted = match &self.state.phase {
-            Phase::Returning(r) if r.evicting => Some(&r.candidate),
-            _ => None,
-        };
+        let settled = route.is_some_and(|r| r.served && r.shares == *shares);
+        let evicted = self.evicted();
         for (revision, seen) in &self.observed.workloads {
+            let kept = self.pin() == Some(revision)
+                || (shares.contains_key(revision) && !pods.contains_key(revision));
             if Some(revision) == evicted {
                 pods.insert(revision.clone(), 0);
-            } else if !settled && seen.replicas > 0 {
+            } else if (!settled || kept) && seen.replicas > 0 {
                 let wanted = pods.entry(revision.clone()).or_insert(0);
                 *wanted = (*wanted).max(seen.replicas);
             }
@@ -167,29 +204,29 @@ impl Turn<'_> {
     }
 
     fn summary(&self) -> Summary {
-        let served = self.state.stable.as_ref() == Some(&self.wanted.revision);
         match &self.state.phase {
             Phase::Returning(_) => Summary::RollingBack,
-            Phase::Rolling(r) if r.kind == Kind::Rollback => Summary::RollingBack,
             Phase::Rolling(r) if r.missed => Summary::Degraded,
+            Phase::Rolling(r) if r.kind == Kind::Rollback => Summary::RollingBack,
             Phase::Rolling(_) if self.halted().is_some() => Summary::Paused,
             Phase::Rolling(r) if r.from.is_none() => Summary::Pending,
             Phase::Rolling(_) => Summary::Progressing,
-            Phase::Idle | Phase::Watching(_) => self.at_rest(served),
+            Phase::Idle | Phase::Watching(_) => self.at_rest(),
         }
     }
 
-    fn at_rest(&self, served: bool) -> Summary {
+    fn at_rest(&self) -> Summary {
         let Some(stable) = &self.state.stable else { return Summary::Pending };
-        let undone = self.state.last.as_ref().is_some_and(|l| l.outcome == Outcome::RolledBack)
-            || self.state.last.as_ref().is_some_and(|l| l.kind == Kind::Rollback);
-        let ready = self.observed.workloads.get(stable).map_or(0, |p| p.ready);
-        match (ready, served, undone) {
-            (0, ..) => Summary::Degraded,
-            (_, true, _) => Summary::Healthy,
-            (_, false, true) => Summary::RolledBack,
+        let wanted = &self.wanted.revision;
+        if self.pods(stable).ready == 0 {
+            Summary::Degraded
+        } else if stable == wanted {
+            Summary::Healthy
+        } else if self.state.acted.as_ref() == Some(wanted) {
+            Summary::RolledBack
+        } else {
             // The spec waits: paused, or pinned.
-            (_, false, false) => Summary::Paused,
+            Summary::Paused
         }
     }
 
@@ -220,6 +257,7 @@ impl Turn<'_> {
             Phase::Returning(r) => times.push(later(r.since, PATIENCE)),
             Phase::Rolling(r) => {
                 times.extend(r.blocked.map(|b| later(b, self.wanted.progress_deadline)));
+                times.extend(r.blocked.filter(|_| r.kind == Kind::Rollback).map(|b| later(b, PATIENCE)));
                 times.extend(r.since().zip(r.stage()).map(|(since, stage)| later(since, stage.hold)));
             }
         }

@@ -7,8 +7,14 @@ impl Turn<'_> {
     /// Carries out the verb in the annotation, once. It is the same request while the annotation still
     /// stands and the id of the stored one has not been confirmed (V2).
     pub(super) fn obey_verb(&mut self) {
-        let Some(Request { text, done }) = self.observed.request.as_ref() else { return };
+        let Some(Request { text, done }) = self.observed.request.as_ref() else {
+            if let Some(stored) = &mut self.state.verb {
+                stored.closed = true;
+            }
+            return;
+        };
         if let Some(stored) = &self.state.verb
+            && !stored.closed
             && stored.text == *text
             && done.as_ref() != Some(&stored.id)
         {
@@ -23,7 +29,7 @@ impl Turn<'_> {
             }
         };
         let id = self.now.as_nanosecond().to_string();
-        self.state.verb = Some(VerbDone { id, text: text.clone(), answer });
+        self.state.verb = Some(VerbDone { id, text: text.clone(), answer, closed: false });
     }
 
     fn obey(&mut self, verb: Verb) -> Result<String, String> {
@@ -78,7 +84,11 @@ impl Turn<'_> {
         if self.state.stable.as_ref() == Some(&revision) {
             return match rolling {
                 Some(rolling) if rolling.kind == Kind::Rollout => self.abort(),
-                _ => Err(format!("{revision} is stable already")),
+                Some(_) => {
+                    self.take_back(Outcome::RolledBack, "rollback to stable was asked for".into());
+                    Ok(format!("{revision} stays"))
+                }
+                None => Err(format!("{revision} is stable already")),
             };
         }
         if self.state.stable.is_none() {
@@ -135,14 +145,17 @@ impl Turn<'_> {
         rolling.approved = true;
         let (sequence, stage) = (rolling.sequence, rolling.index + 1);
         self.note(Reason::Approved, sequence, format!("stage {stage} was approved"));
-        Ok(format!("stage {stage} approved"))
+        Ok(match self.halted() {
+            Some(why) => format!("stage {stage} approved; it is left once this is over: {why}"),
+            None => format!("stage {stage} approved"),
+        })
     }
 
     fn pause(&mut self) -> Result<String, String> {
         if self.state.halt.is_some() {
             return Err("paused already".into());
         }
-        self.state.halt = Some(Halt { reason: "pause was asked for".into() });
+        self.state.halt = Some(Halt { reason: "pause was asked for".into(), sequence: None });
         self.note(Reason::Paused, self.state.sequence, "pause was asked for".into());
         Ok("paused".into())
     }
@@ -152,7 +165,13 @@ impl Turn<'_> {
         if self.wanted.paused {
             return Err("spec.paused is true: set it to false".into());
         }
-        let Some(halt) = self.state.halt.take() else { return Err("not paused".into()) };
+        if self.state.halt.is_none() {
+            return Err("not paused".into());
+        }
+        if let Some(why) = self.pausing() {
+            return Err(format!("a metric still asks for the pause: {why}"));
+        }
+        let halt = self.state.halt.take().expect("looked at above");
         let message = format!("goes on after: {}", halt.reason);
         self.note(Reason::Resumed, self.state.sequence, message);
         Ok("resumed".into())
