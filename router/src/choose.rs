@@ -1,0 +1,95 @@
+//! Which revision a request is drawn for. Pure: the random draw is an argument.
+
+use wire::Assignment;
+use xxhash_rust::xxh3::xxh3_64;
+
+use crate::Table;
+
+/// What was drawn.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Choice {
+    /// Index of the revision in the table.
+    pub revision: usize,
+    /// How it was drawn (C1).
+    pub assignment: Assignment,
+}
+
+/// The slot of a sticky key: `xxh3_64(salt NUL key)` scaled to the slots (R3). Fixed for ever, because a user
+/// must keep her revision over every release of the router. The NUL keeps `("ab", "c")` and `("a", "bc")`
+/// apart.
+#[must_use]
+pub fn slot_of_key(salt: &str, key: &[u8]) -> u16 {
+    let mut input = Vec::with_capacity(salt.len() + 1 + key.len());
+    input.extend_from_slice(salt.as_bytes());
+    input.push(0);
+    input.extend_from_slice(key);
+    slot_of(xxh3_64(&input))
+}
+
+/// Scales 64 uniform bits to a slot: `floor(bits * 10,000 / 2^64)`.
+#[must_use]
+pub fn slot_of(bits: u64) -> u16 {
+    let scaled = (u128::from(bits) * u128::from(api::SLOTS)) >> 64;
+    u16::try_from(scaled).expect("a product of 64 bits and SLOTS, shifted by 64, is below SLOTS")
+}
+
+/// Draws the revision for a slot: the pinned one; else the one that the slot is assigned to; else stable.
+/// `None` when the table has none of them.
+#[must_use]
+pub fn choose(table: &Table, slot: u16) -> Option<Choice> {
+    if let Some(revision) = table.pinned {
+        return Some(Choice { revision, assignment: Assignment::Pin });
+    }
+    let revision = table.revision_of(slot).or(table.stable)?;
+    Some(Choice { revision, assignment: Assignment::Split })
+}
+
+/// The next of `n` endpoints in turn from `cursor` on that is usable.
+pub(crate) fn in_turn(n: usize, cursor: usize, usable: impl Fn(usize) -> bool) -> Option<usize> {
+    (0..n).map(|i| (cursor % n + i) % n).find(|&i| usable(i))
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    // rule: R3. From the C library by way of Python's xxhash 3: int(xxh3_64(salt + b"\0" + key) * 10_000 >> 64).
+    #[test]
+    fn golden_slots() {
+        let long = "k".repeat(300);
+        for (salt, key, slot) in [
+            ("", "", 7667),
+            ("", "user-1", 9123),
+            ("digits-1", "user-1", 6080),
+            ("digits-1", "user-2", 219),
+            ("digits-2", "user-1", 5810),
+            ("ab", "c", 4318),
+            ("a", "bc", 9812),
+            ("s", "a key longer than sixteen bytes", 2250),
+            ("s", "ü", 347),
+        ] {
+            assert_eq!(slot_of_key(salt, key.as_bytes()), slot, "{salt:?} {key:?}");
+        }
+        assert_eq!(slot_of_key("digits-1", long.as_bytes()), 3239);
+    }
+
+    #[test]
+    fn scaling_covers_all_slots_evenly() {
+        assert_eq!((slot_of(0), slot_of(u64::MAX)), (0, 9_999));
+        let step = u64::MAX / 10_000;
+        for slot in 0..10_000u16 {
+            assert_eq!(slot_of(u64::from(slot) * step + step / 2), slot);
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn endpoints_take_turns(n in 1usize..9, cursor in any::<usize>(), blocked in 0usize..9) {
+            let found = in_turn(n, cursor, |i| i != blocked);
+            let expected = if n == 1 && blocked == 0 { None } else if cursor % n == blocked { Some((blocked + 1) % n) } else { Some(cursor % n) };
+            prop_assert_eq!(found, expected);
+        }
+    }
+}

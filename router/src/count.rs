@@ -1,0 +1,189 @@
+//! Counters of one state of the table (C2, C3). Made when the state is entered, so that a request finds its
+//! counters by index and touches nothing but atomics.
+
+mod classes;
+mod collector;
+mod ledger;
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
+use std::time::{Duration, Instant};
+
+use wire::{Assignment, CELLS, Counts, FEATURES, Grid, LATENCY_CELLS, Outcome, RouteState};
+
+pub(crate) use classes::Classes;
+pub use collector::Collector;
+pub use ledger::Ledger;
+
+use crate::items::{AnswerHeaders, Item};
+
+/// Units of a histogram's sum in one: so fine that 580 years of seconds fit.
+const UNITS: f64 = 1e9;
+
+/// Counts with the sums that Prometheus wants for each histogram: latency, doubt, then the features.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub(crate) struct Tally {
+    pub(crate) counts: Counts,
+    pub(crate) sums: [f64; 2 + FEATURES.len()],
+}
+
+impl Tally {
+    pub(crate) fn add(&mut self, other: &Self) {
+        self.counts.add(&other.counts);
+        for (mine, theirs) in self.sums.iter_mut().zip(other.sums) {
+            *mine += theirs;
+        }
+    }
+}
+
+/// Counters of one revision and assignment.
+struct Series {
+    outcomes: [AtomicU64; Outcome::ALL.len()],
+    latency: [AtomicU64; LATENCY_CELLS],
+    features: [[AtomicU64; CELLS]; FEATURES.len()],
+    doubt: [AtomicU64; CELLS],
+    classes: Box<[AtomicU64]>,
+    nulls: AtomicU64,
+    /// In [`UNITS`].
+    sums: [AtomicU64; 2 + FEATURES.len()],
+}
+
+impl Series {
+    fn new() -> Self {
+        Self {
+            outcomes: [const { AtomicU64::new(0) }; _],
+            latency: [const { AtomicU64::new(0) }; _],
+            features: [const { [const { AtomicU64::new(0) }; CELLS] }; _],
+            doubt: [const { AtomicU64::new(0) }; _],
+            classes: std::iter::repeat_with(AtomicU64::default).take(Classes::CELLS).collect(),
+            nulls: AtomicU64::new(0),
+            sums: [const { AtomicU64::new(0) }; _],
+        }
+    }
+
+    fn count_item(&self, item: &Item, classes: &Classes) {
+        if item.null {
+            self.nulls.fetch_add(1, Relaxed);
+        }
+        if let Some(class) = &item.class {
+            self.classes[classes.index(class)].fetch_add(1, Relaxed);
+        }
+        if let Some(confidence) = item.confidence {
+            observe(&self.doubt, &self.sums[1], Grid::Doubt, 1.0 - confidence);
+        }
+        for (feature, value) in item.stats.iter().filter(|(_, v)| v.is_finite()) {
+            let i = feature.index();
+            observe(&self.features[i], &self.sums[2 + i], feature.grid(), *value);
+        }
+    }
+
+    fn tally(&self, classes: &Classes) -> Tally {
+        let read = |cells: &[AtomicU64]| cells.iter().map(|c| c.load(Relaxed)).collect::<Vec<_>>();
+        let named = self.classes.iter().enumerate().map(|(i, count)| (i, count.load(Relaxed)));
+        let counts = Counts {
+            outcomes: std::array::from_fn(|i| self.outcomes[i].load(Relaxed)),
+            latency: read(&self.latency),
+            features: self.features.iter().map(|f| read(f)).collect(),
+            doubt: read(&self.doubt),
+            classes: named.filter(|(_, n)| *n > 0).map(|(i, n)| (classes.name(i), n)).collect(),
+            null_outputs: self.nulls.load(Relaxed),
+        };
+        Tally { counts, sums: std::array::from_fn(|i| self.sums[i].load(Relaxed) as f64 / UNITS) }
+    }
+}
+
+fn observe(cells: &[AtomicU64], sum: &AtomicU64, grid: Grid, value: f64) {
+    if let Some(cell) = grid.cell(value) {
+        cells[cell].fetch_add(1, Relaxed);
+        sum.fetch_add((value.max(0.0) * UNITS).round() as u64, Relaxed);
+    }
+}
+
+/// Counters of one state, by index of the table's revisions.
+pub(crate) struct StateCounts {
+    state: RouteState,
+    revisions: Vec<Arc<str>>,
+    series: Vec<[Series; Assignment::ALL.len()]>,
+    classes: Arc<Classes>,
+}
+
+impl StateCounts {
+    fn new(state: RouteState, revisions: Vec<Arc<str>>, classes: Arc<Classes>) -> Self {
+        let series = revisions.iter().map(|_| Assignment::ALL.map(|_| Series::new())).collect();
+        Self { state, revisions, series, classes }
+    }
+
+    fn tallies(&self) -> impl Iterator<Item = (&Arc<str>, Assignment, Tally)> {
+        self.revisions.iter().zip(&self.series).flat_map(move |(revision, both)| {
+            Assignment::ALL
+                .into_iter()
+                .zip(both)
+                .map(move |(assignment, series)| (revision, assignment, series.tally(&self.classes)))
+        })
+    }
+}
+
+/// One assigned request. It is counted exactly once: by [`Ticket::finish`], or as cancelled when it is
+/// dropped, because a request is dropped only when its client went away (C2).
+pub(crate) struct Ticket {
+    counts: Arc<StateCounts>,
+    revision: usize,
+    assignment: Assignment,
+    started: Instant,
+    finished: bool,
+}
+
+impl Ticket {
+    pub(crate) fn new(
+        counts: Arc<StateCounts>,
+        revision: usize,
+        assignment: Assignment,
+        started: Instant,
+    ) -> Self {
+        Self { counts, revision, assignment, started, finished: false }
+    }
+
+    /// Counts the request without an answer of the revision drawn, except for a timeout's latency.
+    pub(crate) fn finish(mut self, outcome: Outcome) {
+        if outcome == Outcome::Timeout {
+            self.count_latency();
+        }
+        self.count(outcome);
+    }
+
+    /// Counts the request with the complete answer of the revision drawn.
+    pub(crate) fn finish_answered(mut self, outcome: Outcome, success: Option<&AnswerHeaders>) {
+        if outcome != Outcome::Cancelled {
+            self.count_latency();
+        }
+        for item in success.map(AnswerHeaders::items).unwrap_or_default() {
+            self.series().count_item(&item, &self.counts.classes);
+        }
+        self.count(outcome);
+    }
+
+    fn series(&self) -> &Series {
+        &self.counts.series[self.revision][self.assignment as usize]
+    }
+
+    fn count_latency(&self) {
+        let elapsed: Duration = self.started.elapsed();
+        let series = self.series();
+        observe(&series.latency, &series.sums[0], Grid::Seconds, elapsed.as_secs_f64());
+    }
+
+    fn count(&mut self, outcome: Outcome) {
+        if !std::mem::replace(&mut self.finished, true) {
+            self.series().outcomes[outcome.index()].fetch_add(1, Relaxed);
+        }
+    }
+}
+
+impl Drop for Ticket {
+    fn drop(&mut self) {
+        self.count(Outcome::Cancelled);
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,125 @@
+//! The same families on `/metrics`, without the labels that name a state.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+
+use prometheus::core::Desc;
+use prometheus::proto::{self, MetricFamily, MetricType};
+use wire::{FEATURES, Grid, Key, Outcome, family};
+
+use super::{Ledger, Tally};
+
+/// Families with their help.
+const FAMILIES: [(&str, &str); 6] = [
+    (family::REQUESTS, "Requests by revision drawn, assignment and outcome."),
+    (family::NULL_OUTPUTS, "Items whose answer was withheld or NaN."),
+    (family::PREDICTIONS, "Items by predicted class."),
+    (family::SECONDS, "Seconds from a request's head to the end of the revision's own answer."),
+    (family::DOUBT, "1 - confidence per item."),
+    (family::INPUT, "Input features per item."),
+];
+
+/// Shows a [`Ledger`] to a prometheus registry.
+pub struct Collector {
+    ledger: Arc<Ledger>,
+    descs: Vec<Desc>,
+}
+
+impl Collector {
+    /// A collector of the ledger.
+    ///
+    /// # Panics
+    /// Never: the names are constants.
+    #[must_use]
+    pub fn new(ledger: Arc<Ledger>) -> Self {
+        let desc = |(name, help): (&str, &str)| {
+            Desc::new(name.to_owned(), help.to_owned(), vec![], HashMap::new()).expect("names are constants")
+        };
+        Self { ledger, descs: FAMILIES.map(desc).into() }
+    }
+}
+
+impl prometheus::core::Collector for Collector {
+    fn desc(&self) -> Vec<&Desc> {
+        self.descs.iter().collect()
+    }
+
+    fn collect(&self) -> Vec<MetricFamily> {
+        let totals = self.ledger.totals();
+        let families = FAMILIES.into_iter().map(|(name, help)| {
+            let metrics: Vec<_> = totals.iter().flat_map(|(key, tally)| metrics(name, key, tally)).collect();
+            let histogram = matches!(name, family::SECONDS | family::DOUBT | family::INPUT);
+            let mut family = MetricFamily::default();
+            family.set_name(name.to_owned());
+            family.set_help(help.to_owned());
+            family.set_field_type(if histogram { MetricType::HISTOGRAM } else { MetricType::COUNTER });
+            family.set_metric(metrics);
+            family
+        });
+        // The text encoder refuses families without any metric.
+        families.filter(|f| !f.get_metric().is_empty()).collect()
+    }
+}
+
+fn metrics(family: &str, key: &Key, tally: &Tally) -> Vec<proto::Metric> {
+    let counts = &tally.counts;
+    match family {
+        family::REQUESTS => Outcome::ALL
+            .map(|o| counter(labels(key, Some(("outcome", o.as_str()))), counts.outcome(o)))
+            .into(),
+        family::NULL_OUTPUTS => vec![counter(labels(key, None), counts.null_outputs)],
+        family::PREDICTIONS => {
+            counts.classes.iter().map(|(c, n)| counter(labels(key, Some(("class", c))), *n)).collect()
+        }
+        family::SECONDS => vec![histogram(labels(key, None), Grid::Seconds, &counts.latency, tally.sums[0])],
+        family::DOUBT => vec![histogram(labels(key, None), Grid::Doubt, &counts.doubt, tally.sums[1])],
+        _ => FEATURES
+            .map(|f| {
+                let labels = labels(key, Some(("feature", f.as_str())));
+                histogram(labels, f.grid(), &counts.features[f.index()], tally.sums[2 + f.index()])
+            })
+            .into(),
+    }
+}
+
+fn labels(key: &Key, more: Option<(&str, &str)>) -> Vec<proto::LabelPair> {
+    // By name, as prometheus wants them: the third one is class, feature or outcome.
+    std::iter::once(("assignment", key.assignment.as_str()))
+        .chain(more)
+        .chain([("revision", key.revision.as_str())])
+        .map(|(name, value)| {
+            let mut pair = proto::LabelPair::default();
+            pair.set_name(name.to_owned());
+            pair.set_value(value.to_owned());
+            pair
+        })
+        .collect()
+}
+
+fn counter(labels: Vec<proto::LabelPair>, value: u64) -> proto::Metric {
+    let mut metric = proto::Metric::from_label(labels);
+    let mut counter = proto::Counter::default();
+    counter.set_value(value as f64);
+    metric.set_counter(counter);
+    metric
+}
+
+fn histogram(labels: Vec<proto::LabelPair>, grid: Grid, cells: &[u64], sum: f64) -> proto::Metric {
+    let mut below = 0;
+    let buckets = cells.iter().enumerate().map(|(i, count)| {
+        below += count;
+        let mut bucket = proto::Bucket::default();
+        bucket.set_upper_bound(grid.edge(i));
+        bucket.set_cumulative_count(below);
+        bucket
+    });
+    // The encoder adds the infinite one, spelt as prometheus does.
+    let buckets = buckets.filter(|b| b.upper_bound().is_finite()).collect();
+    let mut histogram = proto::Histogram::default();
+    histogram.set_bucket(buckets);
+    histogram.set_sample_count(below);
+    histogram.set_sample_sum(sum);
+    let mut metric = proto::Metric::from_label(labels);
+    metric.set_histogram(histogram);
+    metric
+}

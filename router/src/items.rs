@@ -1,0 +1,103 @@
+//! What an answer's headers say of its items (C3). Pure.
+
+use http::{HeaderMap, HeaderValue};
+use wire::{Feature, header};
+
+/// The headers that are counted, kept until the answer is complete.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct AnswerHeaders {
+    classes: Vec<HeaderValue>,
+    confidences: Vec<HeaderValue>,
+    stats: Vec<HeaderValue>,
+}
+
+/// One item of a batch.
+#[derive(Debug, Clone, PartialEq, Default)]
+pub(crate) struct Item {
+    /// Predicted class; absent for a null output.
+    pub(crate) class: Option<String>,
+    /// Confidence within 0..=1; absent for a null output.
+    pub(crate) confidence: Option<f64>,
+    /// Whether the answer was withheld or NaN.
+    pub(crate) null: bool,
+    /// Input features.
+    pub(crate) stats: Vec<(Feature, f64)>,
+}
+
+impl AnswerHeaders {
+    pub(crate) fn of(headers: &HeaderMap) -> Self {
+        let all = |name| headers.get_all(name).iter().cloned().collect();
+        Self {
+            classes: all(header::PREDICTION),
+            confidences: all(header::CONFIDENCE),
+            stats: all(header::INPUT_STATS),
+        }
+    }
+
+    /// The items, as many as the longest of the three lists has. What cannot be read is not counted.
+    pub(crate) fn items(&self) -> Vec<Item> {
+        let (mut classes, mut confidences, mut stats) =
+            (texts(&self.classes), texts(&self.confidences), texts(&self.stats));
+        let mut items = vec![];
+        loop {
+            let next = (classes.next(), confidences.next(), stats.next());
+            if next == (None, None, None) {
+                return items;
+            }
+            items.push(item(next.0, next.1, next.2));
+        }
+    }
+}
+
+fn item(class: Option<&str>, confidence: Option<&str>, stats: Option<&str>) -> Item {
+    let value = confidence.and_then(|c| c.parse::<f64>().ok());
+    let null = class == Some("-") || value.is_some_and(f64::is_nan);
+    Item {
+        class: class.filter(|c| !null && !c.is_empty()).map(header::decode_class),
+        confidence: value.filter(|v| !null && (0.0..=1.0).contains(v)),
+        null,
+        stats: stats.map(|s| header::decode_stats(s).collect()).unwrap_or_default(),
+    }
+}
+
+fn texts(values: &[HeaderValue]) -> impl Iterator<Item = &str> {
+    values.iter().filter_map(|v| v.to_str().ok()).flat_map(|v| v.split(',')).map(str::trim)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn read(lines: &[(&'static str, &'static str)]) -> Vec<Item> {
+        let mut headers = HeaderMap::new();
+        for (name, value) in lines {
+            headers.append(*name, HeaderValue::from_static(value));
+        }
+        AnswerHeaders::of(&headers).items()
+    }
+
+    // rule: C3
+    #[test]
+    fn each_item_of_a_batch_is_read() {
+        let items = read(&[
+            ("x-prediction", "cat,a%2Cb, -,dog"),
+            ("x-confidence", "0.9, 0.8,0.1"),
+            ("x-confidence", "NaN"),
+            ("x-input-stats", "brightness=0.5 contrast=0.1,brightness=0.25"),
+        ]);
+        let classes: Vec<_> = items.iter().map(|i| i.class.as_deref()).collect();
+        assert_eq!(classes, [Some("cat"), Some("a,b"), None, None]);
+        let confidences: Vec<_> = items.iter().map(|i| i.confidence).collect();
+        assert_eq!(confidences, [Some(0.9), Some(0.8), None, None]);
+        assert_eq!(items.iter().map(|i| i.null).collect::<Vec<_>>(), [false, false, true, true]);
+        assert_eq!(items[0].stats, [(Feature::Brightness, 0.5), (Feature::Contrast, 0.1)]);
+        assert_eq!(items[1].stats, [(Feature::Brightness, 0.25)]);
+    }
+
+    #[test]
+    fn nonsense_is_not_counted() {
+        assert_eq!(read(&[]), []);
+        let items = read(&[("x-confidence", "1.5,high,inf"), ("x-prediction", "")]);
+        assert!(items.iter().all(|i| i.confidence.is_none() && i.class.is_none() && !i.null), "{items:?}");
+    }
+}

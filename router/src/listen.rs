@@ -1,0 +1,174 @@
+//! Accepts clients, and stops without losing a request.
+
+mod guard;
+mod scan;
+
+use std::convert::Infallible;
+use std::pin::pin;
+use std::sync::Arc;
+use std::sync::atomic::Ordering::SeqCst;
+use std::time::{Duration, Instant};
+
+use hyper::server::conn::http1;
+use hyper::service::service_fn;
+use hyper_util::rt::{TokioIo, TokioTimer};
+use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
+
+use crate::Proxy;
+use guard::Guarded;
+
+/// Limits of the listener. The defaults are for pods behind a Service.
+#[derive(Debug, Clone, Copy)]
+pub struct Limits {
+    /// Most connections; further clients wait in the kernel's queue.
+    pub connections: usize,
+    /// Longest time from the first byte of a head to its last.
+    pub head: Duration,
+    /// Largest head in bytes, at least 8 KiB.
+    pub head_bytes: usize,
+    /// Most headers of a head.
+    pub headers: usize,
+    /// Longest time between two requests of a connection. Longer than what clients and load balancers use
+    /// (60 s), so that it is they who close.
+    pub idle: Duration,
+    /// Longest time from the signal to stop to the end.
+    pub drain: Duration,
+    /// How long nothing must have been under way before open but idle connections are closed in a drain.
+    pub quiet: Duration,
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        Self {
+            connections: 10_000,
+            head: Duration::from_secs(10),
+            head_bytes: 64 * 1024,
+            headers: 128,
+            idle: Duration::from_secs(75),
+            drain: Duration::from_secs(20),
+            quiet: Duration::from_secs(3),
+        }
+    }
+}
+
+/// How often a drain looks whether it is over.
+const LOOK: Duration = Duration::from_millis(50);
+/// Without any connection a drain waits this long for another one.
+const LAST_CALL: Duration = Duration::from_secs(1);
+/// Time for idle connections to close once they were told to.
+const CLOSING: Duration = Duration::from_secs(1);
+
+/// Serves `proxy` until `shutdown` is done and the drain is over. During the drain clients are still accepted
+/// and answered, with `Connection: close`, because a Service sends new ones until all nodes have taken the pod
+/// out (R6).
+pub async fn serve(
+    listener: TcpListener,
+    proxy: Arc<Proxy>,
+    limits: Limits,
+    shutdown: impl Future<Output = ()>,
+) {
+    let (closing, closed) = watch::channel(false);
+    let slots = Arc::new(Semaphore::new(limits.connections));
+    let open = || limits.connections - slots.available_permits();
+    let accepting = async {
+        loop {
+            let permit = slots.clone().acquire_owned().await.expect("the semaphore is never closed");
+            match listener.accept().await {
+                Ok((stream, _)) => {
+                    tokio::spawn(connection(stream, proxy.clone(), limits, closed.clone(), permit));
+                }
+                // Out of file descriptors, most likely: connections that end give some back.
+                Err(error) => {
+                    tracing::warn!(%error, "a connection cannot be accepted");
+                    tokio::time::sleep(LOOK).await;
+                }
+            }
+        }
+    };
+    let sweeping = async {
+        loop {
+            tokio::time::sleep(Duration::from_secs(1)).await;
+            proxy.board().sweep();
+        }
+    };
+    let mut began = None;
+    {
+        let stopping = async {
+            shutdown.await;
+            proxy.draining.store(true, SeqCst);
+            let start = Instant::now();
+            began = Some(start);
+            // The accept loop holds one permit while it waits.
+            while start.elapsed() < limits.drain && !is_over(&proxy, open().saturating_sub(1), start, &limits)
+            {
+                tokio::time::sleep(LOOK).await;
+            }
+        };
+        tokio::select! {
+            never = accepting => never,
+            never = sweeping => never,
+            () = stopping => {}
+        }
+    }
+    drop(listener);
+    let _ = closing.send(true);
+    let start = Instant::now();
+    while open() > 0 && start.elapsed() < CLOSING {
+        tokio::time::sleep(Duration::from_millis(10)).await;
+    }
+    let left = proxy.load.requests();
+    let took = began.map(|b: Instant| b.elapsed()).unwrap_or_default();
+    if left > 0 {
+        tracing::warn!(requests = left, ?took, "the drain is over: requests under way are cut off");
+    } else {
+        tracing::info!(?took, "drained");
+    }
+}
+
+fn is_over(proxy: &Proxy, connections: usize, start: Instant, limits: &Limits) -> bool {
+    let quiet = proxy.load.idle().min(start.elapsed());
+    quiet >= limits.quiet || (connections == 0 && quiet >= LAST_CALL.min(limits.quiet))
+}
+
+async fn connection(
+    stream: TcpStream,
+    proxy: Arc<Proxy>,
+    limits: Limits,
+    mut closing: watch::Receiver<bool>,
+    permit: OwnedSemaphorePermit,
+) {
+    let _permit = permit;
+    if let Err(error) = stream.set_nodelay(true) {
+        tracing::debug!(%error, "a client left at once");
+        return;
+    }
+    let (guarded, verdict) = Guarded::new(stream, limits.head);
+    let service = service_fn(|request| {
+        let (proxy, malformed) = (proxy.clone(), verdict.is_ambiguous());
+        async move { Ok::<_, Infallible>(proxy.handle(request, malformed).await) }
+    });
+    let connection = http1::Builder::new()
+        .timer(TokioTimer::new())
+        // hyper's clock starts when it waits for a head, so this is the idle time; heads have their own clock.
+        .header_read_timeout(limits.idle)
+        .max_buf_size(limits.head_bytes)
+        .max_header_size(limits.head_bytes)
+        .max_headers(limits.headers)
+        .serve_connection(TokioIo::new(guarded), service);
+    let mut connection = pin!(connection);
+    let told_to_close = async {
+        // An error means that the listener is gone, which is the same.
+        let _ = closing.wait_for(|closing| *closing).await;
+    };
+    let result = tokio::select! {
+        result = connection.as_mut() => result,
+        () = told_to_close => {
+            connection.as_mut().graceful_shutdown();
+            connection.await
+        }
+    };
+    if let Err(error) = result {
+        tracing::debug!(%error, "connection to a client ended");
+    }
+}

@@ -1,0 +1,100 @@
+//! A client's connection that is read along: for the time that a head takes, and for lengths given twice.
+
+use std::io::{self, ErrorKind};
+use std::pin::Pin;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering::SeqCst};
+use std::task::{Context, Poll};
+use std::time::Duration;
+
+use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use tokio::net::TcpStream;
+use tokio::time::{Instant, Sleep};
+
+use super::scan::Scan;
+
+/// Whether a head on this connection gave the length of its body twice.
+#[derive(Debug, Clone, Default)]
+pub(super) struct Verdict(Arc<AtomicBool>);
+
+impl Verdict {
+    pub(super) fn is_ambiguous(&self) -> bool {
+        self.0.load(SeqCst)
+    }
+}
+
+/// The connection.
+pub(super) struct Guarded {
+    stream: TcpStream,
+    scan: Scan,
+    verdict: Verdict,
+    /// Longest time from the first byte of a head to its last.
+    head: Duration,
+    /// Runs while a head is incomplete.
+    alarm: Option<Pin<Box<Sleep>>>,
+}
+
+impl Guarded {
+    pub(super) fn new(stream: TcpStream, head: Duration) -> (Self, Verdict) {
+        let verdict = Verdict::default();
+        (Self { stream, scan: Scan::default(), verdict: verdict.clone(), head, alarm: None }, verdict)
+    }
+
+    fn inspect(&mut self, bytes: &[u8]) {
+        if self.scan.feed(bytes) {
+            self.verdict.0.store(true, SeqCst);
+        }
+        if !self.scan.in_head() {
+            self.alarm = None;
+        } else if self.alarm.is_none() {
+            self.alarm = Some(Box::pin(tokio::time::sleep_until(Instant::now() + self.head)));
+        }
+    }
+}
+
+impl AsyncRead for Guarded {
+    fn poll_read(self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
+        let this = self.get_mut();
+        let before = buf.filled().len();
+        let result = Pin::new(&mut this.stream).poll_read(cx, buf);
+        if buf.filled().len() > before {
+            this.inspect(&buf.filled()[before..]);
+        }
+        if result.is_pending()
+            && let Some(alarm) = &mut this.alarm
+            && alarm.as_mut().poll(cx).is_ready()
+        {
+            return Poll::Ready(Err(io::Error::new(
+                ErrorKind::TimedOut,
+                "the head of a request took too long",
+            )));
+        }
+        result
+    }
+}
+
+impl AsyncWrite for Guarded {
+    fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &[u8]) -> Poll<io::Result<usize>> {
+        Pin::new(&mut self.stream).poll_write(cx, buf)
+    }
+
+    fn poll_write_vectored(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        bufs: &[io::IoSlice<'_>],
+    ) -> Poll<io::Result<usize>> {
+        Pin::new(&mut self.stream).poll_write_vectored(cx, bufs)
+    }
+
+    fn is_write_vectored(&self) -> bool {
+        self.stream.is_write_vectored()
+    }
+
+    fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.stream).poll_flush(cx)
+    }
+
+    fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.stream).poll_shutdown(cx)
+    }
+}

@@ -1,0 +1,114 @@
+//! The router's program.
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use anyhow::Context;
+use clap::Parser;
+use router::{Board, Collector, Ledger, Limits, Proxy, Source};
+use tokio::net::TcpListener;
+
+/// Splits requests over the revisions of a ModelRoute and counts what becomes of them.
+#[derive(Debug, Parser)]
+#[command(version)]
+struct Args {
+    /// Namespace of the ModelRoute.
+    #[arg(long, env = "SLUICE_NAMESPACE")]
+    namespace: String,
+    /// Name of the ModelRoute.
+    #[arg(long, env = "SLUICE_ROUTE")]
+    route: String,
+    /// Address for prediction requests.
+    #[arg(long, env = "SLUICE_LISTEN", default_value_t = SocketAddr::from(([0, 0, 0, 0], wire::endpoint::ROUTER_PORT)))]
+    listen: SocketAddr,
+    /// Address for /livez, /readyz, /metrics, /evidence and /route.
+    #[arg(long, env = "SLUICE_ADMIN", default_value_t = SocketAddr::from(([0, 0, 0, 0], wire::endpoint::ADMIN_PORT)))]
+    admin: SocketAddr,
+    /// Longest time from SIGTERM to the end, such as 20s.
+    #[arg(long, env = "SLUICE_DRAIN", default_value = "20s", value_parser = duration)]
+    drain: Duration,
+    /// Largest body of a request, such as 16MiB.
+    #[arg(long, env = "SLUICE_MAX_BODY", default_value = "16MiB", value_parser = bytes)]
+    max_body: u64,
+    /// Name of this pod: begins the name of this process on its pages.
+    #[arg(long, env = "HOSTNAME", default_value = "router")]
+    pod: String,
+}
+
+fn duration(text: &str) -> Result<Duration, String> {
+    let parsed: api::Duration = text.parse().map_err(|e| format!("{e}; an example: 20s"))?;
+    Ok(parsed.get())
+}
+
+fn bytes(text: &str) -> Result<u64, String> {
+    const UNITS: [(&str, u64); 4] = [("KiB", 1 << 10), ("MiB", 1 << 20), ("GiB", 1 << 30), ("", 1)];
+    let (number, unit) = UNITS
+        .into_iter()
+        .find_map(|(name, unit)| Some((text.strip_suffix(name)?, unit)))
+        .expect("every text ends with nothing");
+    let number: u64 =
+        number.trim().parse().map_err(|_| "not a size; examples: 65536, 512KiB, 16MiB".to_owned())?;
+    number.checked_mul(unit).filter(|n| *n > 0).ok_or_else(|| "must lie within 1..2^64 bytes".to_owned())
+}
+
+#[tokio::main]
+async fn main() -> anyhow::Result<()> {
+    let args = Args::parse();
+    admin::init_tracing()?;
+    let ledger = Arc::new(Ledger::new(format!("{}-{:08x}", args.pod, rand::random::<u32>())));
+    let board = Arc::new(Board::new(ledger.clone()));
+    let proxy = Arc::new(Proxy::new(board.clone(), args.max_body));
+    let registry = prometheus::Registry::new();
+    registry.register(Box::new(Collector::new(ledger.clone())))?;
+    proxy.register(&registry)?;
+
+    let readiness = admin::Readiness::default();
+    let client = client().await?;
+    let source = Source { namespace: args.namespace, route: args.route };
+    tokio::spawn(source.run(client, board.clone(), &readiness));
+
+    let pages = admin::routes(readiness.clone(), registry).merge(router::pages(board, ledger));
+    let admin_listener = bind(args.admin, "--admin").await?;
+    let listener = bind(args.listen, "--listen").await?;
+    let (drained, end) = tokio::sync::oneshot::channel::<()>();
+    // The pages are served until the very end: a router that runs must say which state it serves (R2).
+    let admin = tokio::spawn(admin::serve(admin_listener, pages, async {
+        let _ = end.await;
+    }));
+    let stop = admin::shutdown_signal();
+    let shutdown = async move {
+        stop.await;
+        readiness.drain();
+    };
+    let limits = Limits { drain: args.drain, ..Limits::default() };
+    tracing::info!(listen = %args.listen, admin = %args.admin, "router");
+    router::serve(listener, proxy, limits, shutdown).await;
+    drop(drained);
+    admin.await?.context("the admin port broke")
+}
+
+async fn client() -> anyhow::Result<kube::Client> {
+    let mut config = kube::Config::infer().await.context("no way to the API server is configured")?;
+    config.connect_timeout = Some(Duration::from_secs(5));
+    kube::Client::try_from(config).context("the configured API server cannot be used")
+}
+
+async fn bind(address: SocketAddr, flag: &str) -> anyhow::Result<TcpListener> {
+    TcpListener::bind(address).await.with_context(|| format!("{flag} {address} cannot be listened on"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn sizes_and_durations_are_read() {
+        assert_eq!((bytes("16MiB"), bytes("512KiB"), bytes("7")), (Ok(16 << 20), Ok(512 << 10), Ok(7)));
+        for wrong in ["", "MiB", "-1", "16MB", "0", "99999999999GiB"] {
+            assert!(bytes(wrong).is_err(), "{wrong}");
+        }
+        assert_eq!(duration("1m30s"), Ok(Duration::from_secs(90)));
+        assert!(duration("soon").is_err());
+    }
+}

@@ -1,0 +1,215 @@
+//! One request from its head to the end of its answer.
+
+mod answer;
+mod forward;
+mod headers;
+mod intake;
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering::SeqCst};
+use std::time::{Duration, Instant};
+
+use http::{HeaderValue, Method, Request, Response, StatusCode, header};
+use hyper::body::Incoming;
+use prometheus::{IntCounter, IntCounterVec, Opts};
+use tokio::sync::Semaphore;
+
+use crate::Board;
+use crate::choose::{choose, slot_of, slot_of_key};
+use crate::count::Ticket;
+use forward::Journey;
+use intake::{Intake, Refused};
+
+pub(crate) use answer::AnswerBody;
+
+/// Largest body that is held back so that it can be sent again (R6).
+const REPLAYABLE: u64 = 1 << 20;
+/// Memory for such bodies over all requests, in KiB; beyond it bodies are streamed and not sent again.
+const HELD_KIB: usize = 256 * 1024;
+
+/// Passes requests on by the table of its [`Board`].
+pub struct Proxy {
+    board: Arc<Board>,
+    max_body: u64,
+    held: Arc<Semaphore>,
+    pub(crate) draining: AtomicBool,
+    pub(crate) load: Arc<Load>,
+    numbers: Numbers,
+}
+
+/// What is under way.
+pub(crate) struct Load {
+    requests: AtomicUsize,
+    started: Instant,
+    /// Milliseconds from `started` to the last change of `requests`.
+    changed: std::sync::atomic::AtomicU64,
+}
+
+/// One request that is under way, until it is dropped.
+pub(crate) struct UnderWay(Arc<Load>);
+
+impl Load {
+    fn enter(self: &Arc<Self>) -> UnderWay {
+        self.requests.fetch_add(1, SeqCst);
+        self.touch();
+        UnderWay(self.clone())
+    }
+
+    fn touch(&self) {
+        self.changed.store(self.started.elapsed().as_millis() as u64, SeqCst);
+    }
+
+    /// For how long nothing was under way.
+    pub(crate) fn idle(&self) -> Duration {
+        if self.requests.load(SeqCst) > 0 {
+            return Duration::ZERO;
+        }
+        self.started.elapsed().saturating_sub(Duration::from_millis(self.changed.load(SeqCst)))
+    }
+
+    pub(crate) fn requests(&self) -> usize {
+        self.requests.load(SeqCst)
+    }
+}
+
+impl Drop for UnderWay {
+    fn drop(&mut self) {
+        self.0.touch();
+        self.0.requests.fetch_sub(1, SeqCst);
+    }
+}
+
+/// Numbers about the router itself; what is evidence is counted in the [`crate::Ledger`].
+struct Numbers {
+    unassigned: IntCounterVec,
+    again: IntCounter,
+}
+
+impl Numbers {
+    fn new() -> Self {
+        let unassigned = Opts::new(
+            "sluice_router_unassigned_total",
+            "Requests that ended before they were assigned to a revision, by reason.",
+        );
+        let again = "Attempts after the first one, by which a request went on.";
+        Self {
+            unassigned: IntCounterVec::new(unassigned, &["reason"]).expect("the names are constants"),
+            again: IntCounter::new("sluice_router_retries_total", again).expect("the names are constants"),
+        }
+    }
+}
+
+impl Proxy {
+    /// A proxy that refuses bodies of more than `max_body` bytes.
+    #[must_use]
+    pub fn new(board: Arc<Board>, max_body: u64) -> Self {
+        let load = Load { requests: AtomicUsize::new(0), started: Instant::now(), changed: 0.into() };
+        Self {
+            board,
+            max_body,
+            held: Arc::new(Semaphore::new(HELD_KIB)),
+            draining: AtomicBool::new(false),
+            load: Arc::new(load),
+            numbers: Numbers::new(),
+        }
+    }
+
+    /// Shows the router's own numbers to a registry.
+    ///
+    /// # Errors
+    /// When the registry has them already.
+    pub fn register(&self, registry: &prometheus::Registry) -> prometheus::Result<()> {
+        registry.register(Box::new(self.numbers.unassigned.clone()))?;
+        registry.register(Box::new(self.numbers.again.clone()))
+    }
+
+    pub(crate) fn board(&self) -> &Board {
+        &self.board
+    }
+
+    /// Answers one request. `malformed` when its head was read in a way that two servers may read differently.
+    pub(crate) async fn handle(&self, request: Request<Incoming>, malformed: bool) -> Response<AnswerBody> {
+        let under_way = self.load.enter();
+        let id = headers::request_id(request.headers());
+        let mut response = self.answer(request, malformed, &id).await;
+        response.headers_mut().entry(headers::REQUEST_ID).or_insert(id);
+        if malformed || self.draining.load(SeqCst) {
+            response.headers_mut().insert(header::CONNECTION, HeaderValue::from_static("close"));
+        }
+        response.map(|body| body.until_sent(under_way))
+    }
+
+    async fn answer(
+        &self,
+        request: Request<Incoming>,
+        malformed: bool,
+        id: &HeaderValue,
+    ) -> Response<AnswerBody> {
+        let started = Instant::now();
+        if malformed {
+            let what =
+                "the length of the body is given twice: send one Content-Length or one Transfer-Encoding";
+            return self.refuse("malformed", StatusCode::BAD_REQUEST, what);
+        }
+        if request.method() == Method::CONNECT {
+            return self.refuse("malformed", StatusCode::METHOD_NOT_ALLOWED, "CONNECT is not served here");
+        }
+        let Some(snapshot) = self.board.snapshot() else {
+            return self.refuse(
+                "no_table",
+                StatusCode::SERVICE_UNAVAILABLE,
+                "no route table has been read yet",
+            );
+        };
+        let deadline = started + snapshot.table.request_timeout;
+        let (parts, body) = request.into_parts();
+        let intake = Intake { max_body: self.max_body, held: &self.held };
+        // Leaves the count when the client goes away while it sends: nothing was assigned to it yet.
+        let taken = match tokio::time::timeout_at(deadline.into(), intake.take(body)).await {
+            Ok(Ok(taken)) => taken,
+            Ok(Err(Refused::TooLarge)) => return self.too_large(true),
+            Ok(Err(Refused::Gone)) => {
+                return self.refuse("client_gone", StatusCode::BAD_REQUEST, "the body broke off");
+            }
+            Err(_) => {
+                return self.refuse(
+                    "slow_body",
+                    StatusCode::REQUEST_TIMEOUT,
+                    "the body did not arrive in time",
+                );
+            }
+        };
+        // Assigned only now, so that a slow upload does not carry an old table on.
+        let Some(snapshot) = self.board.snapshot() else { unreachable!("a board keeps its table") };
+        let table = &snapshot.table;
+        let key =
+            table.sticky.as_ref().and_then(|name| parts.headers.get(name)).filter(|key| !key.is_empty());
+        let slot = match key {
+            Some(key) => slot_of_key(&table.salt, key.as_bytes()),
+            None => slot_of(rand::random()),
+        };
+        let Some(choice) = choose(table, slot) else {
+            return self.refuse("no_revision", StatusCode::SERVICE_UNAVAILABLE, "the route has no revision");
+        };
+        let ticket = Ticket::new(snapshot.counts.clone(), choice.revision, choice.assignment, started);
+        Journey::new(self, &snapshot, choice.revision, ticket, deadline).run(parts, taken, id).await
+    }
+
+    /// An answer to a request that was never assigned, and is no evidence.
+    fn refuse(&self, reason: &str, status: StatusCode, what: &str) -> Response<AnswerBody> {
+        self.numbers.unassigned.with_label_values(&[reason]).inc();
+        answer::error(status, what)
+    }
+
+    fn too_large(&self, unassigned: bool) -> Response<AnswerBody> {
+        let what = format!("the body is larger than {} bytes", self.max_body);
+        let mut response = if unassigned {
+            self.refuse("too_large", StatusCode::PAYLOAD_TOO_LARGE, &what)
+        } else {
+            answer::error(StatusCode::PAYLOAD_TOO_LARGE, &what)
+        };
+        // The rest of the body is not read.
+        response.headers_mut().insert(header::CONNECTION, HeaderValue::from_static("close"));
+        response
+    }
+}

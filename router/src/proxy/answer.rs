@@ -1,0 +1,177 @@
+//! Bodies of answers. The one that is passed on counts its request when it ends, in whichever way.
+
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context, Poll};
+use std::time::Instant;
+
+use bytes::Bytes;
+use http::{HeaderValue, Response, StatusCode, header};
+use http_body::{Body, Frame, SizeHint};
+use hyper::body::Incoming;
+use tokio::time::Sleep;
+use wire::Outcome;
+
+use super::UnderWay;
+use crate::count::Ticket;
+use crate::items::AnswerHeaders;
+use crate::upstream::{Endpoint, Link};
+
+/// The body of an answer.
+pub(crate) struct AnswerBody {
+    content: Content,
+    _under_way: Option<UnderWay>,
+}
+
+enum Content {
+    Own(Option<Bytes>),
+    Relayed(Box<Relayed>),
+}
+
+/// An answer on its way from an endpoint.
+pub(crate) struct Relayed {
+    body: Incoming,
+    /// Until it is counted.
+    ticket: Option<Ticket>,
+    meaning: Meaning,
+    /// Until it can take another request.
+    link: Option<(Arc<Endpoint>, Link)>,
+    deadline: Instant,
+    alarm: Option<Pin<Box<Sleep>>>,
+}
+
+/// What a complete answer counts as.
+pub(crate) enum Meaning {
+    /// The revision drawn answered.
+    Own {
+        outcome: Outcome,
+        /// What is counted of a success.
+        success: Option<AnswerHeaders>,
+    },
+    /// Another revision answered, and nothing of its answer enters (C2).
+    Other(Outcome),
+}
+
+/// Why an answer broke off.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum AnswerError {
+    #[error("the answer was not complete in time")]
+    Timeout,
+    #[error("the answer broke off: {0}")]
+    Broken(#[from] hyper::Error),
+}
+
+impl Relayed {
+    pub(crate) fn new(
+        body: Incoming,
+        ticket: Ticket,
+        meaning: Meaning,
+        link: (Arc<Endpoint>, Link),
+        deadline: Instant,
+    ) -> Self {
+        let mut this = Self { body, ticket: Some(ticket), meaning, link: Some(link), deadline, alarm: None };
+        // The server does not ask for the frames of an empty body.
+        this.complete_at_end();
+        this
+    }
+
+    fn complete_at_end(&mut self) {
+        if !self.body.is_end_stream() {
+            return;
+        }
+        if let Some(ticket) = self.ticket.take() {
+            match &self.meaning {
+                Meaning::Own { outcome, success } => ticket.finish_answered(*outcome, success.as_ref()),
+                Meaning::Other(outcome) => ticket.finish(*outcome),
+            }
+        }
+        if let Some((endpoint, link)) = self.link.take() {
+            endpoint.put_back(link);
+        }
+    }
+
+    fn fail(&mut self, own: Outcome) {
+        if let Some(ticket) = self.ticket.take() {
+            ticket.finish(match &self.meaning {
+                Meaning::Own { .. } => own,
+                Meaning::Other(outcome) => *outcome,
+            });
+        }
+        self.link = None;
+    }
+
+    fn poll(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, AnswerError>>> {
+        match Pin::new(&mut self.body).poll_frame(cx) {
+            Poll::Ready(Some(Err(error))) => {
+                self.fail(Outcome::Error);
+                Poll::Ready(Some(Err(error.into())))
+            }
+            Poll::Ready(frame) => {
+                self.complete_at_end();
+                Poll::Ready(frame.map(|f| f.map_err(AnswerError::from)))
+            }
+            Poll::Pending => {
+                let deadline = self.deadline;
+                let alarm =
+                    self.alarm.get_or_insert_with(|| Box::pin(tokio::time::sleep_until(deadline.into())));
+                if alarm.as_mut().poll(cx).is_pending() {
+                    return Poll::Pending;
+                }
+                self.fail(Outcome::Timeout);
+                Poll::Ready(Some(Err(AnswerError::Timeout)))
+            }
+        }
+    }
+}
+
+impl AnswerBody {
+    pub(crate) fn relayed(relayed: Relayed) -> Self {
+        Self { content: Content::Relayed(Box::new(relayed)), _under_way: None }
+    }
+
+    pub(crate) fn until_sent(self, under_way: UnderWay) -> Self {
+        Self { _under_way: Some(under_way), ..self }
+    }
+}
+
+impl Body for AnswerBody {
+    type Data = Bytes;
+    type Error = AnswerError;
+
+    fn poll_frame(
+        self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, AnswerError>>> {
+        match &mut self.get_mut().content {
+            Content::Own(bytes) => Poll::Ready(bytes.take().map(|b| Ok(Frame::data(b)))),
+            Content::Relayed(relayed) => relayed.poll(cx),
+        }
+    }
+
+    fn is_end_stream(&self) -> bool {
+        match &self.content {
+            Content::Own(bytes) => bytes.is_none(),
+            Content::Relayed(relayed) => relayed.body.is_end_stream(),
+        }
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        match &self.content {
+            Content::Own(bytes) => SizeHint::with_exact(bytes.as_ref().map_or(0, |b| b.len() as u64)),
+            Content::Relayed(relayed) => relayed.body.size_hint(),
+        }
+    }
+}
+
+/// An answer of the router itself: `{"error": what}`.
+pub(crate) fn error(status: StatusCode, what: &str) -> Response<AnswerBody> {
+    let text = serde_json::json!({ "error": what }).to_string();
+    let mut response =
+        Response::new(AnswerBody { content: Content::Own(Some(text.into())), _under_way: None });
+    *response.status_mut() = status;
+    response.headers_mut().insert(header::CONTENT_TYPE, HeaderValue::from_static("application/json"));
+    if status == StatusCode::SERVICE_UNAVAILABLE {
+        response.headers_mut().insert(header::RETRY_AFTER, HeaderValue::from_static("1"));
+    }
+    response
+}

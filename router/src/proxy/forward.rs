@@ -1,0 +1,251 @@
+//! Sends an assigned request until somebody answers it (R5, R6).
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Instant;
+
+use http::request::Parts;
+use http::{HeaderValue, Request, Response, StatusCode, header};
+use hyper::body::Incoming;
+use wire::Outcome;
+
+use super::answer::{self, Meaning, Relayed};
+use super::intake::Taken;
+use super::{AnswerBody, Proxy, headers};
+use crate::attempts::{Attempts, Failure, Next};
+use crate::board::{Backends, Snapshot};
+use crate::count::Ticket;
+use crate::items::AnswerHeaders;
+use crate::upstream::{Endpoint, Fault, Link, Payload};
+
+/// A request that was assigned.
+pub(crate) struct Journey<'a> {
+    proxy: &'a Proxy,
+    drawn: Arc<str>,
+    ticket: Ticket,
+    deadline: Instant,
+    retry: bool,
+    drawn_is_stable: bool,
+    /// Set once stable serves it for the revision drawn.
+    fallback: Option<Outcome>,
+}
+
+/// An answer's head, and who gave it.
+struct Arrived {
+    response: Response<Incoming>,
+    revision: Arc<str>,
+    endpoint: Arc<Endpoint>,
+    link: Link,
+}
+
+/// Why no answer came.
+enum Lost {
+    /// Nobody was there to be asked.
+    NoEndpoint,
+    /// Those who were asked did not answer.
+    NoAnswer,
+    /// What came is no answer, or only a part of one.
+    Garbled,
+}
+
+/// What an attempt sends.
+struct Cargo {
+    parts: Parts,
+    body: Source,
+}
+
+enum Source {
+    Whole(bytes::Bytes),
+    /// `None` once it is on its way.
+    Once(Option<Payload>),
+}
+
+impl<'a> Journey<'a> {
+    pub(crate) fn new(
+        proxy: &'a Proxy,
+        snapshot: &Snapshot,
+        drawn: usize,
+        ticket: Ticket,
+        deadline: Instant,
+    ) -> Self {
+        let table = &snapshot.table;
+        Self {
+            proxy,
+            drawn: table.revisions[drawn].name.clone(),
+            ticket,
+            deadline,
+            retry: table.retry,
+            drawn_is_stable: table.stable == Some(drawn),
+            fallback: None,
+        }
+    }
+
+    pub(crate) async fn run(
+        mut self,
+        mut parts: Parts,
+        taken: Taken,
+        id: &HeaderValue,
+    ) -> Response<AnswerBody> {
+        headers::strip(&mut parts.headers);
+        // Answered by our own server already; a server behind would only delay its answer.
+        parts.headers.remove(header::EXPECT);
+        parts.headers.entry(headers::REQUEST_ID).or_insert_with(|| id.clone());
+        parts.uri = headers::origin_form(&parts.uri);
+        parts.version = http::Version::HTTP_11;
+        // Held until the answer's head is here.
+        let (body, fault, _held) = match taken {
+            Taken::Whole(bytes, permit) => (Source::Whole(bytes), Fault::default(), permit),
+            Taken::Stream(payload, fault) => (Source::Once(Some(payload)), fault, None),
+        };
+        let mut cargo = Cargo { parts, body };
+        let deadline = self.deadline.into();
+        match tokio::time::timeout_at(deadline, self.attempts(&mut cargo)).await {
+            Ok(Ok(arrived)) => self.relay(arrived),
+            Ok(Err(_)) if fault.too_large() => {
+                self.ticket.finish(Outcome::Rejected);
+                self.proxy.too_large(false)
+            }
+            Ok(Err(_)) if fault.client_gone() => {
+                self.ticket.finish(Outcome::Cancelled);
+                answer::error(StatusCode::BAD_REQUEST, "the body broke off")
+            }
+            Ok(Err(lost)) => self.lost(&lost),
+            Err(_) if fault.client_slow() => {
+                self.ticket.finish(Outcome::Cancelled);
+                answer::error(StatusCode::REQUEST_TIMEOUT, "the body did not arrive in time")
+            }
+            Err(_) => {
+                self.ticket.finish(self.fallback.unwrap_or(Outcome::Timeout));
+                answer::error(StatusCode::GATEWAY_TIMEOUT, "the model did not answer in time")
+            }
+        }
+    }
+
+    async fn attempts(&mut self, cargo: &mut Cargo) -> Result<Arrived, Lost> {
+        let replay = self.retry && matches!(cargo.body, Source::Whole(_));
+        let mut attempts = Attempts::new(replay, self.drawn_is_stable);
+        let mut tried: Vec<SocketAddr> = vec![];
+        loop {
+            // Endpoints as they are now: the ones of the assignment may be gone.
+            let Some(snapshot) = self.proxy.board().snapshot() else { return Err(Lost::NoEndpoint) };
+            let picked = self.pick(&snapshot, attempts, &tried);
+            let next = match picked {
+                None => attempts.exhausted(),
+                Some((revision, endpoint)) => match attempt(&endpoint, cargo, !tried.is_empty()).await {
+                    Ok((response, link)) => return Ok(Arrived { response, revision, endpoint, link }),
+                    Err(failure) => {
+                        tracing::debug!(endpoint = %endpoint.address(), ?failure, "no answer");
+                        tried.push(endpoint.address());
+                        if failure == Failure::Garbled {
+                            return Err(Lost::Garbled);
+                        }
+                        if cargo.is_spent() { Next::GiveUp } else { attempts.after(failure) }
+                    }
+                },
+            };
+            match next {
+                Next::Again => self.proxy.numbers.again.inc(),
+                Next::Stable => {
+                    self.proxy.numbers.again.inc();
+                    let drawn = snapshot.table.find(&self.drawn).map(|i| &snapshot.backends[i]);
+                    let drained = drawn.is_some_and(Backends::is_draining);
+                    self.fallback = Some(if drained { Outcome::Drained } else { Outcome::Fallback });
+                }
+                Next::GiveUp if tried.is_empty() => return Err(Lost::NoEndpoint),
+                Next::GiveUp => return Err(Lost::NoAnswer),
+            }
+        }
+    }
+
+    /// The endpoint to try next, with the name of its revision.
+    fn pick(
+        &self,
+        snapshot: &Snapshot,
+        attempts: Attempts,
+        tried: &[SocketAddr],
+    ) -> Option<(Arc<str>, Arc<Endpoint>)> {
+        let table = &snapshot.table;
+        let at_stable = attempts.at_stable();
+        let index = if at_stable && !self.drawn_is_stable { table.stable } else { table.find(&self.drawn) }?;
+        let endpoint = snapshot.backends[index].pick(tried, at_stable)?;
+        Some((table.revisions[index].name.clone(), endpoint))
+    }
+
+    fn relay(self, arrived: Arrived) -> Response<AnswerBody> {
+        let Arrived { response, revision, endpoint, link } = arrived;
+        let (mut parts, body) = response.into_parts();
+        let meaning = match self.fallback {
+            Some(outcome) => Meaning::Other(outcome),
+            None => Meaning::Own {
+                outcome: Outcome::of_status(parts.status.as_u16()),
+                success: parts.status.is_success().then(|| AnswerHeaders::of(&parts.headers)),
+            },
+        };
+        headers::strip(&mut parts.headers);
+        if let Ok(name) = HeaderValue::from_str(&revision) {
+            parts.headers.insert(wire::header::REVISION, name);
+        }
+        let relayed = Relayed::new(body, self.ticket, meaning, (endpoint, link), self.deadline);
+        Response::from_parts(parts, AnswerBody::relayed(relayed))
+    }
+
+    fn lost(self, lost: &Lost) -> Response<AnswerBody> {
+        let (own, status, what) = match lost {
+            Lost::NoEndpoint => {
+                (Outcome::Connect, StatusCode::SERVICE_UNAVAILABLE, "no model server is ready to answer")
+            }
+            Lost::NoAnswer => {
+                (Outcome::Connect, StatusCode::BAD_GATEWAY, "no connection to a model server held")
+            }
+            Lost::Garbled => (Outcome::Error, StatusCode::BAD_GATEWAY, "a model server's answer broke off"),
+        };
+        // An eviction is not the revision's fault, even when stable fails too.
+        let drained = self.fallback.filter(|outcome| *outcome == Outcome::Drained);
+        self.ticket.finish(drained.unwrap_or(own));
+        answer::error(status, what)
+    }
+}
+
+impl Cargo {
+    fn request(&mut self) -> Option<Request<Payload>> {
+        let payload = match &mut self.body {
+            Source::Whole(bytes) => Payload::whole(bytes.clone()),
+            Source::Once(payload) => payload.take()?,
+        };
+        Some(Request::from_parts(self.parts.clone(), payload))
+    }
+
+    /// Takes back what was not sent.
+    fn restore(&mut self, request: Request<Payload>) {
+        if let Source::Once(payload) = &mut self.body {
+            *payload = Some(request.into_body());
+        }
+    }
+
+    fn is_spent(&self) -> bool {
+        matches!(self.body, Source::Once(None))
+    }
+}
+
+/// One attempt. A retry asks for a new connection: an idle one may have died with the first.
+async fn attempt(
+    endpoint: &Arc<Endpoint>,
+    cargo: &mut Cargo,
+    fresh: bool,
+) -> Result<(Response<Incoming>, Link), Failure> {
+    let mut link = endpoint.connect(fresh).await.map_err(|error| {
+        tracing::debug!(endpoint = %endpoint.address(), %error, "no connection");
+        Failure::Unsent
+    })?;
+    let request = cargo.request().expect("a spent body ends the attempts");
+    match link.send(request).await {
+        Ok(response) => Ok((response, link)),
+        Err(refused) => {
+            tracing::debug!(endpoint = %endpoint.address(), error = ?refused.error, "a connection broke");
+            if let Some(request) = refused.request {
+                cargo.restore(*request);
+            }
+            Err(refused.failure)
+        }
+    }
+}

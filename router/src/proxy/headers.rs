@@ -1,0 +1,92 @@
+//! What is passed on of a head.
+
+use http::header::{self, HeaderMap, HeaderName};
+use http::{HeaderValue, Uri};
+
+/// Names one request in the logs of everything that it passes.
+pub(crate) const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
+
+/// Headers that belong to one connection (RFC 9110 §7.6.1), and the ones that only older software sends.
+const HOP_BY_HOP: [HeaderName; 9] = [
+    header::CONNECTION,
+    HeaderName::from_static("keep-alive"),
+    HeaderName::from_static("proxy-connection"),
+    header::PROXY_AUTHENTICATE,
+    header::PROXY_AUTHORIZATION,
+    header::TE,
+    header::TRAILER,
+    header::TRANSFER_ENCODING,
+    header::UPGRADE,
+];
+
+/// Removes what belongs to one connection, also what the sender says belongs to it.
+pub(crate) fn strip(headers: &mut HeaderMap) {
+    if headers.contains_key(header::CONNECTION) {
+        let named: Vec<HeaderName> = headers
+            .get_all(header::CONNECTION)
+            .iter()
+            .filter_map(|v| v.to_str().ok())
+            .flat_map(|v| v.split(','))
+            .filter_map(|name| name.trim().parse().ok())
+            // How long the body is belongs to the message, whatever the sender says.
+            .filter(|name| name != header::CONTENT_LENGTH && name != header::HOST)
+            .collect();
+        for name in named {
+            headers.remove(name);
+        }
+    }
+    for name in &HOP_BY_HOP {
+        headers.remove(name);
+    }
+}
+
+/// The id of a request: its own, or a random one.
+pub(crate) fn request_id(headers: &HeaderMap) -> HeaderValue {
+    headers.get(REQUEST_ID).filter(|id| id.len() <= 128).cloned().unwrap_or_else(|| {
+        HeaderValue::try_from(format!("{:032x}", rand::random::<u128>()))
+            .expect("hex digits are a header value")
+    })
+}
+
+/// The path and query: what a server expects, also when the client spoke to us as to a forward proxy.
+pub(crate) fn origin_form(uri: &Uri) -> Uri {
+    match uri.path_and_query() {
+        Some(path) => Uri::from(path.clone()),
+        None => Uri::from_static("/"),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_belongs_to_one_connection_is_not_passed_on() {
+        let mut headers = HeaderMap::new();
+        for (name, value) in [
+            ("connection", "close, x-secret"),
+            ("connection", "Content-Length, keep-alive"),
+            ("x-secret", "1"),
+            ("content-length", "5"),
+            ("keep-alive", "timeout=5"),
+            ("te", "trailers"),
+            ("upgrade", "websocket"),
+            ("transfer-encoding", "chunked"),
+            ("accept", "*/*"),
+        ] {
+            headers.append(HeaderName::from_static(name), HeaderValue::from_static(value));
+        }
+        strip(&mut headers);
+        let mut left: Vec<_> = headers.keys().map(HeaderName::as_str).collect();
+        left.sort_unstable();
+        assert_eq!(left, ["accept", "content-length"]);
+    }
+
+    #[test]
+    fn only_the_path_is_passed_on() {
+        let form = |uri: &'static str| origin_form(&Uri::from_static(uri)).to_string();
+        assert_eq!(form("http://digits.default/predict?x=1"), "/predict?x=1");
+        assert_eq!(form("/predict"), "/predict");
+        assert_eq!(form("http://digits.default"), "/");
+    }
+}

@@ -1,0 +1,120 @@
+//! The body of a request on its way to an endpoint.
+
+use std::pin::Pin;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU8, Ordering::SeqCst};
+use std::task::{Context, Poll, ready};
+
+use bytes::Bytes;
+use http_body::{Body, Frame, SizeHint};
+use hyper::body::Incoming;
+
+/// What went wrong on the client's side while its body was passed on.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Fault(Arc<AtomicU8>);
+
+impl Fault {
+    const NONE: u8 = 0;
+    const TOO_LARGE: u8 = 1;
+    const GONE: u8 = 2;
+    const SLOW: u8 = 3;
+
+    pub(crate) fn too_large(&self) -> bool {
+        self.0.load(SeqCst) == Self::TOO_LARGE
+    }
+
+    pub(crate) fn client_gone(&self) -> bool {
+        self.0.load(SeqCst) == Self::GONE
+    }
+
+    /// Whether the endpoint waits for more of the body, and the client has not sent it.
+    pub(crate) fn client_slow(&self) -> bool {
+        self.0.load(SeqCst) == Self::SLOW
+    }
+}
+
+/// Why the body of a client cannot be passed on to its end.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum PayloadError {
+    #[error("the request's body is larger than allowed")]
+    TooLarge,
+    #[error("the client's body broke off: {0}")]
+    Client(#[from] hyper::Error),
+}
+
+/// A body: at hand, or coming from the client.
+#[derive(Debug)]
+pub(crate) enum Payload {
+    /// Can be sent again.
+    Whole(Option<Bytes>),
+    /// Cannot.
+    Stream {
+        /// What was read already.
+        first: Option<Bytes>,
+        rest: Box<Incoming>,
+        /// Bytes that may still come.
+        room: u64,
+        fault: Fault,
+    },
+}
+
+impl Payload {
+    pub(crate) fn whole(bytes: Bytes) -> Self {
+        Self::Whole((!bytes.is_empty()).then_some(bytes))
+    }
+}
+
+impl Body for Payload {
+    type Data = Bytes;
+    type Error = PayloadError;
+
+    fn poll_frame(
+        self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, PayloadError>>> {
+        let (first, rest, room, fault) = match self.get_mut() {
+            Self::Whole(bytes) => return Poll::Ready(bytes.take().map(|b| Ok(Frame::data(b)))),
+            Self::Stream { first, rest, room, fault } => (first, rest, room, fault),
+        };
+        if let Some(bytes) = first.take() {
+            return Poll::Ready(Some(Ok(Frame::data(bytes))));
+        }
+        fault.0.store(Fault::SLOW, SeqCst);
+        let result = ready!(Pin::new(rest).poll_frame(cx));
+        fault.0.store(Fault::NONE, SeqCst);
+        let frame = match result {
+            Some(Ok(frame)) => frame,
+            Some(Err(error)) => {
+                fault.0.store(Fault::GONE, SeqCst);
+                return Poll::Ready(Some(Err(error.into())));
+            }
+            None => return Poll::Ready(None),
+        };
+        let length = frame.data_ref().map_or(0, |data| data.len() as u64);
+        match room.checked_sub(length) {
+            Some(left) => *room = left,
+            None => {
+                fault.0.store(Fault::TOO_LARGE, SeqCst);
+                return Poll::Ready(Some(Err(PayloadError::TooLarge)));
+            }
+        }
+        Poll::Ready(Some(Ok(frame)))
+    }
+
+    fn is_end_stream(&self) -> bool {
+        match self {
+            Self::Whole(bytes) => bytes.is_none(),
+            Self::Stream { first, rest, .. } => first.is_none() && rest.is_end_stream(),
+        }
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        match self {
+            Self::Whole(bytes) => SizeHint::with_exact(bytes.as_ref().map_or(0, |b| b.len() as u64)),
+            Self::Stream { first, rest, .. } => match rest.size_hint().exact() {
+                Some(rest) => SizeHint::with_exact(rest + first.as_ref().map_or(0, |b| b.len() as u64)),
+                None => SizeHint::default(),
+            },
+        }
+    }
+}

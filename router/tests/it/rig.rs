@@ -1,0 +1,117 @@
+//! A router on loopback with a table that the test writes.
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use api::{ModelRoute, ModelRouteSpec, RouteRevision, SlotRange, Sticky};
+use router::{Board, Condition, EndpointStatus, Endpoints, Ledger, Limits, Proxy, Table};
+use tokio::net::TcpListener;
+use tokio::sync::oneshot;
+use tokio::task::JoinHandle;
+use wire::{Assignment, Counts, Key, Outcome, Page};
+
+/// The running router. Its revisions are `a` (stable) and `b`.
+pub(crate) struct Rig {
+    pub(crate) address: SocketAddr,
+    pub(crate) board: Arc<Board>,
+    pub(crate) ledger: Arc<Ledger>,
+    pub(crate) route: ModelRoute,
+    pub(crate) endpoints: Endpoints,
+    pub(crate) stop: Option<oneshot::Sender<()>>,
+    pub(crate) task: JoinHandle<()>,
+}
+
+/// A table that gives `b` this many slots and `a` the rest.
+pub(crate) fn route(b: u16) -> ModelRoute {
+    let range = |from, to| if from < to { vec![SlotRange { from, to }] } else { vec![] };
+    let revision =
+        |name: &str, slots| RouteRevision { name: name.into(), service: format!("digits-{name}"), slots };
+    let spec = ModelRouteSpec {
+        revisions: vec![revision("a", range(b, 10_000)), revision("b", range(0, b))],
+        stable: Some("a".into()),
+        shares: String::new(),
+        sticky: Some(Sticky { header: "x-user-id".into() }),
+        salt: "digits-1".into(),
+        request_timeout: Duration::from_millis(600).into(),
+        retry: true,
+    };
+    let mut route = ModelRoute::new("digits", spec);
+    route.metadata.uid = Some("uid-1".into());
+    route.metadata.generation = Some(1);
+    route
+}
+
+pub(crate) fn ready(addresses: &[SocketAddr]) -> Vec<EndpointStatus> {
+    in_condition(addresses, Condition::Ready)
+}
+
+pub(crate) fn in_condition(addresses: &[SocketAddr], condition: Condition) -> Vec<EndpointStatus> {
+    addresses.iter().map(|&address| EndpointStatus { address, condition }).collect()
+}
+
+impl Rig {
+    pub(crate) async fn start(route: ModelRoute, a: Vec<EndpointStatus>, b: Vec<EndpointStatus>) -> Self {
+        Self::start_with(route, a, b, Limits::default()).await
+    }
+
+    pub(crate) async fn start_with(
+        route: ModelRoute,
+        a: Vec<EndpointStatus>,
+        b: Vec<EndpointStatus>,
+        limits: Limits,
+    ) -> Self {
+        let ledger = Arc::new(Ledger::new("test".into()));
+        let board = Arc::new(Board::new(ledger.clone()));
+        let proxy = Arc::new(Proxy::new(board.clone(), 4 << 20));
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let address = listener.local_addr().unwrap();
+        let (stop, stopped) = oneshot::channel();
+        let task = tokio::spawn(router::serve(listener, proxy, limits, async {
+            let _ = stopped.await;
+        }));
+        let endpoints = [("digits-a".to_owned(), a), ("digits-b".to_owned(), b)].into();
+        let rig = Self { address, board, ledger, route, endpoints, stop: Some(stop), task };
+        rig.install();
+        rig
+    }
+
+    /// Serves the route and endpoints as they are now.
+    pub(crate) fn install(&self) {
+        self.board.install(Arc::new(Table::new(&self.route).unwrap()), &self.endpoints);
+    }
+
+    /// What was counted for a revision, read from the page as the operator does.
+    pub(crate) fn counts(&self, revision: &str, assignment: Assignment) -> Counts {
+        let page = Page::parse(&self.ledger.page().render()).unwrap();
+        let key = Key { revision: revision.into(), assignment };
+        let mut sum = Counts::default();
+        page.states.values().filter_map(|keys| keys.get(&key)).for_each(|counts| sum.add(counts));
+        sum
+    }
+
+    /// The only outcome counted for a revision, and how often.
+    pub(crate) fn outcome(&self, revision: &str) -> Option<(Outcome, u64)> {
+        let counts = self.counts(revision, Assignment::Split);
+        let mut found = Outcome::ALL.into_iter().map(|o| (o, counts.outcome(o))).filter(|(_, n)| *n > 0);
+        let first = found.next();
+        assert_eq!(found.next(), None, "more than one outcome: {counts:?}");
+        first
+    }
+
+    pub(crate) fn requests(&self) -> u64 {
+        let one = |r| Assignment::ALL.map(|a| self.counts(r, a).requests()).iter().sum::<u64>();
+        one("a") + one("b")
+    }
+}
+
+/// Waits until something is so, for at most five seconds.
+pub(crate) async fn until(what: &str, mut is_so: impl FnMut() -> bool) {
+    for _ in 0..500 {
+        if is_so() {
+            return;
+        }
+        tokio::time::sleep(Duration::from_millis(10)).await;
+    }
+    panic!("not within 5 s: {what}");
+}
