@@ -1,0 +1,250 @@
+//! A router as the operator sees it: which table it serves since when, and what it counted.
+
+use std::collections::{BTreeMap, VecDeque};
+use std::time::Instant;
+
+use api::{ModelRoute, SLOTS, names};
+use k8s_openapi::api::discovery::v1::EndpointSlice;
+use kube::ResourceExt;
+use rand::rngs::StdRng;
+use rand::{Rng, SeedableRng};
+use wire::{EndpointCounts, Page, RouteReport, RouteState, TableSource};
+
+use super::controllers::Controllers;
+use super::script::Script;
+use super::traffic;
+
+/// States whose counters a page keeps.
+const STATES: usize = 2;
+
+/// A router began to serve a table.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Adopted {
+    /// Name of the router pod.
+    pub router: String,
+    /// When.
+    pub at: Instant,
+    /// Which state of the table.
+    pub state: RouteState,
+    /// Percent per revision.
+    pub shares: BTreeMap<String, f64>,
+}
+
+/// What the pages and the test see.
+#[derive(Debug, Default)]
+pub(super) struct Seen {
+    pub(super) routers: BTreeMap<String, RouterPage>,
+    /// Model version and asked digest of each revision.
+    pub(super) models: BTreeMap<String, (String, Option<String>)>,
+    pub(super) adopted: Vec<Adopted>,
+    /// When evidence pages were read.
+    pub(super) pages: Vec<Instant>,
+    pub(super) reads: u64,
+}
+
+impl Seen {
+    /// Brings every router up to now.
+    pub(super) fn advance(&mut self, now: Instant, script: &Script) {
+        for (name, router) in &mut self.routers {
+            router.advance(name, now, script, &self.models, &mut self.adopted);
+        }
+    }
+}
+
+/// A state of the route table.
+#[derive(Debug, Clone, PartialEq)]
+pub(super) struct Table {
+    pub(super) state: RouteState,
+    /// Slots per revision; also of those without any.
+    pub(super) slots: BTreeMap<String, u16>,
+    unknown_pin: Option<String>,
+}
+
+/// One router.
+#[derive(Debug)]
+pub(super) struct RouterPage {
+    pub(super) ordinal: usize,
+    table: Option<Table>,
+    /// Tables that the watch has brought, with the time at which they are served.
+    coming: VecDeque<(Instant, Table)>,
+    endpoints: BTreeMap<String, EndpointCounts>,
+    /// States in the order in which they were served.
+    served: VecDeque<RouteState>,
+    page: Page,
+    random: StdRng,
+    upto: Instant,
+    /// The part of a request that is still to come.
+    rest: f64,
+}
+
+impl RouterPage {
+    fn new(name: &str, ordinal: usize, now: Instant) -> Self {
+        let seed = name.bytes().fold(7u64, |seed, byte| seed.wrapping_mul(31).wrapping_add(byte.into()));
+        let instance = format!("{name}-{:08x}", rand::random::<u32>());
+        Self {
+            ordinal,
+            table: None,
+            coming: VecDeque::new(),
+            endpoints: BTreeMap::new(),
+            served: VecDeque::new(),
+            page: Page { instance, ..Page::default() },
+            random: StdRng::seed_from_u64(seed),
+            upto: now,
+            rest: 0.0,
+        }
+    }
+
+    pub(super) fn serves(&self) -> bool {
+        self.table.is_some() || self.coming.front().is_some_and(|(due, _)| *due <= Instant::now())
+    }
+
+    fn offer(&mut self, table: Table, due: Instant) {
+        let newest = self.coming.back().map(|(_, table)| table).or(self.table.as_ref());
+        if newest != Some(&table) {
+            self.coming.push_back((due, table));
+        }
+    }
+
+    pub(super) fn advance(
+        &mut self,
+        name: &str,
+        now: Instant,
+        script: &Script,
+        models: &BTreeMap<String, (String, Option<String>)>,
+        adopted: &mut Vec<Adopted>,
+    ) {
+        while self.coming.front().is_some_and(|(due, _)| *due <= now) {
+            let Some((due, table)) = self.coming.pop_front() else { return };
+            self.count(due, script, models);
+            let percent = |slots: &u16| f64::from(*slots) * 100.0 / f64::from(SLOTS);
+            adopted.push(Adopted {
+                router: name.to_owned(),
+                at: due,
+                state: table.state.clone(),
+                shares: table.slots.iter().map(|(r, slots)| (r.clone(), percent(slots))).collect(),
+            });
+            if !self.served.contains(&table.state) {
+                self.served.push_back(table.state.clone());
+            }
+            if self.served.len() > STATES {
+                self.served.pop_front();
+            }
+            self.page.states.retain(|state, _| self.served.contains(state));
+            self.table = Some(table);
+        }
+        self.count(now, script, models);
+    }
+
+    /// Counts what came in until then.
+    fn count(
+        &mut self,
+        until: Instant,
+        script: &Script,
+        models: &BTreeMap<String, (String, Option<String>)>,
+    ) {
+        let seconds = until.saturating_duration_since(self.upto).as_secs_f64();
+        self.upto = self.upto.max(until);
+        let due = seconds * script.routers.rate + self.rest;
+        self.rest = due.fract();
+        let Some(table) = &self.table else { return };
+        let counts = self.page.states.entry(table.state.clone()).or_default();
+        for _ in 0..due as u64 {
+            let slot = self.random.random_range(0..SLOTS);
+            traffic::one(table, slot, &self.endpoints, script, models, &mut self.random, counts);
+        }
+    }
+
+    pub(super) fn report(&self) -> Option<RouteReport> {
+        let table = self.table.as_ref()?;
+        let endpoints =
+            table.slots.keys().map(|r| (r.clone(), self.endpoints.get(r).copied().unwrap_or_default()));
+        Some(RouteReport {
+            state: table.state.clone(),
+            source: TableSource::Live,
+            endpoints: endpoints.collect(),
+            unknown_pin: table.unknown_pin.clone(),
+            instance: self.page.instance.clone(),
+        })
+    }
+
+    pub(super) fn render(&self) -> String {
+        self.page.render()
+    }
+}
+
+impl Controllers {
+    /// Shows the routers what their watches would bring: the table, and the endpoints of its revisions.
+    pub(super) fn routers(&mut self) {
+        let now = Instant::now();
+        let routes = self.world.all::<ModelRoute>();
+        let slices = self.world.all::<EndpointSlice>();
+        let script = self.shared.script().clone();
+        let mut seen = self.shared.seen();
+        for route in &routes {
+            for revision in &route.spec.revisions {
+                if let Some(model) = self.world.model(&revision.name) {
+                    seen.models.insert(revision.name.clone(), model);
+                }
+            }
+        }
+        for life in self.pods.values() {
+            if !life.is_router {
+                if let Some(model) = self.world.model(&life.revision) {
+                    seen.models.insert(life.revision.clone(), model);
+                }
+                continue;
+            }
+            let router = seen
+                .routers
+                .entry(life.name.clone())
+                .or_insert_with(|| RouterPage::new(&life.name, life.ordinal, now));
+            let route = routes.iter().find(|r| r.labels().get(names::DEPLOYMENT) == Some(&life.deployment));
+            let Some(route) = route else { continue };
+            if script.routers.deaf.contains(&life.ordinal) && router.table.is_some() {
+                continue;
+            }
+            router.offer(table(route), now + script.routers.delay);
+            router.endpoints = endpoints(route, &slices);
+        }
+        seen.advance(now, &script);
+    }
+}
+
+fn table(route: &ModelRoute) -> Table {
+    let mut slots = BTreeMap::new();
+    for revision in &route.spec.revisions {
+        slots.insert(revision.name.clone(), revision.slots.iter().map(|s| s.to - s.from).sum());
+    }
+    let pin = route.annotations().get(names::PIN).cloned();
+    let (pin, unknown_pin) = match pin {
+        Some(pin) if slots.contains_key(&pin) => (Some(pin), None),
+        other => (None, other),
+    };
+    let state = RouteState {
+        uid: route.uid().unwrap_or_default(),
+        generation: route.metadata.generation.unwrap_or_default(),
+        pin,
+    };
+    Table { state, slots, unknown_pin }
+}
+
+fn endpoints(route: &ModelRoute, slices: &[EndpointSlice]) -> BTreeMap<String, EndpointCounts> {
+    let mut all = BTreeMap::new();
+    for revision in &route.spec.revisions {
+        let mut counts = EndpointCounts::default();
+        let mine =
+            slices.iter().filter(|s| s.labels().get("kubernetes.io/service-name") == Some(&revision.service));
+        for endpoint in mine.flat_map(|slice| slice.endpoints.iter()) {
+            let conditions = endpoint.conditions.clone().unwrap_or_default();
+            if conditions.terminating == Some(true) {
+                counts.terminating += 1;
+            } else if conditions.ready == Some(true) {
+                counts.ready += 1;
+            } else {
+                counts.unready += 1;
+            }
+        }
+        all.insert(revision.name.clone(), counts);
+    }
+    all
+}

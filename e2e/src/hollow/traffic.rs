@@ -1,0 +1,127 @@
+//! One synthetic request: drawn, answered and counted as a router would.
+
+use std::collections::BTreeMap;
+
+use rand::Rng;
+use rand::rngs::StdRng;
+use wire::{Assignment, Counts, EndpointCounts, Feature, Grid, Key, Outcome, Profile};
+
+use super::router::Table;
+use super::script::{Model, REFERENCE_BRIGHTNESS, Script};
+
+/// Images that a reference profile was made from.
+const PROFILED: u64 = 2000;
+
+/// Counts one request.
+pub(super) fn one(
+    table: &Table,
+    slot: u16,
+    endpoints: &BTreeMap<String, EndpointCounts>,
+    script: &Script,
+    models: &BTreeMap<String, (String, Option<String>)>,
+    random: &mut StdRng,
+    counts: &mut BTreeMap<Key, Counts>,
+) {
+    let (revision, assignment) = match &table.state.pin {
+        Some(pin) => (pin.clone(), Assignment::Pin),
+        None => match drawn(table, slot) {
+            Some(revision) => (revision, Assignment::Split),
+            // Nobody has a share: such a request is refused, and counted for nobody.
+            None => return,
+        },
+    };
+    let seen = endpoints.get(&revision).copied().unwrap_or_default();
+    let counts = counts.entry(Key { revision: revision.clone(), assignment }).or_default();
+    if seen.ready == 0 {
+        let drained = seen.terminating > 0 && seen.unready == 0;
+        let outcome = if drained { Outcome::Drained } else { Outcome::Fallback };
+        counts.outcomes[outcome.index()] += 1;
+        return;
+    }
+    let version = models.get(&revision).map(|(version, _)| version.clone()).unwrap_or_default();
+    let model = script.model(&version);
+    counts.latency[cell(Grid::Seconds, model.latency.as_secs_f64() * normal(random, 0.0, 0.2).exp())] += 1;
+    let fate: f64 = random.random();
+    if fate < model.errors {
+        counts.outcomes[Outcome::Error.index()] += 1;
+        return;
+    }
+    if fate < model.errors + model.rejected {
+        counts.outcomes[Outcome::Rejected.index()] += 1;
+        return;
+    }
+    counts.outcomes[Outcome::Ok.index()] += 1;
+    let item = Item::draw(&model, script.routers.brightness, random);
+    for (cells, value) in counts.features.iter_mut().zip(item.features) {
+        cells[value] += 1;
+    }
+    counts.doubt[item.doubt] += 1;
+    *counts.classes.entry(item.class).or_default() += 1;
+}
+
+/// The reference profile of a model: the same distributions, on images as they were at training.
+pub(super) fn profile(version: &str, digest: String, model: &Model, random: &mut StdRng) -> Profile {
+    let classes: Vec<String> = model.classes.iter().map(|(class, _)| class.clone()).collect();
+    let mut profile = Profile { digest, images: PROFILED, ..Profile::new(version, &classes) };
+    for _ in 0..PROFILED {
+        let item = Item::draw(model, REFERENCE_BRIGHTNESS, random);
+        for (cells, value) in profile.features.iter_mut().zip(item.features) {
+            cells[value] += 1;
+        }
+        profile.confidence[item.doubt] += 1;
+        if let Some(class) = profile.classes.iter_mut().find(|c| c.class == item.class) {
+            class.count += 1;
+        }
+    }
+    profile
+}
+
+/// An image and its answer, as cells of the grids.
+struct Item {
+    features: [usize; 3],
+    doubt: usize,
+    class: String,
+}
+
+impl Item {
+    fn draw(model: &Model, brightness: f64, random: &mut StdRng) -> Self {
+        let features = [
+            cell(Feature::Brightness.grid(), normal(random, brightness, 0.08)),
+            cell(Feature::Contrast.grid(), normal(random, 0.25, 0.04)),
+            cell(Feature::Sharpness.grid(), normal(random, 0.07, 0.02)),
+        ];
+        let (mean, deviation) = model.doubt;
+        let doubt = cell(Grid::Doubt, 10f64.powf(normal(random, mean, deviation)).min(1.0));
+        Self { features, doubt, class: class(model, random) }
+    }
+}
+
+fn class(model: &Model, random: &mut StdRng) -> String {
+    let sum: f64 = model.classes.iter().map(|(_, share)| share).sum();
+    let mut at = random.random::<f64>() * sum;
+    for (class, share) in &model.classes {
+        at -= share;
+        if at < 0.0 {
+            return class.clone();
+        }
+    }
+    model.classes.last().map(|(class, _)| class.clone()).unwrap_or_default()
+}
+
+fn drawn(table: &Table, slot: u16) -> Option<String> {
+    let mut end = 0;
+    table.slots.iter().find_map(|(revision, slots)| {
+        end += slots;
+        (slot < end).then(|| revision.clone())
+    })
+}
+
+fn cell(grid: Grid, value: f64) -> usize {
+    grid.cell(value).expect("no value drawn here is NaN")
+}
+
+/// Box-Muller; one of the pair is enough here.
+fn normal(random: &mut StdRng, mean: f64, deviation: f64) -> f64 {
+    let (u, v): (f64, f64) = (random.random(), random.random());
+    mean + deviation * (-2.0 * (1.0 - u).ln()).sqrt() * (std::f64::consts::TAU * v).cos()
+}

@@ -1,0 +1,61 @@
+//! Two candidates for one Lease, against a real API server.
+
+use std::time::{Duration, Instant};
+
+use e2e::apiserver::ApiServer;
+use operator::leader::{Campaign, Settings};
+
+async fn candidate(namespace: &str, identity: &str) -> Campaign {
+    let client = ApiServer::shared().await.unwrap().client().await.unwrap();
+    let settings =
+        Settings { namespace: namespace.into(), name: "sluice-operator".into(), identity: identity.into() };
+    Campaign::start(client, settings)
+}
+
+async fn namespace() -> String {
+    let server = ApiServer::shared().await.unwrap();
+    server.namespace(&server.client().await.unwrap(), "leader").await.unwrap()
+}
+
+#[tokio::test]
+async fn one_acts_at_a_time_and_a_release_is_seen_within_a_second() {
+    // rule: K4
+    let namespace = namespace().await;
+    let first = candidate(&namespace, "first").await;
+    first.acting().began().await;
+    let second = candidate(&namespace, "second").await;
+    tokio::time::sleep(Duration::from_secs(7)).await;
+    assert!(first.acting().now() && !second.acting().now(), "the first one renews its lease");
+
+    let (mut before, mut after) = (first.acting(), second.acting());
+    let start = Instant::now();
+    first.release().await;
+    before.ended().await;
+    after.began().await;
+    let took = start.elapsed();
+    println!("released and taken over in {took:?}");
+    assert!(took < Duration::from_secs(1), "{took:?}");
+    second.release().await;
+}
+
+#[tokio::test]
+async fn a_lease_that_nobody_renews_is_taken_over_within_six_seconds() {
+    // rule: K4
+    let namespace = namespace().await;
+    let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build().unwrap();
+    let name = namespace.clone();
+    let first = runtime.spawn(async move { candidate(&name, "first").await }).await.unwrap();
+    first.acting().began().await;
+    let second = candidate(&namespace, "second").await;
+    tokio::time::sleep(Duration::from_secs(2)).await;
+
+    // The process is gone, with everything in it.
+    let killed = Instant::now();
+    runtime.shutdown_background();
+    second.acting().began().await;
+    let took = killed.elapsed();
+    println!("taken over {took:?} after the end of the first");
+    assert!(took <= Duration::from_secs(6), "{took:?}");
+    // It had stopped by itself before.
+    assert!(!first.acting().now());
+}
