@@ -1,6 +1,35 @@
 //! The operator: the only writer of Kubernetes objects.
+//!
+//! ```text
+//! watches ─> world ─> observe ─> validate ─> judge ─> decide ─> act ─> report
+//!            (stores)  (stores)   (pure)     (pure)  (crate     (the only writers)
+//! routers' pages ─> sampler ────────────────^        rollout)
+//! ```
+//!
+//! [`controller`] is the list of those calls. Where to look: what becomes wanted from a spec in [`validate`];
+//! what a revision is in [`revision`]; the manifests in [`resources`], the route table among them; the order
+//! of writes in [`act`]; status, conditions, record and events in [`status`] and [`report`]. Stages are
+//! decided in crate `rollout`, metrics in crate `evidence`.
 
+pub mod act;
 pub mod args;
+pub mod controller;
 pub mod crd;
+pub mod fresh;
+pub mod index;
+pub mod judge;
 pub mod leader;
+pub mod metrics;
+pub mod observe;
+pub mod report;
+pub mod resources;
+pub mod revision;
 pub mod sampler;
+pub mod status;
+pub mod validate;
+pub mod world;
+pub mod write;
+
+mod run;
+
+pub use run::run;

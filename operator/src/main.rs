@@ -11,7 +11,10 @@ fn main() -> anyhow::Result<()> {
             Some(dir) => crd::write(&dir)?,
             None => std::io::stdout().write_all(crd::yaml()?.as_bytes())?,
         },
-        Command::Run(_) => anyhow::bail!("not built yet"),
+        Command::Run(args) => {
+            admin::init_tracing()?;
+            tokio::runtime::Runtime::new()?.block_on(operator::run(*args))?;
+        }
     }
     Ok(())
 }

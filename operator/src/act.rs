@@ -1,0 +1,286 @@
+//! Makes it so: the desired state of a plan, in an order that is right at every crash point.
+//!
+//! A share is taken away before anything else is written. Otherwise capacity grows first, then the route is
+//! written; only after the status remembers the decision ([`crate::report`]) does capacity shrink
+//! ([`settle`]), and only of what the plan no longer wants.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use api::{ModelRollout, ModelRoute, names};
+use k8s_openapi::api::apps::v1::{ControllerRevision, Deployment};
+use k8s_openapi::api::core::v1::{Pod, PodTemplateSpec, Service};
+use kube::{Resource, ResourceExt};
+use rollout::{Phase, Plan};
+
+use crate::observe::{Seen, Written};
+use crate::resources::{self, Images, Opened};
+use crate::revision::{self, Revision};
+use crate::validate::Valid;
+use crate::write::{Pen, WriteError};
+
+/// Grace in seconds of pods that must go at once (R5).
+const EVICTION_GRACE: u32 = 1;
+
+/// One plan about to be carried out.
+pub struct Act<'a> {
+    /// What was seen; brought up to date with what is written.
+    pub seen: &'a mut Seen,
+    /// What is wanted.
+    pub valid: &'a Valid,
+    /// What was decided.
+    pub plan: &'a Plan,
+    /// Where writes are remembered.
+    pub written: &'a Written,
+    /// Images of the installation.
+    pub images: &'a Images,
+    /// Connection of most writes.
+    pub pen: Pen<'a>,
+    /// Connection of the route alone: nothing is ever queued before it (R5).
+    pub lane: Pen<'a>,
+}
+
+impl Act<'_> {
+    /// Carries out everything of the plan that does not lower capacity.
+    ///
+    /// # Errors
+    /// The first write that is not made; the next reconcile starts over.
+    pub async fn act(&mut self) -> Result<(), WriteError> {
+        let urgent = self.plan.route.undo.is_some() || self.lowers();
+        if urgent && self.seen.route.is_some() {
+            self.route().await?;
+        }
+        self.revision().await?;
+        self.rollout().await?;
+        self.services().await?;
+        self.grow().await?;
+        self.router().await?;
+        if !urgent || self.seen.route.is_none() {
+            self.route().await?;
+        }
+        self.evict().await
+    }
+
+    /// Lowers capacity to what the plan still wants, and removes what is no longer referred to. Called once
+    /// the status remembers the plan.
+    ///
+    /// # Errors
+    /// The first write that is not made.
+    pub async fn settle(&mut self) -> Result<(), WriteError> {
+        self.shrink().await?;
+        self.prune().await
+    }
+
+    /// Whether any revision loses all of its share.
+    fn lowers(&self) -> bool {
+        let live = self.seen.route.as_deref().map(resources::shares).unwrap_or_default();
+        live.keys().any(|revision| self.plan.route.shares.get(revision).copied().unwrap_or(0) == 0)
+    }
+
+    async fn route(&mut self) -> Result<(), WriteError> {
+        let (owner, spec) = (&self.seen.owner, &self.seen.deployment.spec);
+        let live = self.seen.route.as_deref();
+        let mut wanted = resources::route(owner, spec, &self.plan.route, live);
+        if let Some(live) = live
+            && same_route(live, &wanted)
+        {
+            return Ok(());
+        }
+        // Ours is dropped when it is no longer wanted, and never a person's pin: it has another owner.
+        wanted.metadata.managed_fields = None;
+        let route = self.lane.put(live, wanted, true).await?;
+        if let Some(route) = route {
+            self.seen.route = Some(self.written.routes.remember(route));
+        }
+        Ok(())
+    }
+
+    /// Stores what the spec asks for, once, with what it resolves to now (I1).
+    async fn revision(&mut self) -> Result<(), WriteError> {
+        let name = &self.valid.wanted.revision;
+        if self.valid.refused.is_some() || self.seen.revisions.contains_key(name) {
+            return Ok(());
+        }
+        let owner = &self.seen.owner;
+        let resolved = resources::template(owner, name, &self.valid.asked, &self.images.server);
+        let number = self.seen.revisions.values().map(|r| r.number).max().unwrap_or(0) + 1;
+        let meta = owner.meta(name, &[(names::REVISION, name)]);
+        let stored = revision::store(meta, number, &self.valid.asked, &resolved);
+        let stored = self.pen.create_once(&stored).await?;
+        let refused = |why: revision::RevisionError| WriteError::Refused {
+            object: format!("ControllerRevision {name}"),
+            reason: why.to_string(),
+        };
+        let revision = revision::read(&stored).map_err(refused)?;
+        if !revision.asks_for(&self.valid.asked) {
+            // Another spec has that name, and the watch does not know it yet.
+            return Err(WriteError::Conflict { object: format!("ControllerRevision {name}") });
+        }
+        self.seen.revisions.insert(name.clone(), revision);
+        Ok(())
+    }
+
+    /// Opens the audit trail of the rollout that runs now.
+    async fn rollout(&mut self) -> Result<(), WriteError> {
+        let Phase::Rolling(rolling) = &self.plan.state.phase else { return Ok(()) };
+        let version = |revision: &str| {
+            self.seen.revisions.get(revision).map_or("", |r| r.asked.model.version.as_str()).to_owned()
+        };
+        let from = rolling.from.as_deref().map(|name| (name, version(name)));
+        let to = version(&rolling.to);
+        let wanted = resources::rollout(
+            &self.seen.owner,
+            Opened {
+                sequence: rolling.sequence,
+                kind: rolling.kind,
+                from: from.as_ref().map(|(name, version)| (*name, version.as_str())),
+                to: (&rolling.to, &to),
+                stages: &rolling.stages,
+            },
+        );
+        let known = self.seen.rollouts.get(&rolling.sequence).cloned();
+        let stored = match known {
+            Some(known) => known,
+            None => self.written.rollouts.remember(self.pen.create_once(&wanted).await?),
+        };
+        if is_same(&stored, &wanted) {
+            self.seen.rollouts.insert(rolling.sequence, stored);
+            return Ok(());
+        }
+        // Opened for another intent, by a process that died before the status remembered it.
+        self.pen.delete(&*stored, None).await?;
+        self.written.rollouts.forget(self.seen.namespace(), &stored.name_any());
+        let created = self.pen.create_once(&wanted).await?;
+        self.seen.rollouts.insert(rolling.sequence, self.written.rollouts.remember(created));
+        Ok(())
+    }
+
+    async fn services(&self) -> Result<(), WriteError> {
+        for revision in self.plan.workloads.keys() {
+            let wanted = resources::service(&self.seen.owner, revision);
+            self.pen.put(self.live(&self.seen.services, revision), wanted, false).await?;
+        }
+        Ok(())
+    }
+
+    /// Workloads that must grow, or appear, or whose fields someone changed.
+    async fn grow(&mut self) -> Result<(), WriteError> {
+        for (revision, workload) in &self.plan.workloads {
+            let has = self.live(&self.seen.workloads, revision).map_or(0, replicas);
+            self.scale(revision, workload.replicas.max(has), false).await?;
+        }
+        Ok(())
+    }
+
+    async fn router(&self) -> Result<(), WriteError> {
+        let (owner, spec) = (&self.seen.owner, &self.seen.deployment.spec);
+        let name = names::router(&owner.name);
+        let live = self.live(&self.seen.workloads, &name);
+        let image = &self.images.router;
+        let router = resources::router(owner, spec.router.as_ref(), self.valid.routers, image);
+        self.pen.put(self.live(&self.seen.accounts, &name), router.account, false).await?;
+        self.pen.put(self.live(&self.seen.bindings, &name), router.binding, false).await?;
+        // A rollout is no time to replace routers: they are what it is judged by.
+        let busy = matches!(self.plan.state.phase, Phase::Rolling(_) | Phase::Returning(_));
+        if live.is_none() || !busy {
+            self.pen.put(live, router.workload, false).await?;
+        }
+        self.pen.put(self.live(&self.seen.services, &owner.name), router.service, false).await?;
+        Ok(())
+    }
+
+    /// Takes the pods of a revision that routers do not let go of (R5).
+    async fn evict(&mut self) -> Result<(), WriteError> {
+        let Some(revision) = &self.plan.evict else { return Ok(()) };
+        if self.live(&self.seen.workloads, revision).is_some_and(|live| replicas(live) > 0) {
+            self.scale(revision, 0, true).await?;
+        }
+        for pod in self.seen.servers(revision) {
+            if pod.metadata.deletion_grace_period_seconds.is_none_or(|s| s > i64::from(EVICTION_GRACE)) {
+                self.pen.delete::<Pod>(pod, Some(EVICTION_GRACE)).await?;
+            }
+        }
+        Ok(())
+    }
+
+    async fn shrink(&mut self) -> Result<(), WriteError> {
+        let running: Vec<(String, Arc<Deployment>)> =
+            self.seen.running_revisions().map(|(name, live)| (name.clone(), live.clone())).collect();
+        for (revision, live) in running {
+            match self.plan.workloads.get(&revision) {
+                Some(workload) if workload.replicas < replicas(&live) => {
+                    self.scale(&revision, workload.replicas, true).await?;
+                }
+                Some(_) => {}
+                None => self.pen.delete::<Deployment>(&live, None).await?,
+            }
+        }
+        for (name, service) in &self.seen.services {
+            let of_revision = service.labels().contains_key(names::REVISION);
+            if of_revision && !self.plan.workloads.contains_key(name) {
+                self.pen.delete::<Service>(service, None).await?;
+            }
+        }
+        Ok(())
+    }
+
+    /// rule: K3. Whatever lowers capacity is fenced.
+    async fn scale(&mut self, revision: &str, to: u32, fenced: bool) -> Result<(), WriteError> {
+        let live = self.live(&self.seen.workloads, revision);
+        let Some(template) = self.template(revision) else { return Ok(()) };
+        let wanted = resources::workload(&self.seen.owner, revision, template, to);
+        if let Some(workload) = self.pen.put(live, wanted, fenced).await? {
+            self.seen.workloads.insert(revision.to_owned(), Arc::new(workload));
+        }
+        Ok(())
+    }
+
+    /// The frozen template of a revision; that of its workload if its record was deleted by someone.
+    fn template(&self, revision: &str) -> Option<&PodTemplateSpec> {
+        let frozen = self.seen.revisions.get(revision).map(|r| &r.resolved.template);
+        frozen.or_else(|| Some(&self.seen.workloads.get(revision)?.spec.as_ref()?.template))
+    }
+
+    /// Keeps the history within its limit: never the newest rollout, never a revision that is referred to.
+    async fn prune(&self) -> Result<(), WriteError> {
+        let limit = self.valid.history;
+        let state = &self.plan.state;
+        let old = self.seen.rollouts.iter().rev().skip(limit);
+        for (_, rollout) in old.filter(|(sequence, _)| **sequence < state.sequence) {
+            self.pen.delete::<ModelRollout>(rollout, None).await?;
+        }
+        let mut keep = self.seen.referenced(state);
+        keep.insert(self.valid.wanted.revision.clone());
+        keep.extend(self.plan.workloads.keys().cloned());
+        let mut unused: Vec<&Revision> =
+            self.seen.revisions.values().filter(|r| !keep.contains(&r.name)).collect();
+        unused.sort_by_key(|r| std::cmp::Reverse(r.number));
+        for revision in unused.into_iter().skip(limit) {
+            if let Some(stored) = self.pen.read::<ControllerRevision>(&revision.name).await? {
+                self.pen.delete(&stored, None).await?;
+            }
+        }
+        Ok(())
+    }
+
+    fn live<'s, K: Resource>(&self, objects: &'s BTreeMap<String, Arc<K>>, name: &str) -> Option<&'s K> {
+        objects.get(name).map(Arc::as_ref)
+    }
+}
+
+/// Pods that a workload asks for.
+#[must_use]
+pub fn replicas(workload: &Deployment) -> u32 {
+    let replicas = workload.spec.as_ref().and_then(|s| s.replicas).unwrap_or(1);
+    u32::try_from(replicas).unwrap_or(0)
+}
+
+fn same_route(live: &ModelRoute, wanted: &ModelRoute) -> bool {
+    live.spec == wanted.spec
+        && live.annotations().get(names::RETURNING) == wanted.annotations().get(names::RETURNING)
+}
+
+fn is_same(stored: &ModelRollout, wanted: &ModelRollout) -> bool {
+    let (stored, wanted) = (&stored.spec, &wanted.spec);
+    (&stored.from, &stored.to, stored.kind) == (&wanted.from, &wanted.to, wanted.kind)
+}

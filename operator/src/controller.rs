@@ -1,0 +1,223 @@
+//! One reconcile: observe, validate, judge, decide, act, report.
+
+mod errors;
+mod queue;
+
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
+
+use api::ModelDeployment;
+use jiff::Timestamp;
+use kube::Client;
+use kube::runtime::controller::Action;
+use kube::runtime::events::Recorder;
+use rollout::{Plan, decide};
+
+pub use errors::Error;
+pub use queue::run;
+
+use crate::act::Act;
+use crate::index::Key;
+use crate::judge::{judge, order};
+use crate::leader::Acting;
+use crate::metrics::Metrics;
+use crate::observe::{Seen, Written, observe};
+use crate::report::{self, Report};
+use crate::resources::Images;
+use crate::revision;
+use crate::sampler::Samplers;
+use crate::status::Picture;
+use crate::validate::{Defaults, Valid, validate};
+use crate::world::{Guarded, World, key_of};
+use crate::write::{Pen, WriteError};
+
+/// What every reconcile works with.
+pub struct Context {
+    /// Connection of most writes.
+    pub client: Client,
+    /// Connection of the route alone, so that nothing is queued before it (R5).
+    pub lane: Client,
+    /// The stores.
+    pub world: World,
+    /// Our last writes.
+    pub written: Written,
+    /// Readers of the pods' pages.
+    pub samplers: Samplers,
+    /// Whether this replica may write.
+    pub acting: Acting,
+    /// Publishes events.
+    pub recorder: Recorder,
+    /// Counters.
+    pub metrics: Metrics,
+    /// Images of the installation.
+    pub images: Images,
+    /// Defaults of the installation.
+    pub defaults: Defaults,
+    /// Per deployment, what only this process remembers.
+    pub notes: Notes,
+}
+
+/// What only this process remembers of a deployment; lost without harm.
+#[derive(Debug, Default)]
+pub struct Notes(Mutex<HashMap<Key, Note>>);
+
+#[derive(Debug, Clone, Copy, Default)]
+struct Note {
+    /// Failures in a row.
+    failures: u32,
+    /// When the evidence was written last.
+    evidence: Option<Instant>,
+}
+
+impl Notes {
+    fn with<T>(&self, key: &Key, change: impl FnOnce(&mut Note) -> T) -> T {
+        change(self.all().entry(key.clone()).or_default())
+    }
+
+    fn forget(&self, key: &Key) {
+        self.all().remove(key);
+    }
+
+    fn all(&self) -> MutexGuard<'_, HashMap<Key, Note>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// Brings one deployment a step further.
+///
+/// # Errors
+/// One per stage, see [`Error`]; [`Error::policy`] says what follows.
+pub async fn reconcile(object: Arc<Guarded>, context: Arc<Context>) -> Result<Action, Error> {
+    if !context.acting.now() {
+        return Ok(Action::await_change());
+    }
+    let started = Instant::now();
+    let deployment = object.0.as_ref().map_err(|bad| Error::Unreadable(bad.error.clone()))?;
+    let key = key_of(&object);
+    if deployment.metadata.deletion_timestamp.is_some() {
+        // Everything is owned by it: the API server's garbage collector does the rest.
+        context.gone(&key);
+        return Ok(Action::await_change());
+    }
+    let done = context.reconcile(&key, deployment).await;
+    context.metrics.reconciles.inc();
+    context.metrics.seconds.observe(started.elapsed().as_secs_f64());
+    done
+}
+
+impl Context {
+    async fn reconcile(&self, key: &Key, stored: &ModelDeployment) -> Result<Action, Error> {
+        let now = now();
+        let mut seen = observe(&self.world, &self.written, key, stored)?;
+        let valid = self.validate(&seen);
+        let snapshot = self.samplers.snapshot(key);
+        let observed = judge(&seen, &snapshot);
+        let plan = decide(&valid.wanted, &seen.state, &observed, now);
+        let before = seen.clone();
+        let picture = |seen| Picture {
+            seen,
+            valid: &valid,
+            observed: &observed,
+            snapshot: &snapshot,
+            plan: &plan,
+            now,
+        };
+
+        let mut act = self.act(&before, &mut seen, &valid, &plan);
+        let done = act.act().await;
+        // The routers are asked from this moment on, also when a later write failed.
+        self.samplers.order(key, order(act.seen, &valid, &plan));
+        self.or_tell(&before, done, now).await?;
+        self.report(key, picture(&*act.seen)).await?;
+        let settled = act.settle().await;
+        self.or_tell(&before, settled, now).await?;
+
+        self.notes.with(key, |note| note.failures = 0);
+        Ok(plan.check_again.map_or_else(Action::await_change, |at| Action::requeue(until(at, now))))
+    }
+
+    fn validate(&self, seen: &Seen) -> Valid {
+        let spec = &seen.deployment.spec;
+        let asked = revision::Asked::of(spec);
+        let name = revision::name(&seen.owner.name, &asked, seen.revisions.values());
+        let served = seen.state.acted.as_deref().or(seen.state.stable.as_deref());
+        validate(spec, name, served, self.defaults)
+    }
+
+    fn act<'a>(&'a self, owner: &'a Seen, seen: &'a mut Seen, valid: &'a Valid, plan: &'a Plan) -> Act<'a> {
+        Act {
+            seen,
+            valid,
+            plan,
+            written: &self.written,
+            images: &self.images,
+            pen: Pen::new(&self.client, &self.acting, &owner.owner),
+            lane: Pen::new(&self.lane, &self.acting, &owner.owner),
+        }
+    }
+
+    async fn report(&self, key: &Key, picture: Picture<'_>) -> Result<(), Error> {
+        let report = Report {
+            picture,
+            written: &self.written,
+            pen: Pen::new(&self.client, &self.acting, &picture.seen.owner),
+            recorder: &self.recorder,
+            evidence_written: self.notes.with(key, |note| note.evidence),
+        };
+        let reported = report.report().await;
+        if let Err(WriteError::Conflict { object }) = &reported
+            && object.starts_with("ModelRollout ")
+        {
+            // rule: C4. Someone else may have counted on: the next page is only a baseline.
+            self.samplers.forget(key);
+        }
+        if reported.map_err(Error::Report)?.evidence {
+            self.notes.with(key, |note| note.evidence = Some(Instant::now()));
+        }
+        for note in &picture.plan.notes {
+            self.metrics.decisions.with_label_values(&[<&'static str>::from(note.reason)]).inc();
+            tracing::info!(
+                deployment = %key, reason = %note.reason, rollout = note.sequence, "{}", note.message
+            );
+        }
+        Ok(())
+    }
+
+    /// Tells people of a write that is refused for good; they must change something.
+    async fn or_tell(&self, seen: &Seen, done: Result<(), WriteError>, now: Timestamp) -> Result<(), Error> {
+        let Err(error) = done else { return Ok(()) };
+        let reason = match &error {
+            WriteError::NameTaken { .. } => "NameTaken",
+            WriteError::Refused { .. } => "Refused",
+            _ => return Err(Error::Act(error)),
+        };
+        let pen = Pen::new(&self.client, &self.acting, &seen.owner);
+        let told = report::trouble(seen, &self.written, &pen, reason, &error.to_string(), now).await;
+        if told.map_err(Error::Report)? {
+            report::publish(&self.recorder, &seen.deployment, &report::warning(reason, &error.to_string()))
+                .await;
+        }
+        Err(Error::Act(error))
+    }
+
+    /// Forgets a deployment that is gone.
+    fn gone(&self, key: &Key) {
+        self.samplers.forget(key);
+        self.notes.forget(key);
+        let namespace = key.namespace.as_deref().unwrap_or_default();
+        self.written.deployments.forget(namespace, &key.name);
+        self.written.routes.forget(namespace, &key.name);
+    }
+}
+
+/// Microseconds are what a status keeps: a finer time would look like a change of it.
+fn now() -> Timestamp {
+    let now = Timestamp::now();
+    Timestamp::from_microsecond(now.as_microsecond()).unwrap_or(now)
+}
+
+/// An instant, as the delay that the queue wants: a new event replaces it, and is followed by a new one.
+fn until(at: Timestamp, now: Timestamp) -> Duration {
+    Duration::try_from(at.duration_since(now)).unwrap_or_default()
+}

@@ -1,0 +1,90 @@
+//! What a failed reconcile leads to, by class.
+
+use std::time::Duration;
+
+use kube::runtime::controller::Action;
+
+use crate::observe::ObserveError;
+use crate::write::WriteError;
+
+/// Why a reconcile stopped.
+#[derive(Debug, thiserror::Error, strum::IntoStaticStr)]
+pub enum Error {
+    /// The object is none of this release.
+    #[error("the ModelDeployment cannot be read: {0}")]
+    Unreadable(String),
+    /// It was not observed.
+    #[error("not observed: {0}")]
+    Observe(#[from] ObserveError),
+    /// A write of the plan was not made.
+    #[error("not done: {0}")]
+    Act(#[source] WriteError),
+    /// A write that tells of the plan was not made.
+    #[error("not reported: {0}")]
+    Report(#[source] WriteError),
+    /// A bug.
+    #[error("the reconcile panicked")]
+    Panicked,
+}
+
+/// Pause after a write was refused because the object had changed: the watch brings the change meanwhile.
+const CONFLICT: Duration = Duration::from_millis(20);
+/// First and longest pause after the API server failed.
+const BACKOFF: (Duration, Duration) = (Duration::from_millis(200), Duration::from_secs(60));
+/// Pause while people must change something that no watch shows.
+const PEOPLE: Duration = Duration::from_secs(30);
+
+impl Error {
+    /// Name of the class, for metrics.
+    #[must_use]
+    pub fn class(&self) -> &'static str {
+        match self {
+            Self::Act(error) | Self::Report(error) => match error {
+                WriteError::NotLeading => "NotLeading",
+                WriteError::Conflict { .. } => "Conflict",
+                WriteError::NameTaken { .. } => "NameTaken",
+                WriteError::Refused { .. } => "Refused",
+                WriteError::Api { .. } => "Api",
+            },
+            other => other.into(),
+        }
+    }
+
+    /// What follows; `failures` counts those in a row.
+    #[must_use]
+    pub fn policy(&self, failures: u32) -> Action {
+        match self {
+            // Only a change of the object can help, and the watch brings it.
+            Self::Unreadable(_) | Self::Observe(_) => Action::await_change(),
+            Self::Act(error) | Self::Report(error) => match error {
+                WriteError::NotLeading => Action::await_change(),
+                WriteError::Conflict { .. } if failures < 20 => Action::requeue(CONFLICT),
+                WriteError::NameTaken { .. } | WriteError::Refused { .. } => Action::requeue(PEOPLE),
+                WriteError::Conflict { .. } | WriteError::Api { .. } => Action::requeue(backoff(failures)),
+            },
+            Self::Panicked => Action::requeue(backoff(failures)),
+        }
+    }
+}
+
+fn backoff(failures: u32) -> Duration {
+    let (first, longest) = BACKOFF;
+    first.saturating_mul(1 << failures.min(16)).min(longest)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_class_decides_what_follows() {
+        let object = || "ModelRoute x".to_owned();
+        let conflict = Error::Act(WriteError::Conflict { object: object() });
+        assert_eq!((conflict.class(), conflict.policy(1)), ("Conflict", Action::requeue(CONFLICT)));
+        let refused = Error::Act(WriteError::Refused { object: object(), reason: String::new() });
+        assert_eq!(refused.policy(1), Action::requeue(PEOPLE));
+        assert_eq!(Error::Unreadable(String::new()).policy(1), Action::await_change());
+        assert_eq!(Error::Panicked.policy(0), Action::requeue(Duration::from_millis(200)));
+        assert_eq!(Error::Panicked.policy(40), Action::requeue(Duration::from_secs(60)));
+    }
+}

@@ -1,0 +1,110 @@
+//! From changes in the world to reconciles: one at a time per deployment, a bounded number at once.
+
+use std::convert::Infallible;
+use std::sync::Arc;
+
+use futures::channel::mpsc::UnboundedReceiver;
+use futures::{Stream, StreamExt, stream};
+use kube::runtime::applier;
+use kube::runtime::controller::{Action, Config, Error as QueueError, ReconcileReason, ReconcileRequest};
+use kube::runtime::reflector::ObjectRef;
+
+use super::{Context, Error, reconcile};
+use crate::index::Key;
+use crate::world::{Guarded, Trigger, key_of};
+
+/// Reconciles until `stop` is done and the reconciles that run have ended.
+pub async fn run(
+    context: Arc<Context>,
+    triggers: UnboundedReceiver<Trigger>,
+    samples: impl Stream<Item = Key> + Send + 'static,
+    concurrency: u16,
+    stop: impl Future<Output = ()> + Send + 'static,
+) {
+    let changes = stream::select(triggers, samples.map(Trigger::One));
+    let expanding = context.clone();
+    let queue = stream::select(changes, began(context.clone()))
+        .flat_map(move |trigger| stream::iter(expand(&expanding, trigger)))
+        .map(|key| Ok::<_, Infallible>(request(&key)))
+        .take_until(stop);
+    let store = context.world.deployments.clone();
+    let reconciles = applier(
+        |object, context| Box::pin(spawned(object, context)),
+        |object, error: &Error, context| follow(&context, &key_of(&object), error),
+        context,
+        store,
+        queue,
+        Config::default().concurrency(concurrency),
+    );
+    reconciles.for_each(async |result| log(result)).await;
+}
+
+/// Each reconcile is a task of its own: several run on several cores, and a panic ends only one of them.
+async fn spawned(object: Arc<Guarded>, context: Arc<Context>) -> Result<Action, Error> {
+    tokio::spawn(reconcile(object, context)).await.unwrap_or(Err(Error::Panicked))
+}
+
+/// Everything is looked at anew whenever this replica begins to lead; whoever led before may have been in the
+/// midst of anything.
+fn began(context: Arc<Context>) -> impl Stream<Item = Trigger> {
+    stream::unfold((context.acting.clone(), context), async |(mut acting, context)| {
+        if acting.now() {
+            acting.ended().await;
+            context.metrics.leading.set(0);
+            context.stand_by();
+        }
+        acting.began().await;
+        context.metrics.leading.set(1);
+        Some((Trigger::All, (acting, context)))
+    })
+}
+
+fn expand(context: &Context, trigger: Trigger) -> Vec<Key> {
+    match trigger {
+        Trigger::One(key) => vec![key],
+        Trigger::All => context.world.deployments.state().iter().map(|object| key_of(object)).collect(),
+        Trigger::Gone(key) => {
+            context.gone(&key);
+            Vec::new()
+        }
+    }
+}
+
+fn request(key: &Key) -> ReconcileRequest<Guarded> {
+    let object: ObjectRef<Guarded> =
+        ObjectRef::new(&key.name).within(key.namespace.as_deref().unwrap_or_default());
+    ReconcileRequest { obj_ref: object, reason: ReconcileReason::Unknown }
+}
+
+fn follow(context: &Context, key: &Key, error: &Error) -> Action {
+    context.metrics.errors.with_label_values(&[error.class()]).inc();
+    let failures = context.notes.with(key, |note| {
+        note.failures = note.failures.saturating_add(1);
+        note.failures
+    });
+    error.policy(failures)
+}
+
+fn log(result: Result<(ObjectRef<Guarded>, Action), QueueError<Error, Infallible>>) {
+    match result {
+        Ok((object, action)) => tracing::debug!(%object, ?action, "reconciled"),
+        // A change of something whose ModelDeployment is gone.
+        Err(QueueError::ObjectNotFound(_)) => {}
+        Err(QueueError::ReconcilerFailed(error, object)) => match error.class() {
+            "Conflict" | "NotLeading" => tracing::debug!(%object, %error, "will be tried again"),
+            class => {
+                tracing::warn!(%object, class, error = &error as &dyn std::error::Error, "not reconciled")
+            }
+        },
+        Err(error) => tracing::error!(%error, "the queue is broken"),
+    }
+}
+
+impl Context {
+    /// Ends everything that only the leader does.
+    fn stand_by(&self) {
+        for object in self.world.deployments.state() {
+            self.samplers.forget(&key_of(&object));
+        }
+    }
+}

@@ -1,0 +1,92 @@
+//! What this process wrote itself, for as long as the watch has not caught up with it.
+//!
+//! A decision from a cache that misses our own last write would take that write back.
+
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, Instant};
+
+use kube::{Resource, ResourceExt};
+
+/// A watch that is further behind than this is broken; the fences of the writes still hold.
+const KEEP: Duration = Duration::from_secs(10);
+
+/// Our last write of each object of one kind.
+#[derive(Debug)]
+pub struct Fresh<K>(Mutex<HashMap<(String, String), (Instant, Arc<K>)>>);
+
+impl<K> Default for Fresh<K> {
+    fn default() -> Self {
+        Self(Mutex::default())
+    }
+}
+
+impl<K: Resource> Fresh<K> {
+    /// Remembers what the API server answered to a write.
+    pub fn remember(&self, object: K) -> Arc<K> {
+        let object = Arc::new(object);
+        self.held().insert(name_of(&*object), (Instant::now(), object.clone()));
+        object
+    }
+
+    /// The newer of the stored object and of what was written last.
+    pub fn newest(&self, namespace: &str, name: &str, stored: Option<Arc<K>>) -> Option<Arc<K>> {
+        let mut held = self.held();
+        let key = (namespace.to_owned(), name.to_owned());
+        let (at, ours) = match held.get(&key) {
+            Some((at, ours)) => (*at, ours.clone()),
+            None => return stored,
+        };
+        let behind = stored.as_ref().is_none_or(|s| s.uid() == ours.uid() && version(&**s) < version(&*ours));
+        if behind && at.elapsed() < KEEP {
+            return Some(ours);
+        }
+        held.remove(&key);
+        stored
+    }
+
+    /// Forgets an object that is gone.
+    pub fn forget(&self, namespace: &str, name: &str) {
+        self.held().remove(&(namespace.to_owned(), name.to_owned()));
+    }
+
+    fn held(&self) -> std::sync::MutexGuard<'_, HashMap<(String, String), (Instant, Arc<K>)>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+fn name_of(object: &impl Resource) -> (String, String) {
+    (object.meta().namespace.clone().unwrap_or_default(), object.name_any())
+}
+
+/// resourceVersions of one kind grow; one that is no number is taken for older than ours.
+fn version(object: &impl Resource) -> u64 {
+    object.meta().resource_version.as_deref().and_then(|v| v.parse().ok()).unwrap_or(0)
+}
+
+#[cfg(test)]
+mod tests {
+    use k8s_openapi::api::core::v1::Service;
+
+    use super::*;
+
+    fn service(uid: &str, version: &str) -> Service {
+        serde_json::from_value(serde_json::json!({
+            "metadata": {"name": "x", "namespace": "n", "uid": uid, "resourceVersion": version}
+        }))
+        .unwrap()
+    }
+
+    #[test]
+    fn our_write_counts_until_the_watch_has_it() {
+        let fresh = Fresh::default();
+        fresh.remember(service("u", "10"));
+        let see = |stored: Option<Service>| fresh.newest("n", "x", stored.map(Arc::new))?.resource_version();
+        assert_eq!(see(None).as_deref(), Some("10"));
+        assert_eq!(see(Some(service("u", "9"))).as_deref(), Some("10"));
+        assert_eq!(see(Some(service("u", "11"))).as_deref(), Some("11"));
+        assert_eq!(see(Some(service("u", "9"))).as_deref(), Some("9"), "caught up: no longer held");
+        fresh.remember(service("u", "12"));
+        assert_eq!(see(Some(service("other", "1"))).as_deref(), Some("1"), "recreated by someone else");
+    }
+}

@@ -1,0 +1,88 @@
+//! What the samples say: joins what was seen with the newest snapshot of the sampler, into what a decision
+//! depends on. The verdicts themselves are made by crate `evidence`, in the sampler, once per interval. Pure.
+
+use std::collections::BTreeSet;
+
+use api::names;
+use kube::ResourceExt;
+use rollout::{Observed, Plan, Pods, Request, RouteSeen};
+
+use crate::observe::{Seen, is_ready};
+use crate::resources;
+use crate::sampler::{Order, Snapshot, acknowledgement, running_routers};
+use crate::validate::Valid;
+
+/// Everything that a decision depends on.
+#[must_use]
+pub fn judge(seen: &Seen, snapshot: &Snapshot) -> Observed {
+    let annotation = |name: &str| seen.deployment.annotations().get(name).cloned();
+    let workloads = seen.running_revisions().map(|(name, workload)| {
+        let replicas = workload.spec.as_ref().and_then(|s| s.replicas).unwrap_or(1);
+        let ready = seen.servers(name).filter(|pod| is_ready(pod)).count();
+        let pods = Pods {
+            replicas: u32::try_from(replicas).unwrap_or(0),
+            ready: u32::try_from(ready).unwrap_or(u32::MAX),
+            existing: u32::try_from(seen.servers(name).count()).unwrap_or(u32::MAX),
+            conflict: digests(seen, snapshot, name).len() > 1,
+        };
+        (name.clone(), pods)
+    });
+    Observed {
+        workloads: workloads.collect(),
+        known: seen.revisions.keys().cloned().collect(),
+        route: route(seen, snapshot),
+        evidence: snapshot.evidence.clone(),
+        request: annotation(names::ACTION).map(|text| Request { text, done: annotation(names::ACTION_DONE) }),
+    }
+}
+
+/// All digests that a revision has, or should have: what was asked for, what was recorded, what its pods
+/// report. More than one is a conflict (I5).
+#[must_use]
+pub fn digests(seen: &Seen, snapshot: &Snapshot, revision: &str) -> BTreeSet<String> {
+    let mut all = snapshot.servers.get(revision).map(|s| s.digests.clone()).unwrap_or_default();
+    if let Some(known) = seen.revisions.get(revision) {
+        all.extend(known.digest.clone());
+        all.extend(known.asked.model.sha256.clone());
+    }
+    all
+}
+
+fn route(seen: &Seen, snapshot: &Snapshot) -> Option<RouteSeen> {
+    let route = seen.route.as_ref()?;
+    let state = seen.route_state()?;
+    let shares = resources::shares(route);
+    let with_share: BTreeSet<String> = shares.keys().cloned().collect();
+    let routers = running_routers(&seen.pods, seen.namespace(), &seen.owner.name);
+    let names: Vec<String> = routers.iter().map(|pod| pod.name_any()).collect();
+    let said = acknowledgement(&state, &with_share, names.iter().map(String::as_str), &snapshot.reports);
+    Some(RouteSeen {
+        shares,
+        salt: resources::plan_salt(&seen.owner, &route.spec.salt),
+        undo: resources::undo(route),
+        pin: state.pin,
+        served: said.served,
+        acknowledged: said.acknowledged,
+        behind: said.behind,
+    })
+}
+
+/// What the sampler shall do from now on.
+#[must_use]
+pub fn order(seen: &Seen, valid: &Valid, plan: &Plan) -> Order {
+    let resume = plan.sampling.as_ref().and_then(|sampling| {
+        let rollout = seen.rollouts.get(&sampling.key.sequence)?;
+        let text = rollout.status.as_ref()?.evidence.as_ref()?;
+        // What another release wrote is no evidence: the stage's totals begin anew.
+        serde_json::from_str(text).ok()
+    });
+    Order {
+        route: seen.route_state(),
+        with_share: seen.route.as_deref().map(resources::shares).unwrap_or_default().into_keys().collect(),
+        sampling: plan.sampling.clone(),
+        metrics: valid.metrics.clone(),
+        false_rollback: valid.false_rollback,
+        interval: valid.wanted.interval,
+        resume,
+    }
+}

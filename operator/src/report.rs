@@ -1,0 +1,320 @@
+//! Tells what was done: status first, then the answered verb, then the record and the events.
+
+use std::collections::BTreeSet;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use api::{ModelDeployment, ModelRollout, ModelRolloutStatus, Record, VerdictStatus, names};
+use k8s_openapi::api::apps::v1::ControllerRevision;
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::MicroTime;
+use kube::api::Patch;
+use kube::runtime::events::{Event, EventType, Recorder};
+use kube::{Resource, ResourceExt};
+use rollout::{Kind, Note, Outcome, Phase, Plan};
+use serde_json::json;
+
+use crate::observe::{Seen, Written};
+use crate::revision::DIGEST;
+use crate::status::{self, Picture};
+use crate::write::{Pen, WriteError};
+
+/// Decisions that a record keeps.
+const RECORDS: usize = 100;
+/// Bytes of a text for people, at most.
+const TEXT: usize = 1024;
+/// Bytes of the evidence state, at most (C6).
+const EVIDENCE: usize = 32 * 1024;
+/// Time between two writes of the evidence while a promoted revision is watched.
+const WATCHING: Duration = Duration::from_secs(180);
+
+/// One plan that was carried out.
+pub struct Report<'a> {
+    /// What it was decided from.
+    pub picture: Picture<'a>,
+    /// Where writes are remembered.
+    pub written: &'a Written,
+    /// The connection.
+    pub pen: Pen<'a>,
+    /// Publishes events.
+    pub recorder: &'a Recorder,
+    /// When the evidence was written last.
+    pub evidence_written: Option<Instant>,
+}
+
+/// What a report did.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct Reported {
+    /// The evidence state was written.
+    pub evidence: bool,
+}
+
+impl Report<'_> {
+    /// Writes what changed, and nothing else.
+    ///
+    /// # Errors
+    /// The first write that is not made. What comes after it is made by a later reconcile, except for the
+    /// record of these very decisions.
+    pub async fn report(&self) -> Result<Reported, WriteError> {
+        let deployment = self.status().await?;
+        self.answer(&deployment).await?;
+        let reported = self.records().await?;
+        self.digests().await?;
+        self.events(&deployment).await;
+        Ok(reported)
+    }
+
+    async fn status(&self) -> Result<Arc<ModelDeployment>, WriteError> {
+        let seen = self.picture.seen;
+        let status = status::status(self.picture);
+        if seen.deployment.status.as_ref() == Some(&status) {
+            return Ok(seen.deployment.clone());
+        }
+        let mut changed = ModelDeployment::clone(&seen.deployment);
+        changed.status = Some(status);
+        Ok(self.written.deployments.remember(self.pen.status(&changed).await?))
+    }
+
+    /// Removes the verb that was carried out and names it in its place (V2).
+    async fn answer(&self, deployment: &ModelDeployment) -> Result<(), WriteError> {
+        let Some(verb) = &self.picture.plan.state.verb else { return Ok(()) };
+        let asked = deployment.annotations().get(names::ACTION);
+        if asked != Some(&verb.text) {
+            return Ok(());
+        }
+        let path = |name: &str| format!("/metadata/annotations/{}", name.replace('/', "~1"));
+        let patch = json!([
+            {"op": "test", "path": path(names::ACTION), "value": verb.text},
+            {"op": "remove", "path": path(names::ACTION)},
+            {"op": "add", "path": path(names::ACTION_DONE), "value": verb.id},
+        ]);
+        let patch = Patch::Json(serde_json::from_value(patch).expect("a JSON patch of this crate"));
+        match self.pen.patch::<ModelDeployment>(&deployment.name_any(), &patch).await {
+            Ok(changed) => drop(self.written.deployments.remember(changed)),
+            // It asks for something else by now: the next reconcile's business.
+            Err(WriteError::Refused { .. }) => {}
+            Err(error) => return Err(error),
+        }
+        Ok(())
+    }
+
+    /// Brings the ModelRollouts to what is known of them; each is looked at anew, so that what a crash left
+    /// out is put right.
+    async fn records(&self) -> Result<Reported, WriteError> {
+        let Picture { seen, plan, .. } = self.picture;
+        let mut reported = Reported::default();
+        for (sequence, stored) in &seen.rollouts {
+            let before = stored.status.clone().unwrap_or_default();
+            let mut after = record(before.clone(), *sequence, plan, self.picture.now);
+            let judged = status::judged(self.picture).is_some_and(|e| e.key.sequence == *sequence);
+            if judged && (after != before || self.evidence_is_due()) {
+                self.add_evidence(&mut after);
+            }
+            if after == before {
+                continue;
+            }
+            reported.evidence |= after.evidence != before.evidence;
+            let mut changed = ModelRollout::clone(stored);
+            changed.status = Some(after);
+            self.written.rollouts.remember(self.pen.status(&changed).await?);
+        }
+        Ok(reported)
+    }
+
+    /// Once per interval inside a stage, since the state changes no more often; rarely while watching.
+    fn evidence_is_due(&self) -> bool {
+        let watching = matches!(self.picture.plan.state.phase, Phase::Watching(_));
+        !watching || self.evidence_written.is_none_or(|at| at.elapsed() >= WATCHING)
+    }
+
+    fn add_evidence(&self, after: &mut ModelRolloutStatus) {
+        let Some(evidence) = status::judged(self.picture) else { return };
+        after.verdicts = evidence.readings.iter().map(verdict).collect();
+        let Some(state) = &self.picture.snapshot.state else { return };
+        let text = serde_json::to_string(state).expect("the evidence state is JSON");
+        if text.len() <= EVIDENCE {
+            after.evidence = Some(text);
+        } else {
+            tracing::error!(bytes = text.len(), "the evidence state is too large to be stored");
+        }
+    }
+
+    /// Records the digest that the first ready pod of a revision reports (I5).
+    async fn digests(&self) -> Result<(), WriteError> {
+        let Picture { seen, snapshot, .. } = self.picture;
+        for (name, revision) in seen.revisions.iter().filter(|(_, r)| r.digest.is_none()) {
+            let reported: BTreeSet<&String> =
+                snapshot.servers.get(name).iter().flat_map(|s| &s.digests).collect();
+            if let [digest] = reported.into_iter().collect::<Vec<_>>()[..] {
+                let patch = Patch::Merge(json!({"metadata": {"annotations": {DIGEST: digest}}}));
+                self.pen.patch::<ControllerRevision>(&revision.name, &patch).await?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Events may be lost; the record is the memory.
+    async fn events(&self, deployment: &ModelDeployment) {
+        let before = self.picture.seen.deployment.status.as_ref();
+        let trouble = troubles(before, deployment.status.as_ref());
+        let notes = self.picture.plan.notes.iter().map(event);
+        for event in notes.chain(trouble) {
+            publish(self.recorder, deployment, &event).await;
+        }
+    }
+}
+
+/// Publishes an event; a failure is logged only.
+pub async fn publish(recorder: &Recorder, deployment: &ModelDeployment, event: &Event) {
+    if let Err(error) = recorder.publish(event, &deployment.object_ref(&())).await {
+        tracing::warn!(error = &error as &dyn std::error::Error, "an event is lost");
+    }
+}
+
+/// A warning for people.
+#[must_use]
+pub fn warning(reason: &str, message: &str) -> Event {
+    Event {
+        type_: EventType::Warning,
+        reason: reason.to_owned(),
+        note: Some(cut(message)),
+        action: "Decide".to_owned(),
+        secondary: None,
+    }
+}
+
+fn event(note: &Note) -> Event {
+    let mut event = warning(note.reason.into(), &note.message);
+    if !note.reason.is_warning() {
+        event.type_ = EventType::Normal;
+    }
+    event
+}
+
+/// What people must hear of that is no decision: a condition that turned bad.
+fn troubles(
+    before: Option<&api::ModelDeploymentStatus>,
+    after: Option<&api::ModelDeploymentStatus>,
+) -> Vec<Event> {
+    let reasons = [status::INVALID_SPEC, status::PIN_IGNORED];
+    let had = |kind: &str, reason: &str| {
+        let all = before.map(|s| s.conditions.as_slice()).unwrap_or_default();
+        all.iter().any(|c| c.type_ == kind && c.reason == reason)
+    };
+    let mut events = Vec::new();
+    for reason in reasons {
+        let now = after.and_then(|s| s.conditions.iter().find(|c| c.reason == reason));
+        if let Some(condition) = now.filter(|c| !had(&c.type_, reason)) {
+            events.push(warning(reason, &condition.message));
+        }
+    }
+    events
+}
+
+/// What the record of one rollout is after this plan.
+fn record(
+    mut status: ModelRolloutStatus,
+    sequence: u64,
+    plan: &Plan,
+    now: jiff::Timestamp,
+) -> ModelRolloutStatus {
+    for note in plan.notes.iter().filter(|n| n.sequence == sequence) {
+        status.record.push(Record {
+            time: MicroTime(now),
+            reason: note.reason.to_string(),
+            message: cut(&note.message),
+            weight: weight(plan),
+        });
+    }
+    let excess = status.record.len().saturating_sub(RECORDS);
+    status.record.drain(..excess);
+    if let Some((outcome, reason)) = outcome(sequence, plan)
+        && status.outcome != Some(outcome)
+        // What was taken back is not less so because a later rollout followed.
+        && !(status.outcome.is_some() && outcome == api::Outcome::Superseded)
+    {
+        status.outcome = Some(outcome);
+        status.reason = Some(cut(&reason));
+        status.ended = Some(MicroTime(now));
+    }
+    status
+}
+
+/// How a rollout ended, if it did: as far as the memory tells.
+fn outcome(sequence: u64, plan: &Plan) -> Option<(api::Outcome, String)> {
+    let state = &plan.state;
+    let spelt = |outcome| match outcome {
+        Outcome::Promoted => api::Outcome::Promoted,
+        Outcome::RolledBack => api::Outcome::RolledBack,
+        Outcome::Superseded => api::Outcome::Superseded,
+    };
+    if let Some(last) = state.last.as_ref().filter(|l| l.sequence == sequence) {
+        return Some((spelt(last.outcome), last.reason.clone()));
+    }
+    match &state.phase {
+        Phase::Rolling(r) if r.kind == Kind::Rollback => {
+            let undo = r.undo.as_ref().filter(|undo| undo.sequence == sequence);
+            if let Some(undo) = undo {
+                return Some((spelt(undo.outcome), undo.reason.clone()));
+            }
+        }
+        _ => {}
+    }
+    let running = match &state.phase {
+        Phase::Rolling(r) => Some(r.sequence),
+        Phase::Returning(r) => Some(r.undo.sequence),
+        Phase::Watching(_) | Phase::Idle => None,
+    };
+    let over = sequence < state.sequence && running != Some(sequence);
+    over.then(|| (api::Outcome::Superseded, format!("rollout {} followed", state.sequence)))
+}
+
+/// Percent of the revision that is on its way.
+fn weight(plan: &Plan) -> u8 {
+    let revision = match &plan.state.phase {
+        Phase::Rolling(r) => Some(&r.to),
+        Phase::Returning(r) => Some(&r.candidate),
+        Phase::Watching(_) | Phase::Idle => plan.state.last.as_ref().map(|l| &l.to),
+    };
+    revision.and_then(|r| plan.route.shares.get(r)).copied().unwrap_or(0)
+}
+
+fn verdict(reading: &evidence::Reading) -> VerdictStatus {
+    VerdictStatus {
+        name: reading.metric.clone(),
+        verdict: status::spell(reading.verdict).to_owned(),
+        value: reading.value,
+        threshold: reading.threshold,
+        n: reading.n,
+        reason: cut(&reading.reason),
+    }
+}
+
+/// At most as long as the API server stores it, at a character's border.
+fn cut(text: &str) -> String {
+    let end = text.char_indices().map(|(i, c)| i + c.len_utf8()).take_while(|end| *end <= TEXT).last();
+    text[..end.unwrap_or(0)].to_owned()
+}
+
+/// Notes on the status that a write is refused; people must change something.
+///
+/// # Errors
+/// When the status cannot be written either.
+pub async fn trouble(
+    seen: &Seen,
+    written: &Written,
+    pen: &Pen<'_>,
+    reason: &str,
+    message: &str,
+    now: jiff::Timestamp,
+) -> Result<bool, WriteError> {
+    let mut changed = ModelDeployment::clone(&seen.deployment);
+    let generation = changed.metadata.generation;
+    let status = changed.status.get_or_insert_default();
+    let answer = (status::PROGRESSING, "False", reason);
+    status::set(&mut status.conditions, answer, cut(message), generation, now);
+    if changed.status == seen.deployment.status {
+        return Ok(false);
+    }
+    written.deployments.remember(pen.status(&changed).await?);
+    Ok(true)
+}

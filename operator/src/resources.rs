@@ -1,0 +1,177 @@
+//! The objects that a deployment is made of, rendered from plain values. Pure.
+
+mod cover;
+mod route;
+mod router;
+mod server;
+
+#[cfg(test)]
+mod tests;
+
+use std::collections::BTreeMap;
+
+use api::{ModelDeployment, ModelRollout, ModelRolloutSpec, RolloutKind, StageSpec, names};
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::OwnerReference;
+use kube::api::ObjectMeta;
+use kube::{Resource, ResourceExt};
+use rollout::{Kind, Stage};
+use serde_json::{Value, json};
+
+pub use cover::{APPLIED, covers, stamp};
+pub use route::{plan_salt, route, salt, shares, undo};
+pub use router::{Router, router};
+pub use server::{service, template, workload};
+
+/// Seconds that a pod still answers after it was asked to stop, so that every router has heard of it (R6).
+const PRE_STOP: u32 = 5;
+/// Seconds until a stopping pod is killed: longer than the pause and the programs' drain of 20 s (R6).
+const GRACE: u32 = 40;
+
+/// Images of the installation.
+#[derive(Debug, Clone)]
+pub struct Images {
+    /// Routers.
+    pub router: String,
+    /// Model servers, where a ModelDeployment names none.
+    pub server: String,
+}
+
+/// The ModelDeployment as owner of what is made for it.
+#[derive(Debug, Clone)]
+pub struct Owner {
+    /// Its name.
+    pub name: String,
+    /// Its namespace.
+    pub namespace: String,
+    /// Its uid.
+    pub uid: String,
+    reference: OwnerReference,
+}
+
+impl Owner {
+    /// `None` for an object that was never stored.
+    #[must_use]
+    pub fn of(deployment: &ModelDeployment) -> Option<Self> {
+        Some(Self {
+            name: deployment.name_any(),
+            namespace: deployment.namespace()?,
+            uid: deployment.uid()?,
+            reference: deployment.controller_owner_ref(&())?,
+        })
+    }
+
+    /// Whether an object was made for this very ModelDeployment, not only for one of the same name.
+    #[must_use]
+    pub fn owns(&self, object: &impl Resource) -> bool {
+        object.meta().owner_references.as_ref().is_some_and(|all| all.iter().any(|o| o.uid == self.uid))
+    }
+
+    /// Metadata of something that is made for it.
+    #[must_use]
+    pub fn meta(&self, name: &str, labels: &[(&str, &str)]) -> ObjectMeta {
+        let mut all = BTreeMap::from([
+            (names::DEPLOYMENT.to_owned(), self.name.clone()),
+            ("app.kubernetes.io/managed-by".to_owned(), names::MANAGER.to_owned()),
+        ]);
+        all.extend(labels.iter().map(|(k, v)| ((*k).to_owned(), (*v).to_owned())));
+        ObjectMeta {
+            name: Some(name.to_owned()),
+            namespace: Some(self.namespace.clone()),
+            labels: Some(all),
+            owner_references: Some(vec![self.reference.clone()]),
+            ..ObjectMeta::default()
+        }
+    }
+}
+
+/// One intent, as it was when it was opened (I3).
+#[derive(Debug, Clone, Copy)]
+pub struct Opened<'a> {
+    /// Its number.
+    pub sequence: u64,
+    /// Which way it goes.
+    pub kind: Kind,
+    /// Stable at its start, with its model version.
+    pub from: Option<(&'a str, &'a str)>,
+    /// What is rolled out, with its model version.
+    pub to: (&'a str, &'a str),
+    /// Its stages.
+    pub stages: &'a [Stage],
+}
+
+/// The ModelRollout of an intent.
+#[must_use]
+pub fn rollout(owner: &Owner, opened: Opened<'_>) -> ModelRollout {
+    let spec = ModelRolloutSpec {
+        deployment: owner.name.clone(),
+        sequence: opened.sequence,
+        kind: match opened.kind {
+            Kind::Rollout => RolloutKind::Rollout,
+            Kind::Rollback => RolloutKind::Rollback,
+        },
+        from: opened.from.map(|(name, _)| name.to_owned()),
+        from_version: opened.from.map(|(_, version)| version.to_owned()),
+        to: opened.to.0.to_owned(),
+        to_version: opened.to.1.to_owned(),
+        stages: opened.stages.iter().map(stage).collect(),
+        salt: salt(owner, &opened.sequence.to_string()),
+    };
+    let name = names::rollout(&owner.name, opened.sequence);
+    ModelRollout { metadata: owner.meta(&name, &[]), spec, status: None }
+}
+
+fn stage(stage: &Stage) -> StageSpec {
+    StageSpec {
+        weight: stage.weight,
+        hold: stage.hold.into(),
+        min_requests: stage.min_requests,
+        approval: stage.approval,
+    }
+}
+
+/// What every pod of ours keeps to: the restricted Pod Security Standard.
+fn pod_security() -> Value {
+    json!({
+        "runAsNonRoot": true, "runAsUser": 65532, "runAsGroup": 65532, "fsGroup": 65532,
+        "fsGroupChangePolicy": "OnRootMismatch",
+        "seccompProfile": {"type": "RuntimeDefault"},
+    })
+}
+
+fn container_security() -> Value {
+    json!({
+        "allowPrivilegeEscalation": false, "privileged": false, "readOnlyRootFilesystem": true,
+        "capabilities": {"drop": ["ALL"]},
+    })
+}
+
+/// Probes of the admin port. Liveness begins after the start, which may take as long as `start` seconds.
+fn probes(start: u32) -> Value {
+    let get = |path: &str| json!({"path": path, "port": "admin"});
+    json!({
+        "startupProbe": {"httpGet": get("/livez"), "periodSeconds": 1, "failureThreshold": start},
+        "readinessProbe": {"httpGet": get("/readyz"), "periodSeconds": 1, "timeoutSeconds": 2, "failureThreshold": 3},
+        "livenessProbe": {"httpGet": get("/livez"), "periodSeconds": 10, "timeoutSeconds": 5, "failureThreshold": 3},
+    })
+}
+
+/// Over as many nodes as there are; never a reason not to start.
+fn spread(labels: &Value) -> Value {
+    json!([{
+        "maxSkew": 1, "topologyKey": "kubernetes.io/hostname", "whenUnsatisfiable": "ScheduleAnyway",
+        "labelSelector": {"matchLabels": labels},
+    }])
+}
+
+/// Puts the fields of `more` into `base`.
+fn merge(mut base: Value, more: Value) -> Value {
+    if let (Value::Object(fields), Value::Object(more)) = (&mut base, more) {
+        fields.extend(more);
+    }
+    base
+}
+
+/// Reads a manifest that is written out in this crate.
+fn manifest<K: serde::de::DeserializeOwned>(value: Value) -> K {
+    serde_json::from_value(value).expect("a manifest of this crate has the fields of its kind")
+}

@@ -1,0 +1,96 @@
+//! The route table: from shares to slots and back.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use api::{ModelDeploymentSpec, ModelRoute, ModelRouteSpec, RouteRevision, SlotRange, names};
+use kube::ResourceExt;
+use rollout::{RoutePlan, SLOTS, Shares, SlotMap, Span, Undo, reallocate};
+
+use super::Owner;
+
+/// Longest time from a request's head to the end of its answer.
+const REQUEST_TIMEOUT: Duration = Duration::from_secs(30);
+/// A table names at most this many revisions.
+const MAX_REVISIONS: usize = 16;
+
+/// The salt of a plan in full: another deployment of the same name cuts its users differently.
+#[must_use]
+pub fn salt(owner: &Owner, plan: &str) -> String {
+    format!("{}-{plan}", &owner.uid.get(..8).unwrap_or(&owner.uid))
+}
+
+/// The part of a table's salt that a plan gave it; empty for a salt that no plan gave.
+#[must_use]
+pub fn plan_salt(owner: &Owner, salt: &str) -> String {
+    salt.strip_prefix(&self::salt(owner, "")).unwrap_or_default().to_owned()
+}
+
+/// The shares of a table in percent; revisions without a share are left out.
+#[must_use]
+pub fn shares(route: &ModelRoute) -> Shares {
+    let percent = |revision: &RouteRevision| {
+        let slots: u32 = revision.slots.iter().map(|s| u32::from(s.to.saturating_sub(s.from))).sum();
+        // A table of ours has whole percents; one that was edited by hand is put right by the next write.
+        u8::try_from(slots.div_ceil(u32::from(SLOTS) / 100)).unwrap_or(100)
+    };
+    let all = route.spec.revisions.iter().map(|r| (r.name.clone(), percent(r)));
+    all.filter(|(_, percent)| *percent > 0).collect()
+}
+
+/// The decision to go back that was written with a table.
+#[must_use]
+pub fn undo(route: &ModelRoute) -> Option<Undo> {
+    let text = route.annotations().get(names::RETURNING)?;
+    // What nobody can read was not written by an operator.
+    serde_json::from_str(text).ok()
+}
+
+/// The table of a plan. It moves only the slots that must move from what `live` has.
+#[must_use]
+pub fn route(
+    owner: &Owner,
+    spec: &ModelDeploymentSpec,
+    plan: &RoutePlan,
+    live: Option<&ModelRoute>,
+) -> ModelRoute {
+    let shares = within_limits(plan);
+    let slots = reallocate(&live.map(slots).unwrap_or_default(), &shares);
+    let revisions = slots.into_iter().map(|(name, spans)| RouteRevision {
+        service: name.clone(),
+        slots: spans.into_iter().map(|s| SlotRange { from: s.from, to: s.to }).collect(),
+        name,
+    });
+    let text: Vec<String> =
+        shares.iter().filter(|(_, w)| **w > 0).map(|(name, w)| format!("{name}={w}")).collect();
+    let mut metadata = owner.meta(&owner.name, &[]);
+    metadata.annotations = plan.undo.as_ref().map(|undo| {
+        let undo = serde_json::to_string(undo).expect("plain data without maps");
+        BTreeMap::from([(names::RETURNING.to_owned(), undo)])
+    });
+    let spec = ModelRouteSpec {
+        revisions: revisions.collect(),
+        stable: plan.stable.clone(),
+        shares: text.join(" "),
+        sticky: spec.routing.as_ref().and_then(|r| r.sticky.clone()),
+        salt: salt(owner, &plan.salt),
+        request_timeout: REQUEST_TIMEOUT.into(),
+        retry: true,
+    };
+    ModelRoute { metadata, spec }
+}
+
+fn slots(route: &ModelRoute) -> SlotMap {
+    let spans = |r: &RouteRevision| r.slots.iter().map(|s| Span { from: s.from, to: s.to }).collect();
+    route.spec.revisions.iter().map(|r| (r.name.clone(), spans(r))).collect()
+}
+
+/// Stable and all that have a share, and of the others as many as there is room for.
+fn within_limits(plan: &RoutePlan) -> Shares {
+    let needed = |name: &String, weight: u8| weight > 0 || plan.stable.as_ref() == Some(name);
+    let (mut kept, spare): (Shares, Shares) =
+        plan.shares.clone().into_iter().partition(|(name, weight)| needed(name, *weight));
+    let room = MAX_REVISIONS.saturating_sub(kept.len());
+    kept.extend(spare.into_iter().take(room));
+    kept
+}

@@ -1,0 +1,142 @@
+//! Deployment and Service of a revision.
+
+use api::{Model, names};
+use k8s_openapi::api::apps::v1::Deployment;
+use k8s_openapi::api::core::v1::{PodTemplateSpec, Service};
+use serde_json::{Value, json};
+use wire::endpoint;
+
+use super::{GRACE, Owner, PRE_STOP, container_security, manifest, merge, pod_security, probes, spread};
+use crate::revision::{Asked, Resolved};
+
+/// Where a claim is mounted.
+const MODELS: &str = "/models";
+/// Seconds that a server may take to start answering on its admin port.
+const START: u32 = 120;
+
+/// What a revision resolves to, once and for all (I1).
+#[must_use]
+pub fn template(owner: &Owner, revision: &str, asked: &Asked, default_image: &str) -> Resolved {
+    let server = asked.server.as_ref();
+    let image = server.and_then(|s| s.image.clone()).unwrap_or_else(|| default_image.to_owned());
+    let resources = match server.and_then(|s| s.resources.as_ref()) {
+        Some(resources) => json!(resources),
+        None => json!({"requests": {"cpu": "100m", "memory": "256Mi"}, "limits": {"memory": "1Gi"}}),
+    };
+    let (path, volume) = artefact(&asked.model);
+    let mut volumes = vec![json!({"name": "tmp", "emptyDir": {}})];
+    let mut mounts = vec![json!({"name": "tmp", "mountPath": "/tmp"})];
+    if let Some(volume) = volume {
+        volumes.push(json!({"name": "models", "persistentVolumeClaim": volume}));
+        mounts.push(json!({"name": "models", "mountPath": MODELS, "readOnly": true}));
+    }
+    let container = json!({
+        "name": "server",
+        "image": image,
+        "args": args(&path, revision, &asked.model),
+        "env": [{"name": "SLUICE_LOG_FORMAT", "value": "json"}],
+        "ports": [
+            {"name": "http", "containerPort": endpoint::SERVER_PORT},
+            {"name": "admin", "containerPort": endpoint::ADMIN_PORT},
+        ],
+        "resources": resources,
+        "securityContext": container_security(),
+        "lifecycle": {"preStop": {"sleep": {"seconds": PRE_STOP}}},
+        "volumeMounts": mounts,
+    });
+    let pod = json!({
+        "automountServiceAccountToken": false,
+        "enableServiceLinks": false,
+        "securityContext": pod_security(),
+        "terminationGracePeriodSeconds": GRACE,
+        "topologySpreadConstraints": spread(&labels(&owner.name, revision)),
+        "containers": [merge(container, probes(START))],
+        "volumes": volumes,
+    });
+    let template = json!({
+        "metadata": {
+            "labels": labels(&owner.name, revision),
+            "annotations": {"sluice.dev/version": asked.model.version},
+        },
+        "spec": pod,
+    });
+    Resolved { image, template: manifest(template) }
+}
+
+fn labels(deployment: &str, revision: &str) -> Value {
+    json!({
+        names::DEPLOYMENT: deployment,
+        names::REVISION: revision,
+        names::ROLE: names::ROLE_SERVER,
+    })
+}
+
+fn args(path: &str, revision: &str, model: &Model) -> Vec<String> {
+    let listen = |port: u16| format!("0.0.0.0:{port}");
+    let mut args: Vec<String> = vec!["serve".into()];
+    let mut push = |flag: &str, value: String| args.extend([flag.to_owned(), value]);
+    push("--model", path.to_owned());
+    push("--version", model.version.clone());
+    push("--revision", revision.to_owned());
+    if let Some(digest) = &model.sha256 {
+        push("--sha256", digest.clone());
+    }
+    push("--listen", listen(endpoint::SERVER_PORT));
+    push("--admin", listen(endpoint::ADMIN_PORT));
+    args
+}
+
+/// Where the artefact is within the pod, and the claim that holds it.
+fn artefact(model: &Model) -> (String, Option<Value>) {
+    match model.uri.strip_prefix("pvc://").and_then(|rest| rest.split_once('/')) {
+        Some((claim, path)) => (
+            format!("{MODELS}/{}", path.trim_matches('/')),
+            Some(json!({"claimName": claim, "readOnly": true})),
+        ),
+        // The API server's rule leaves nothing but file:///.
+        None => (model.uri.trim_start_matches("file://").to_owned(), None),
+    }
+}
+
+/// The Deployment of a revision. Its pods' template is never anything but the frozen one.
+#[must_use]
+pub fn workload(owner: &Owner, revision: &str, template: &PodTemplateSpec, replicas: u32) -> Deployment {
+    let mut deployment: Deployment = manifest(json!({
+        "metadata": {},
+        "spec": {
+            "replicas": replicas,
+            "revisionHistoryLimit": 1,
+            "selector": {"matchLabels": labels(&owner.name, revision)},
+            "strategy": {"type": "RollingUpdate", "rollingUpdate": {"maxUnavailable": 0, "maxSurge": 1}},
+            "template": {"spec": {"containers": []}},
+        },
+    }));
+    deployment.metadata = owner.meta(revision, &own_labels(revision));
+    if let Some(spec) = &mut deployment.spec {
+        spec.template = template.clone();
+    }
+    deployment
+}
+
+fn own_labels(revision: &str) -> [(&str, &str); 2] {
+    [(names::REVISION, revision), (names::ROLE, names::ROLE_SERVER)]
+}
+
+/// The Service whose EndpointSlices tell routers the pods of a revision; the slices inherit its labels.
+#[must_use]
+pub fn service(owner: &Owner, revision: &str) -> Service {
+    let mut service: Service = manifest(json!({
+        "metadata": {},
+        "spec": {
+            "clusterIP": "None",
+            "publishNotReadyAddresses": false,
+            "selector": labels(&owner.name, revision),
+            "ports": [{
+                "name": "http", "protocol": "TCP",
+                "port": endpoint::SERVER_PORT, "targetPort": endpoint::SERVER_PORT,
+            }],
+        },
+    }));
+    service.metadata = owner.meta(revision, &own_labels(revision));
+    service
+}

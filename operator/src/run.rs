@@ -1,0 +1,94 @@
+//! Wiring: from flags to a running operator.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use anyhow::Context as _;
+use kube::runtime::events::{Recorder, Reporter};
+use kube::{Client, Config};
+use tokio::net::TcpListener;
+use tokio_util::sync::CancellationToken;
+
+use crate::args::RunArgs;
+use crate::controller::{self, Context};
+use crate::leader::{Campaign, Settings};
+use crate::metrics::Metrics;
+use crate::resources::Images;
+use crate::sampler::Samplers;
+use crate::validate::Defaults;
+use crate::world::World;
+
+/// Runs until SIGTERM, gives the lease up and returns.
+///
+/// # Errors
+/// When it cannot start.
+pub async fn run(args: RunArgs) -> anyhow::Result<()> {
+    let stop = admin::shutdown_signal();
+    let config = Config::infer().await.context("no API server: neither in a cluster nor a kubeconfig")?;
+    let client = Client::try_from(config.clone()).context("the API server's address cannot be used")?;
+    // A client of its own is a connection of its own (R5).
+    let lane = Client::try_from(config).context("the API server's address cannot be used")?;
+
+    let registry = prometheus::Registry::new();
+    let metrics = Metrics::register(&registry).context("metrics cannot be registered")?;
+    let readiness = admin::Readiness::default();
+    let listener = TcpListener::bind(args.admin)
+        .await
+        .with_context(|| format!("--admin {}: cannot listen there", args.admin))?;
+    let (end, ended) = tokio::sync::oneshot::channel::<()>();
+    let pages =
+        tokio::spawn(admin::serve(listener, admin::routes(readiness.clone(), registry.clone()), async {
+            let _ = ended.await;
+        }));
+
+    let (triggers, changes) = futures::channel::mpsc::unbounded();
+    let (world, synced) = World::watch(&client, args.namespace.as_deref(), &readiness, &triggers);
+    let (samplers, samples) = Samplers::new(world.pods.clone(), &registry)?;
+    let identity = identity(args.identity.as_deref());
+    let settings = Settings {
+        namespace: args.lease_namespace.clone().unwrap_or_else(|| client.default_namespace().to_owned()),
+        name: args.lease_name.clone(),
+        identity: identity.clone(),
+    };
+    tracing::info!(%identity, lease = %settings.name, "starting");
+    let reporter = Reporter { controller: "sluice-operator".into(), instance: Some(identity) };
+    let campaign = Campaign::start(client.clone(), settings);
+    let context = Arc::new(Context {
+        recorder: Recorder::new(client.clone(), reporter),
+        client,
+        lane,
+        world,
+        written: crate::observe::Written::default(),
+        samplers,
+        acting: campaign.acting(),
+        metrics,
+        images: Images { router: args.router_image.clone(), server: args.server_image.clone() },
+        defaults: Defaults { interval: args.interval.get().max(Duration::from_secs(1)) },
+        notes: controller::Notes::default(),
+    });
+
+    let stopping = CancellationToken::new();
+    let signal = stopping.clone();
+    tokio::spawn(async move {
+        stop.await;
+        signal.cancel();
+    });
+    // Nothing is decided before every store was filled once: what is not seen would be made again.
+    if stopping.run_until_cancelled(synced.wait()).await.is_some() {
+        let stopped = stopping.cancelled_owned();
+        controller::run(context, changes, samples, args.concurrency, stopped).await;
+    }
+    readiness.drain();
+    campaign.release().await;
+    let _ = end.send(());
+    pages.await.context("the admin port ended badly")??;
+    Ok(())
+}
+
+/// A name that no other process has or had: a pod's name stays when its container starts again.
+fn identity(name: Option<&str>) -> String {
+    let host = || std::fs::read_to_string("/etc/hostname").ok().map(|h| h.trim().to_owned());
+    let name = name.map(str::to_owned).or_else(host).unwrap_or_else(|| "operator".into());
+    let start = jiff::Timestamp::now().as_microsecond();
+    format!("{name}-{}-{start:x}", std::process::id())
+}

@@ -1,0 +1,216 @@
+//! What people and scripts are told: the status of a ModelDeployment from a plan. Pure.
+
+mod conditions;
+
+#[cfg(test)]
+mod tests;
+
+use std::collections::BTreeSet;
+
+use api::{
+    CandidateStatus, ModelDeploymentStatus, Phase, ServedModel, StableStatus, StageStatus, Traffic, names,
+};
+use evidence::Verdict;
+use jiff::Timestamp;
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::MicroTime;
+use kube::ResourceExt;
+use rollout::{Kind, Observed, Plan, StageEvidence, Summary};
+
+pub use conditions::{INVALID_SPEC, PIN_IGNORED, PROGRESSING, set};
+
+use crate::judge::digests;
+use crate::observe::Seen;
+use crate::sampler::Snapshot;
+use crate::validate::Valid;
+
+/// Everything that the status tells of.
+#[derive(Clone, Copy)]
+pub struct Picture<'a> {
+    /// What is the case.
+    pub seen: &'a Seen,
+    /// What is wanted.
+    pub valid: &'a Valid,
+    /// What it was decided from.
+    pub observed: &'a Observed,
+    /// What pods say of themselves.
+    pub snapshot: &'a Snapshot,
+    /// What was decided.
+    pub plan: &'a Plan,
+    /// When.
+    pub now: Timestamp,
+}
+
+/// The status that the plan leads to.
+#[must_use]
+pub fn status(picture: Picture<'_>) -> ModelDeploymentStatus {
+    let Picture { seen, plan, observed, .. } = picture;
+    let state = &plan.state;
+    let previous = seen.deployment.status.clone().unwrap_or_default();
+    let stable = state.stable.as_deref();
+    let existing = stable.and_then(|s| observed.workloads.get(s)).map_or(0, |p| p.existing);
+    ModelDeploymentStatus {
+        observed_generation: seen.deployment.metadata.generation,
+        replicas: existing,
+        selector: stable.map(|s| selector(&seen.owner.name, s)).unwrap_or_default(),
+        phase: Some(phase(plan.summary)),
+        stage: stage(plan),
+        traffic: traffic(picture),
+        stable: stable.and_then(|s| served(picture, s)),
+        candidate: candidate(picture),
+        rollout: (state.sequence > 0).then(|| names::rollout(&seen.owner.name, state.sequence)),
+        verdict: verdict(picture, previous.verdict),
+        conditions: conditions::all(picture, previous.conditions),
+        state: Some(serde_json::to_value(state).expect("the state is JSON")),
+    }
+}
+
+/// The numbers of the stage that is judged now, if there are any yet; on the way back, those that led to it.
+#[must_use]
+pub fn judged(picture: Picture<'_>) -> Option<&StageEvidence> {
+    let evidence = picture.observed.evidence.as_ref()?;
+    let state = &picture.plan.state;
+    match (state.judged_stage(), &state.phase) {
+        (Some((key, _)), _) => (evidence.key == key).then_some(evidence),
+        (None, rollout::Phase::Rolling(r)) if r.kind == Kind::Rollout => None,
+        (None, _) => Some(evidence),
+    }
+}
+
+fn selector(deployment: &str, revision: &str) -> String {
+    format!(
+        "{}={deployment},{}={revision},{}={}",
+        names::DEPLOYMENT,
+        names::REVISION,
+        names::ROLE,
+        names::ROLE_SERVER
+    )
+}
+
+fn phase(summary: Summary) -> Phase {
+    match summary {
+        Summary::Pending => Phase::Pending,
+        Summary::Progressing => Phase::Progressing,
+        Summary::Paused => Phase::Paused,
+        Summary::Healthy => Phase::Healthy,
+        Summary::RollingBack => Phase::RollingBack,
+        Summary::RolledBack => Phase::RolledBack,
+        Summary::Degraded => Phase::Degraded,
+    }
+}
+
+/// The promotion is the last stage: a canary of two steps has three.
+fn stage(plan: &Plan) -> Option<StageStatus> {
+    let rollout::Phase::Rolling(rolling) = &plan.state.phase else { return None };
+    let number = |n: usize| u32::try_from(n + 1).unwrap_or(u32::MAX);
+    let (index, of) = (number(rolling.index), number(rolling.stages.len()));
+    Some(StageStatus { index, of, text: format!("{index}/{of}"), since: rolling.since().map(MicroTime) })
+}
+
+fn traffic(picture: Picture<'_>) -> Vec<Traffic> {
+    let desired = &picture.plan.route.shares;
+    let live = picture.observed.route.as_ref();
+    let acknowledged = live.filter(|route| route.served).map(|route| &route.shares);
+    let mut revisions: BTreeSet<&String> = desired.iter().filter(|(_, w)| **w > 0).map(|(r, _)| r).collect();
+    revisions.extend(live.iter().flat_map(|route| route.shares.keys()));
+    revisions
+        .into_iter()
+        .map(|revision| Traffic {
+            revision: revision.clone(),
+            desired: desired.get(revision).copied().unwrap_or(0),
+            acknowledged: acknowledged.map(|shares| shares.get(revision).copied().unwrap_or(0)),
+        })
+        .collect()
+}
+
+fn served(picture: Picture<'_>, revision: &str) -> Option<StableStatus> {
+    let known = picture.seen.revisions.get(revision)?;
+    let reported = || {
+        let mut all = digests(picture.seen, picture.snapshot, revision).into_iter();
+        all.next().filter(|_| all.next().is_none())
+    };
+    let model = &known.asked.model;
+    Some(StableStatus {
+        revision: revision.to_owned(),
+        model: ServedModel {
+            version: model.version.clone(),
+            uri: model.uri.clone(),
+            // Only what its pods verified: a digest that is merely asked for is no fact.
+            sha256: known.digest.clone().or_else(|| {
+                picture
+                    .snapshot
+                    .servers
+                    .get(revision)
+                    .filter(|s| !s.digests.is_empty())
+                    .and_then(|_| reported())
+            }),
+        },
+    })
+}
+
+fn candidate(picture: Picture<'_>) -> Option<CandidateStatus> {
+    let Picture { seen, plan, observed, .. } = picture;
+    let revision = match &plan.state.phase {
+        rollout::Phase::Rolling(r) if r.kind == Kind::Rollout => &r.to,
+        rollout::Phase::Returning(r) => &r.candidate,
+        _ => return None,
+    };
+    let version = seen.revisions.get(revision).map(|r| r.asked.model.version.clone());
+    Some(CandidateStatus {
+        revision: revision.clone(),
+        version: version.unwrap_or_default(),
+        weight: plan.route.shares.get(revision).copied().unwrap_or(0),
+        ready: observed.workloads.get(revision).map_or(0, |p| p.ready),
+        needed: plan.workloads.get(revision).map_or(0, |w| w.replicas),
+        requests: judged(picture).map_or(0, |e| e.requests),
+    })
+}
+
+/// The worst verdict of the metrics. While nothing is judged the last one stays, so that people see why a
+/// candidate was taken back.
+fn verdict(picture: Picture<'_>, previous: Option<String>) -> Option<String> {
+    let Some(evidence) = judged(picture) else {
+        let begins =
+            matches!(&picture.plan.state.phase, rollout::Phase::Rolling(r) if r.kind == Kind::Rollout);
+        return previous.filter(|_| !begins && picture.plan.sampling.is_none());
+    };
+    let worst = evidence.readings.iter().map(|r| r.verdict).max_by_key(|v| severity(*v))?;
+    Some(spell(worst).to_owned())
+}
+
+fn severity(verdict: Verdict) -> u8 {
+    match verdict {
+        Verdict::Pass => 0,
+        Verdict::Inconclusive => 1,
+        Verdict::NoData => 2,
+        Verdict::Error => 3,
+        Verdict::Fail => 4,
+    }
+}
+
+/// A verdict in one word.
+#[must_use]
+pub fn spell(verdict: Verdict) -> &'static str {
+    match verdict {
+        Verdict::Pass => "Pass",
+        Verdict::Fail => "Fail",
+        Verdict::Inconclusive => "Inconclusive",
+        Verdict::NoData => "NoData",
+        Verdict::Error => "Error",
+    }
+}
+
+/// Whether the strategy was edited since the rollout that runs was opened (I3).
+fn strategy_edited(picture: Picture<'_>) -> bool {
+    let rollout::Phase::Rolling(rolling) = &picture.plan.state.phase else { return false };
+    !rolling.stages.is_empty()
+        && picture.valid.refused.is_none()
+        && rolling.stages != picture.valid.wanted.stages
+}
+
+/// Pods of routers that are ready.
+fn ready_routers(seen: &Seen) -> usize {
+    let router = |labels: &std::collections::BTreeMap<String, String>| {
+        labels.get(names::ROLE).map(String::as_str) == Some(names::ROLE_ROUTER)
+    };
+    seen.pods.iter().filter(|p| router(p.labels()) && crate::observe::is_ready(p)).count()
+}

@@ -1,0 +1,227 @@
+//! Conditions: one question each, with the answer's reason.
+
+use evidence::Verdict;
+use jiff::Timestamp;
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::{Condition, Time};
+use rollout::{Kind, Outcome, Phase, waiting};
+
+use super::{Picture, judged, ready_routers, strategy_edited};
+
+/// Type of the condition that says what is going on and what it waits for.
+pub const PROGRESSING: &str = "Progressing";
+/// Reason: the spec cannot be carried out.
+pub const INVALID_SPEC: &str = "InvalidSpec";
+/// Reason: the pin on the route names no revision of the table (R8).
+pub const PIN_IGNORED: &str = "PinIgnored";
+
+/// The answer to one question.
+struct Answer {
+    kind: &'static str,
+    status: &'static str,
+    reason: &'static str,
+    message: String,
+}
+
+fn answer(kind: &'static str, yes: bool, reason: &'static str, message: impl Into<String>) -> Answer {
+    Answer { kind, status: if yes { "True" } else { "False" }, reason, message: message.into() }
+}
+
+/// All conditions; the time of one changes only with its status.
+pub(super) fn all(picture: Picture<'_>, previous: Vec<Condition>) -> Vec<Condition> {
+    let mut conditions = previous;
+    let answers = [
+        ready(picture),
+        progressing(picture),
+        spec_served(picture),
+        rollback_ready(picture),
+        paused(picture),
+        drifting(picture),
+    ];
+    let generation = picture.seen.deployment.metadata.generation;
+    for Answer { kind, status, reason, message } in answers {
+        set(&mut conditions, (kind, status, reason), message, generation, picture.now);
+    }
+    conditions
+}
+
+/// Sets one condition: type, status and reason.
+pub fn set(
+    conditions: &mut Vec<Condition>,
+    (kind, status, reason): (&str, &str, &str),
+    message: String,
+    generation: Option<i64>,
+    now: Timestamp,
+) {
+    let old = conditions.iter_mut().find(|c| c.type_ == kind);
+    let since = old.as_ref().filter(|c| c.status == status).map(|c| c.last_transition_time.clone());
+    let new = Condition {
+        type_: kind.to_owned(),
+        status: status.to_owned(),
+        reason: reason.to_owned(),
+        message,
+        observed_generation: generation,
+        last_transition_time: since.unwrap_or(Time(now)),
+    };
+    match old {
+        Some(old) => *old = new,
+        None => conditions.push(new),
+    }
+}
+
+fn ready(picture: Picture<'_>) -> Answer {
+    let Some(stable) = &picture.plan.state.stable else {
+        return answer("Ready", false, "NothingServes", "no revision is stable yet");
+    };
+    let pods = picture.observed.workloads.get(stable).map_or(0, |p| p.ready);
+    match (pods, ready_routers(picture.seen)) {
+        (0, _) => answer("Ready", false, "NoServer", format!("no pod of {stable} is ready")),
+        (_, 0) => answer("Ready", false, "NoRouter", "no router is ready"),
+        _ => answer("Ready", true, "Serving", format!("{stable} answers users")),
+    }
+}
+
+fn progressing(picture: Picture<'_>) -> Answer {
+    if let Some(why) = &picture.valid.refused {
+        return answer(PROGRESSING, false, INVALID_SPEC, why);
+    }
+    let plan = picture.plan;
+    let waits = waiting(&picture.valid.wanted, &plan.state, picture.observed, picture.now);
+    let mut message = waits.unwrap_or_default();
+    if strategy_edited(picture) {
+        let hint = "the edited strategy acts from the next rollout";
+        message = if message.is_empty() { hint.to_owned() } else { format!("{message}; {hint}") };
+    }
+    match &plan.state.phase {
+        Phase::Rolling(r) if r.missed => answer(PROGRESSING, false, "DeadlineExceeded", message),
+        Phase::Rolling(r) if r.kind == Kind::Rollback => {
+            answer(PROGRESSING, true, "RollingBack", or(message, format!("back to {}", r.to)))
+        }
+        Phase::Rolling(r) => {
+            answer(PROGRESSING, true, "RollingOut", or(message, format!("towards {}", r.to)))
+        }
+        Phase::Returning(_) => answer(PROGRESSING, true, "RollingBack", message),
+        Phase::Watching(w) => {
+            let text = format!("{} is kept warm until {}", w.old, w.until);
+            answer(PROGRESSING, false, "Watching", or(message, text))
+        }
+        Phase::Idle => answer(PROGRESSING, false, "Settled", or(message, "nothing is under way")),
+    }
+}
+
+fn or(message: String, otherwise: impl Into<String>) -> String {
+    if message.is_empty() { otherwise.into() } else { message }
+}
+
+fn spec_served(picture: Picture<'_>) -> Answer {
+    const KIND: &str = "SpecServed";
+    let state = &picture.plan.state;
+    // Not `wanted`: for a refused spec that is what was acted upon last.
+    if let Some(why) = &picture.valid.refused {
+        return answer(KIND, false, INVALID_SPEC, why);
+    }
+    let wanted = &picture.valid.wanted.revision;
+    if state.stable.as_ref() == Some(wanted) {
+        return answer(KIND, true, "Served", format!("{wanted} is stable"));
+    }
+    match &state.phase {
+        Phase::Rolling(r) if r.kind == Kind::Rollout => {
+            return answer(KIND, false, "RollingOut", format!("{wanted} is on its way"));
+        }
+        Phase::Rolling(_) | Phase::Returning(_) => {
+            return answer(KIND, false, "RollingBack", format!("{wanted} is being taken back"));
+        }
+        Phase::Watching(_) | Phase::Idle => {}
+    }
+    match &state.last {
+        Some(last) if last.outcome == Outcome::RolledBack || last.kind == Kind::Rollback => {
+            let message = format!("{wanted} was taken back and is not tried again: {}", last.reason);
+            answer(KIND, false, "RolledBack", message)
+        }
+        _ => answer(KIND, false, "Waiting", format!("no rollout of {wanted} has started")),
+    }
+}
+
+/// What a bare `rollback` would do now.
+fn rollback_ready(picture: Picture<'_>) -> Answer {
+    const KIND: &str = "RollbackReady";
+    let state = &picture.plan.state;
+    match &state.phase {
+        Phase::Rolling(r) if r.kind == Kind::Rollout => {
+            return match &r.from {
+                Some(from) => answer(KIND, true, "Instant", format!("{from} serves and takes over at once")),
+                None => answer(KIND, false, "FirstRevision", "there is nothing to go back to"),
+            };
+        }
+        Phase::Rolling(_) | Phase::Returning(_) => {
+            return answer(KIND, false, "RollingBack", "the newest rollout is being undone already");
+        }
+        Phase::Watching(_) | Phase::Idle => {}
+    }
+    let undoable = state.last.as_ref().filter(|last| {
+        last.kind == Kind::Rollout
+            && last.outcome == Outcome::Promoted
+            && state.stable.as_ref() == Some(&last.to)
+    });
+    let Some(last) = undoable else {
+        let message = "the newest rollout is undone; rollback:<revision> goes further back";
+        return answer(
+            KIND,
+            false,
+            if state.last.is_some() { "AlreadyUndone" } else { "NothingRolledOut" },
+            message,
+        );
+    };
+    let Some(from) = &last.from else {
+        return answer(KIND, false, "FirstRevision", "there is nothing to go back to");
+    };
+    let ready = picture.observed.workloads.get(from).map_or(0, |p| p.ready);
+    if ready > 0 {
+        answer(KIND, true, "Instant", format!("{from} has ready pods and takes over at once"))
+    } else if picture.observed.known.contains(from) {
+        answer(KIND, true, "NeedsPods", format!("{from} has no ready pods: they are started first"))
+    } else {
+        answer(KIND, false, "Impossible", format!("{from} is no longer in the history"))
+    }
+}
+
+fn paused(picture: Picture<'_>) -> Answer {
+    const KIND: &str = "Paused";
+    if picture.seen.deployment.spec.paused {
+        return answer(KIND, true, "SpecPaused", "spec.paused is true");
+    }
+    if let Some(halt) = &picture.plan.state.halt {
+        return answer(KIND, true, "Halted", &halt.reason);
+    }
+    if let Some(pin) = picture.seen.pin() {
+        return answer(
+            KIND,
+            true,
+            "Pinned",
+            format!("the route is pinned to {pin}; only a person removes it"),
+        );
+    }
+    if let Some(pin) = picture.seen.unknown_pin() {
+        let known: Vec<&str> =
+            picture.seen.route.iter().flat_map(|r| &r.spec.revisions).map(|r| r.name.as_str()).collect();
+        let message = format!("the pin to {pin} is ignored: the table has {}", known.join(", "));
+        return answer(KIND, false, PIN_IGNORED, message);
+    }
+    answer(KIND, false, "NotPaused", "")
+}
+
+fn drifting(picture: Picture<'_>) -> Answer {
+    const KIND: &str = "Drifting";
+    let is_drift = |name: &str| {
+        let metric = picture.valid.metrics.iter().find(|m| m.name == name);
+        metric.is_some_and(|m| matches!(m.kind, evidence::Kind::Drift { .. }))
+    };
+    let Some(evidence) = judged(picture) else {
+        let message = "nothing is judged now".to_owned();
+        return Answer { kind: KIND, status: "Unknown", reason: "NotJudged", message };
+    };
+    let failing = evidence.readings.iter().find(|r| r.verdict == Verdict::Fail && is_drift(&r.metric));
+    match failing {
+        Some(reading) => answer(KIND, true, "Drift", &reading.reason),
+        None => answer(KIND, false, "NoDrift", "no drift metric is in breach"),
+    }
+}

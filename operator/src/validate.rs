@@ -1,0 +1,234 @@
+//! From what was written to what is wanted. Pure.
+//!
+//! The API server's rules refuse most mistakes before they are stored; what they cannot say is checked here,
+//! and again what an object might hold that was stored under older rules.
+
+use std::collections::BTreeSet;
+use std::time::Duration;
+
+use api::{ModelDeploymentSpec, Step, Strategy};
+use jiff::SignedDuration;
+use rollout::{Stage, Wanted};
+
+use crate::revision::Asked;
+
+/// Time between two readings of the routers.
+pub const INTERVAL: Duration = Duration::from_secs(15);
+const KEEP_WARM: Duration = Duration::from_secs(30 * 60);
+const PROGRESS_DEADLINE: Duration = Duration::from_secs(10 * 60);
+const FALSE_ROLLBACK: f64 = 0.01;
+const ROUTERS: u32 = 2;
+const HISTORY: u32 = 5;
+
+/// A spec that can be carried out.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Valid {
+    /// What the decision needs.
+    pub wanted: Wanted,
+    /// The revision that is asked for.
+    pub asked: Asked,
+    /// By what a candidate is judged.
+    pub metrics: Vec<evidence::Metric>,
+    /// Budget of false rollbacks (S2).
+    pub false_rollback: f64,
+    /// Routers.
+    pub routers: u32,
+    /// Rollouts and unused revisions that are kept.
+    pub history: usize,
+    /// Why the spec cannot be carried out: what runs goes on as it is, and only the way back is open.
+    pub refused: Option<String>,
+}
+
+/// Why a spec cannot be carried out.
+#[derive(Debug, Clone, PartialEq, thiserror::Error)]
+#[error("{field}: found {found}, {allowed}")]
+pub struct Invalid {
+    /// The field, spelt as in the manifest.
+    pub field: String,
+    /// What was found.
+    pub found: String,
+    /// What is allowed.
+    pub allowed: String,
+}
+
+fn invalid(field: impl Into<String>, found: impl ToString, allowed: impl ToString) -> Invalid {
+    Invalid { field: field.into(), found: found.to_string(), allowed: allowed.to_string() }
+}
+
+/// Defaults of the installation.
+#[derive(Debug, Clone, Copy)]
+pub struct Defaults {
+    /// Time between two readings of the routers.
+    pub interval: Duration,
+}
+
+/// Validates a spec. `revision` names what it asks for, `served` what was acted upon last: a spec that cannot
+/// be carried out asks for that, standing still, because abort and rollback must work in every state.
+#[must_use]
+pub fn validate(
+    spec: &ModelDeploymentSpec,
+    revision: String,
+    served: Option<&str>,
+    defaults: Defaults,
+) -> Valid {
+    let asked = Asked::of(spec);
+    let checked = stages(&spec.strategy).and_then(|stages| Ok((stages, analysis(spec, defaults)?)));
+    let (stages, (interval, metrics, false_rollback), refused) = match checked {
+        Ok((stages, analysis)) => (stages, analysis, None),
+        Err(why) => (Vec::new(), (defaults.interval, Vec::new(), FALSE_ROLLBACK), Some(why.to_string())),
+    };
+    let revision = served.filter(|_| refused.is_some()).map_or(revision, str::to_owned);
+    let rollback = spec.rollback.as_ref();
+    let wanted = Wanted {
+        revision,
+        stages,
+        judged: !metrics.is_empty(),
+        interval,
+        replicas: spec.replicas.max(1),
+        keep_warm: rollback.and_then(|r| r.keep_warm).map_or(KEEP_WARM, api::Duration::get),
+        holdback: rollback.and_then(|r| r.holdback).unwrap_or(0).min(100),
+        progress_deadline: spec.progress_deadline.map_or(PROGRESS_DEADLINE, api::Duration::get),
+        paused: spec.paused || refused.is_some(),
+    };
+    let router = spec.router.as_ref();
+    Valid {
+        wanted,
+        asked,
+        metrics,
+        false_rollback,
+        routers: router.and_then(|r| r.replicas).unwrap_or(ROUTERS).max(1),
+        history: spec.revision_history_limit.unwrap_or(HISTORY).max(1) as usize,
+        refused,
+    }
+}
+
+fn stages(strategy: &Strategy) -> Result<Vec<Stage>, Invalid> {
+    let Some(canary) = &strategy.canary else {
+        return Err(invalid("spec.strategy", "no strategy", "set canary"));
+    };
+    let mut below = 0;
+    for (i, step) in canary.steps.iter().enumerate() {
+        let field = format!("spec.strategy.canary.steps[{i}].weight");
+        if !(1..=99).contains(&step.weight) {
+            return Err(invalid(field, step.weight, "must be within 1 and 99"));
+        }
+        if step.weight <= below {
+            return Err(invalid(
+                field,
+                step.weight,
+                format!("must be above {below}, that of the step before"),
+            ));
+        }
+        below = step.weight;
+    }
+    Ok(canary.steps.iter().map(stage).collect())
+}
+
+fn stage(step: &Step) -> Stage {
+    Stage {
+        weight: step.weight,
+        hold: step.hold.map_or(Duration::ZERO, api::Duration::get),
+        min_requests: step.min_requests.unwrap_or(0),
+        approval: step.approval.unwrap_or(false),
+    }
+}
+
+type Analysis = (Duration, Vec<evidence::Metric>, f64);
+
+fn analysis(spec: &ModelDeploymentSpec, defaults: Defaults) -> Result<Analysis, Invalid> {
+    let Some(analysis) = &spec.analysis else { return Ok((defaults.interval, Vec::new(), FALSE_ROLLBACK)) };
+    let interval = analysis.interval.map_or(defaults.interval, api::Duration::get);
+    if interval < Duration::from_secs(1) {
+        return Err(invalid("spec.analysis.interval", format!("{interval:?}"), "must be at least 1s"));
+    }
+    let budget = analysis.false_rollback.unwrap_or(FALSE_ROLLBACK);
+    if !(0.0..=0.2).contains(&budget) {
+        return Err(invalid("spec.analysis.falseRollback", budget, "must be within 0 and 0.2"));
+    }
+    let mut names = BTreeSet::new();
+    let mut metrics = Vec::new();
+    for (i, metric) in analysis.metrics.iter().enumerate() {
+        let field = format!("spec.analysis.metrics[{i}]");
+        if !names.insert(&metric.name) {
+            return Err(invalid(format!("{field}.name"), &metric.name, "but another metric has that name"));
+        }
+        metrics.push(self::metric(&field, metric)?);
+    }
+    Ok((interval, metrics, budget))
+}
+
+fn metric(field: &str, metric: &api::Metric) -> Result<evidence::Metric, Invalid> {
+    let bound = match (metric.max, metric.max_ratio) {
+        (Some(max), None) => evidence::Bound::Max(max),
+        (None, Some(ratio)) => evidence::Bound::MaxRatio(ratio),
+        (None, None) => return Err(invalid(field, "no threshold", "set max or maxRatio")),
+        (Some(_), Some(_)) => return Err(invalid(field, "max and maxRatio", "set one of them")),
+    };
+    let mut judged = evidence::Metric::new(&metric.name, kind(field, metric)?, bound);
+    if let Some(window) = metric.window {
+        judged.window = signed(window);
+    }
+    if let Some(deadline) = metric.no_data_deadline {
+        judged.no_data_deadline = signed(deadline);
+    }
+    judged.min_samples = metric.min_samples.unwrap_or(judged.min_samples);
+    judged.consecutive = metric.consecutive.unwrap_or(judged.consecutive);
+    judged.significance = metric.significance;
+    judged.on_breach = metric.on_breach.map(|b| match b {
+        api::OnBreach::Rollback => evidence::OnBreach::Rollback,
+        api::OnBreach::Pause => evidence::OnBreach::Pause,
+        api::OnBreach::Alert => evidence::OnBreach::Alert,
+    });
+    judged.on_no_data = metric.on_no_data.map_or(evidence::OnNoData::Hold, |o| match o {
+        api::OnNoData::Hold => evidence::OnNoData::Hold,
+        api::OnNoData::Pause => evidence::OnNoData::Pause,
+        api::OnNoData::Rollback => evidence::OnNoData::Rollback,
+    });
+    judged.check().map_err(|e| invalid(format!("{field}.{}", e.field), &e.found, e.allowed))?;
+    Ok(judged)
+}
+
+fn kind(field: &str, metric: &api::Metric) -> Result<evidence::Kind, Invalid> {
+    let mut kinds = Vec::new();
+    kinds.extend(metric.drift.as_ref().map(drift));
+    kinds.extend(metric.error_rate.as_ref().map(|_| evidence::Kind::ErrorRate));
+    kinds.extend(metric.latency.as_ref().map(|l| evidence::Kind::Latency { quantile: l.quantile }));
+    kinds.extend(metric.invalid_input_rate.as_ref().map(|_| evidence::Kind::InvalidInputRate));
+    match kinds[..] {
+        [kind] => Ok(kind),
+        _ => Err(invalid(
+            field,
+            format!("{} kinds", kinds.len()),
+            "set exactly one of drift, errorRate, latency, invalidInputRate",
+        )),
+    }
+}
+
+fn drift(drift: &api::Drift) -> evidence::Kind {
+    use api::Series::{Brightness, Class, Confidence, Contrast, Sharpness};
+    evidence::Kind::Drift {
+        series: match drift.feature {
+            Brightness => evidence::Series::Feature(wire::Feature::Brightness),
+            Contrast => evidence::Series::Feature(wire::Feature::Contrast),
+            Sharpness => evidence::Series::Feature(wire::Feature::Sharpness),
+            Confidence => evidence::Series::Confidence,
+            Class => evidence::Series::Class,
+        },
+        statistic: match drift.statistic {
+            api::Statistic::Psi => evidence::Statistic::Psi,
+            api::Statistic::Ks => evidence::Statistic::Ks,
+        },
+        against: match drift.against {
+            api::Against::Reference => evidence::Against::Reference,
+            api::Against::Stable => evidence::Against::Stable,
+        },
+    }
+}
+
+/// Longer than an `i64` of seconds means for ever.
+fn signed(duration: api::Duration) -> SignedDuration {
+    SignedDuration::try_from(duration.get()).unwrap_or(SignedDuration::MAX)
+}
+
+#[cfg(test)]
+mod tests;

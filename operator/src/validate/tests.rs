@@ -1,0 +1,108 @@
+use rstest::rstest;
+use serde_json::{Value, json};
+
+use super::*;
+
+const DEFAULTS: Defaults = Defaults { interval: INTERVAL };
+
+fn spec(analysis: Value, steps: Value) -> ModelDeploymentSpec {
+    serde_json::from_value(json!({
+        "model": {"version": "1.0.0", "uri": "pvc://m/a"},
+        "strategy": {"canary": {"steps": steps}},
+        "analysis": analysis,
+    }))
+    .unwrap()
+}
+
+fn check(analysis: Value, steps: Value) -> Valid {
+    validate(&spec(analysis, steps), "d-1".into(), Some("d-0"), DEFAULTS)
+}
+
+#[test]
+fn what_is_absent_has_the_documented_defaults() {
+    // rule: J5
+    let metric = json!({"name": "errors", "errorRate": {}, "max": 0.02});
+    let valid = check(json!({"metrics": [metric]}), json!([{"weight": 10}]));
+    assert_eq!(valid.refused, None);
+    let wanted = Wanted {
+        revision: "d-1".into(),
+        stages: vec![Stage { weight: 10, hold: Duration::ZERO, min_requests: 0, approval: false }],
+        judged: true,
+        interval: Duration::from_secs(15),
+        replicas: 1,
+        keep_warm: Duration::from_secs(1800),
+        holdback: 0,
+        progress_deadline: Duration::from_secs(600),
+        paused: false,
+    };
+    assert_eq!(valid.wanted, wanted);
+    let expected = evidence::Metric::new("errors", evidence::Kind::ErrorRate, evidence::Bound::Max(0.02));
+    assert_eq!(valid.metrics, [expected]);
+    assert_eq!((valid.false_rollback, valid.routers, valid.history), (0.01, 2, 5));
+}
+
+#[test]
+fn what_is_written_is_obeyed() {
+    let metric = json!({
+        "name": "confidence", "drift": {"feature": "confidence", "statistic": "ks", "against": "stable"},
+        "max": 0.15, "window": "90s", "minSamples": 300, "consecutive": 2, "significance": 0.001,
+        "onBreach": "alert", "onNoData": "pause", "noDataDeadline": "3m",
+    });
+    let valid =
+        check(json!({"interval": "1s", "falseRollback": 0, "metrics": [metric]}), json!([{"weight": 1}]));
+    let kind = evidence::Kind::Drift {
+        series: evidence::Series::Confidence,
+        statistic: evidence::Statistic::Ks,
+        against: evidence::Against::Stable,
+    };
+    let expected = evidence::Metric {
+        window: SignedDuration::from_secs(90),
+        min_samples: 300,
+        consecutive: 2,
+        significance: Some(0.001),
+        on_breach: Some(evidence::OnBreach::Alert),
+        on_no_data: evidence::OnNoData::Pause,
+        no_data_deadline: SignedDuration::from_mins(3),
+        ..evidence::Metric::new("confidence", kind, evidence::Bound::Max(0.15))
+    };
+    assert_eq!(valid.metrics, [expected]);
+    assert_eq!((valid.wanted.interval, valid.false_rollback), (Duration::from_secs(1), 0.0));
+}
+
+#[rstest]
+#[case(
+    json!({"metrics": [{"name": "a", "errorRate": {}, "max": 2.0}]}), json!([{"weight": 1}]),
+    "spec.analysis.metrics[0].max: found 2, must lie within 0 and 1: the value is a share and would never exceed it"
+)]
+#[case(
+    json!({"metrics": [{"name": "a", "errorRate": {}}]}), json!([{"weight": 1}]),
+    "spec.analysis.metrics[0]: found no threshold, set max or maxRatio"
+)]
+#[case(
+    json!({"metrics": [{"name": "a", "max": 1.0}]}), json!([{"weight": 1}]),
+    "spec.analysis.metrics[0]: found 0 kinds, set exactly one of drift, errorRate, latency, invalidInputRate"
+)]
+#[case(
+    json!({"metrics": [
+        {"name": "a", "errorRate": {}, "max": 0.1}, {"name": "a", "errorRate": {}, "max": 0.2}
+    ]}), json!([{"weight": 1}]),
+    "spec.analysis.metrics[1].name: found a, but another metric has that name"
+)]
+#[case(
+    json!({}), json!([{"weight": 10}, {"weight": 10}]),
+    "spec.strategy.canary.steps[1].weight: found 10, must be above 10, that of the step before"
+)]
+#[case(
+    json!({"interval": "0s"}), json!([{"weight": 10}]),
+    "spec.analysis.interval: found 0ns, must be at least 1s"
+)]
+fn a_refusal_names_field_found_and_allowed(
+    #[case] analysis: Value,
+    #[case] steps: Value,
+    #[case] message: &str,
+) {
+    let valid = check(analysis, steps);
+    assert_eq!(valid.refused.as_deref(), Some(message));
+    // What serves goes on, and nothing starts.
+    assert_eq!((valid.wanted.revision.as_str(), valid.wanted.paused), ("d-0", true));
+}

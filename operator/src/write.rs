@@ -1,0 +1,245 @@
+//! The only way to the API server for everything that changes it: who may write, under which fence, and what
+//! an answer means.
+
+use std::fmt::Debug;
+
+use api::names;
+use kube::api::{DeleteParams, Patch, PatchParams, PostParams, Preconditions};
+use kube::core::NamespaceResourceScope;
+use kube::{Api, Client, Resource, ResourceExt};
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+use serde_json::{Value, json};
+
+use crate::leader::Acting;
+use crate::resources::{Owner, covers, stamp};
+
+/// Why a write was not made.
+#[derive(Debug, thiserror::Error)]
+pub enum WriteError {
+    /// Another replica leads.
+    #[error("this replica does not lead")]
+    NotLeading,
+    /// It changed meanwhile: everything is decided anew from what it is now.
+    #[error("{object} changed meanwhile")]
+    Conflict {
+        /// Kind and name.
+        object: String,
+    },
+    /// Somebody else has that name: objects without our owner reference are never adopted.
+    #[error("{object} exists and does not belong to this ModelDeployment: delete or rename one of them")]
+    NameTaken {
+        /// Kind and name.
+        object: String,
+    },
+    /// The API server will never accept it as it is.
+    #[error("{object} is refused: {reason}")]
+    Refused {
+        /// Kind and name.
+        object: String,
+        /// What the API server says.
+        reason: String,
+    },
+    /// The API server does not answer as it should.
+    #[error("{object} cannot be written")]
+    Api {
+        /// Kind and name.
+        object: String,
+        /// What it says.
+        #[source]
+        source: kube::Error,
+    },
+}
+
+impl WriteError {
+    fn of(object: String, error: kube::Error) -> Self {
+        match error {
+            kube::Error::Api(status) if status.code == 409 => Self::Conflict { object },
+            // rule: K8. A pod overlay that it rejects answers 500.
+            kube::Error::Api(status) if matches!(status.code, 400 | 403 | 422 | 500) => {
+                Self::Refused { object, reason: status.message.clone() }
+            }
+            source => Self::Api { object, source },
+        }
+    }
+}
+
+/// What all objects that are written have in common.
+pub trait Object:
+    Resource<DynamicType = (), Scope = NamespaceResourceScope> + Serialize + DeserializeOwned + Clone + Debug
+{
+}
+
+impl<K> Object for K where
+    K: Resource<DynamicType = (), Scope = NamespaceResourceScope>
+        + Serialize
+        + DeserializeOwned
+        + Clone
+        + Debug
+{
+}
+
+/// Writes for one deployment.
+pub struct Pen<'a> {
+    client: &'a Client,
+    acting: &'a Acting,
+    owner: &'a Owner,
+}
+
+impl<'a> Pen<'a> {
+    /// Writes through `client` while `acting` allows it.
+    #[must_use]
+    pub fn new(client: &'a Client, acting: &'a Acting, owner: &'a Owner) -> Self {
+        Self { client, acting, owner }
+    }
+
+    fn api<K: Object>(&self) -> Api<K> {
+        Api::namespaced(self.client.clone(), &self.owner.namespace)
+    }
+
+    /// Asked before each single request: the lease may run out between two of them (K4).
+    fn may_write(&self) -> Result<(), WriteError> {
+        if self.acting.now() { Ok(()) } else { Err(WriteError::NotLeading) }
+    }
+
+    /// Brings an object to what is wanted; writes nothing when it is so already. With `fenced` the write is
+    /// refused if the object changed since it was seen (K3).
+    ///
+    /// # Errors
+    /// See [`WriteError`].
+    pub async fn put<K: Object>(
+        &self,
+        live: Option<&K>,
+        wanted: K,
+        fenced: bool,
+    ) -> Result<Option<K>, WriteError> {
+        let wanted = stamp(wanted);
+        let Some(live) = live else { return self.create(&wanted).await.map(Some) };
+        let mut body = to_value(&wanted);
+        if covers(&to_value(live), &body) {
+            return Ok(None);
+        }
+        // With a uid an object that was deleted meanwhile is not made anew, nor one of another owner changed.
+        body["metadata"]["uid"] = json!(live.uid());
+        if fenced {
+            body["metadata"]["resourceVersion"] = json!(live.resource_version());
+        }
+        self.apply(&wanted.name_any(), body, true).await.map(Some)
+    }
+
+    async fn apply<K: Object>(&self, name: &str, mut body: Value, force: bool) -> Result<K, WriteError> {
+        self.may_write()?;
+        body["apiVersion"] = json!(K::api_version(&()));
+        body["kind"] = json!(K::kind(&()));
+        let params = PatchParams { force, ..PatchParams::apply(names::MANAGER) };
+        let object = describe::<K>(name);
+        self.api::<K>()
+            .patch(name, &params, &Patch::Apply(&body))
+            .await
+            .map_err(|error| WriteError::of(object, error))
+    }
+
+    /// Makes an object that is not there yet. One of the same name that is ours is a watch that is behind.
+    async fn create<K: Object>(&self, wanted: &K) -> Result<K, WriteError> {
+        let name = wanted.name_any();
+        match self.api::<K>().get_opt(&name).await {
+            // Applied, not posted: a field that is posted stays with its poster when a later apply leaves it
+            // out. Not forced: what someone else makes in this very moment is not overwritten.
+            Ok(None) => match self.apply(&name, to_value(wanted), false).await {
+                Err(WriteError::Conflict { object }) => Err(WriteError::NameTaken { object }),
+                other => other,
+            },
+            Ok(Some(found)) if self.owner.owns(&found) => {
+                Err(WriteError::Conflict { object: describe::<K>(&name) })
+            }
+            Ok(Some(_)) => Err(WriteError::NameTaken { object: describe::<K>(&name) }),
+            Err(error) => Err(WriteError::of(describe::<K>(&name), error)),
+        }
+    }
+
+    /// Makes an object that is never changed afterwards; one of ours that is there already is returned.
+    ///
+    /// # Errors
+    /// See [`WriteError`].
+    pub async fn create_once<K: Object>(&self, wanted: &K) -> Result<K, WriteError> {
+        self.may_write()?;
+        let (name, params) = (wanted.name_any(), PostParams { field_manager: manager(), dry_run: false });
+        let object = describe::<K>(&name);
+        match self.api::<K>().create(&params, wanted).await {
+            Err(kube::Error::Api(status)) if status.is_already_exists() => {
+                let found =
+                    self.api::<K>().get(&name).await.map_err(|e| WriteError::of(object.clone(), e))?;
+                if self.owner.owns(&found) { Ok(found) } else { Err(WriteError::NameTaken { object }) }
+            }
+            other => other.map_err(|error| WriteError::of(object, error)),
+        }
+    }
+
+    /// Replaces the status of an object that is still as it was seen.
+    ///
+    /// # Errors
+    /// See [`WriteError`].
+    pub async fn status<K: Object>(&self, changed: &K) -> Result<K, WriteError> {
+        self.may_write()?;
+        let params = PostParams { field_manager: manager(), dry_run: false };
+        let name = changed.name_any();
+        self.api::<K>()
+            .replace_status(&name, &params, changed)
+            .await
+            .map_err(|error| WriteError::of(describe::<K>(&name), error))
+    }
+
+    /// Changes single fields; the caller's patch carries its own preconditions.
+    ///
+    /// # Errors
+    /// See [`WriteError`].
+    pub async fn patch<K: Object>(&self, name: &str, patch: &Patch<Value>) -> Result<K, WriteError> {
+        self.may_write()?;
+        let params = PatchParams { field_manager: manager(), ..PatchParams::default() };
+        self.api::<K>()
+            .patch(name, &params, patch)
+            .await
+            .map_err(|error| WriteError::of(describe::<K>(name), error))
+    }
+
+    /// Deletes an object that is still as it was seen; one that is gone already is fine.
+    ///
+    /// # Errors
+    /// See [`WriteError`].
+    pub async fn delete<K: Object>(&self, seen: &K, grace: Option<u32>) -> Result<(), WriteError> {
+        self.may_write()?;
+        // A pod's status changes all the time, and it is the pod that is deleted, not its status.
+        let version = if grace.is_some() { None } else { seen.resource_version() };
+        let params = DeleteParams {
+            grace_period_seconds: grace,
+            preconditions: Some(Preconditions { uid: seen.uid(), resource_version: version }),
+            ..DeleteParams::background()
+        };
+        let name = seen.name_any();
+        match self.api::<K>().delete(&name, &params).await {
+            Ok(_) => Ok(()),
+            Err(kube::Error::Api(status)) if status.is_not_found() => Ok(()),
+            Err(error) => Err(WriteError::of(describe::<K>(&name), error)),
+        }
+    }
+
+    /// The object as the API server has it now, past every cache.
+    ///
+    /// # Errors
+    /// See [`WriteError`].
+    pub async fn read<K: Object>(&self, name: &str) -> Result<Option<K>, WriteError> {
+        self.api::<K>().get_opt(name).await.map_err(|error| WriteError::of(describe::<K>(name), error))
+    }
+}
+
+fn manager() -> Option<String> {
+    Some(names::MANAGER.to_owned())
+}
+
+fn describe<K: Object>(name: &str) -> String {
+    format!("{} {name}", K::kind(&()))
+}
+
+fn to_value<K: Serialize>(object: &K) -> Value {
+    serde_json::to_value(object).expect("Kubernetes objects are JSON")
+}
