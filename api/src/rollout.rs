@@ -150,8 +150,8 @@ pub struct VerdictStatus {
     pub value: Option<f64>,
     /// Threshold.
     pub threshold: f64,
-    /// The candidate's samples.
-    pub n: u64,
+    /// The candidate's samples. (Not `n`: YAML 1.1 reads that as false.)
+    pub samples: u64,
     /// One sentence with the numbers.
     #[schemars(length(max = 1024))]
     pub reason: String,

@@ -73,7 +73,26 @@ pub fn write(dir: &Path) -> Result<(), CrdError> {
 
 #[cfg(test)]
 mod tests {
+    use serde_json::Value;
+
     use super::*;
+
+    /// The API server reads YAML 1.1, which takes these names for booleans; serde_yaml writes 1.2 and does not
+    /// quote them.
+    #[test]
+    fn no_field_is_named_like_a_boolean() {
+        fn check(path: &str, value: &Value) {
+            let Value::Object(fields) = value else { return };
+            for (name, value) in fields {
+                let boolean = ["y", "n", "yes", "no", "on", "off", "true", "false"];
+                assert!(!boolean.contains(&name.to_lowercase().as_str()), "{path}.{name}");
+                check(&format!("{path}.{name}"), value);
+            }
+        }
+        for crd in definitions() {
+            check(&crd.spec.names.kind, &serde_json::to_value(&crd).unwrap());
+        }
+    }
 
     /// Bytes of a definition, at most: a large one slows every client down (design §9).
     const LIMIT: usize = 100 * 1024;

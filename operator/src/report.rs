@@ -284,7 +284,7 @@ fn verdict(reading: &evidence::Reading) -> VerdictStatus {
         verdict: status::spell(reading.verdict).to_owned(),
         value: reading.value,
         threshold: reading.threshold,
-        n: reading.n,
+        samples: reading.n,
         reason: cut(&reading.reason),
     }
 }
