@@ -30,8 +30,6 @@ pub fn decide(wanted: &Wanted, state: &State, observed: &Observed, now: Timestam
     turn.adopt_undo();
     turn.adopt_raise();
     turn.obey_pin();
-    turn.follow_intent();
-    turn.heed_readings();
     turn.settle();
     turn.into_plan()
 }
@@ -57,6 +55,8 @@ impl Turn<'_> {
     fn settle(&mut self) {
         loop {
             let before = self.state.clone();
+            self.follow_intent();
+            self.heed_readings();
             self.step();
             self.start();
             if self.state == before {

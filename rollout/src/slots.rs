@@ -116,6 +116,8 @@ mod tests {
     }
 
     proptest! {
+        #![proptest_config(ProptestConfig::with_cases(64))]
+
         // rule: R3
         #[test]
         fn shares_are_exact_and_only_those_slots_move_that_must(walk in proptest::collection::vec(shares(), 1..8)) {

@@ -177,10 +177,7 @@ fn every_phase_verb_and_fault() {
             let cell = |fault: &&str| worlds.get(&(phase, verb, *fault)).copied().unwrap_or(0);
             let full = FAULTS.iter().filter(|f| cell(f) > 0).count();
             assert_eq!(full, FAULTS.len(), "{phase} x {verb:?} leaves a fault out");
-            print!(
-                "{:>14}",
-                format!("{full}/{} {}", FAULTS.len(), FAULTS.iter().map(|f| cell(&f)).sum::<usize>())
-            );
+            print!("{:>14}", format!("{full}/{} {}", FAULTS.len(), FAULTS.iter().map(cell).sum::<usize>()));
         }
         println!();
     }

@@ -91,7 +91,7 @@ fn happen(world: &mut World, event: &Event) {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig { cases: 3000, max_shrink_iters: 4000, failure_persistence: None, ..Default::default() })]
+    #![proptest_config(ProptestConfig { cases: 2000, max_shrink_iters: 4000, failure_persistence: None, ..Default::default() })]
 
     #[test]
     fn the_rules_hold_and_every_world_ends(
@@ -103,7 +103,7 @@ proptest! {
         world.wanted.holdback = holdback;
         for (after, event) in &events {
             world.run(*after);
-            world.tell(format!("{event:?}"));
+            world.tell(&format!("{event:?}"));
             happen(&mut world, event);
         }
         world.run(5);

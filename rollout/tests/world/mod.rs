@@ -4,6 +4,8 @@
 // Each test file uses a part of it.
 #![allow(dead_code, unreachable_pub, reason = "shared by several test files")]
 
+mod operator;
+mod people;
 mod rules;
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -11,10 +13,7 @@ use std::time::Duration;
 
 use evidence::{OnBreach, OnNoData, Reading, Verdict};
 use jiff::{SignedDuration, Timestamp};
-use rollout::{
-    Observed, Plan, Pods, Request, RouteSeen, Sampling, Shares, Stage, StageEvidence, State, Undo, Wanted,
-    decide,
-};
+use rollout::{Plan, Pods, Sampling, Shares, Stage, StageEvidence, State, Undo, Wanted};
 pub use rules::Rules;
 
 /// What the numbers say of a revision.
@@ -50,6 +49,8 @@ pub struct Route {
     pub version: u64,
     pub changed: Timestamp,
     pub shares: Shares,
+    /// All revisions of the table, those without a share too.
+    pub revisions: BTreeSet<String>,
     pub stable: Option<String>,
     pub salt: String,
     pub undo: Option<Undo>,
@@ -86,6 +87,10 @@ pub struct World {
     pub done: Option<String>,
     pub says: BTreeMap<String, Says>,
     pub starts: BTreeMap<String, Start>,
+    /// Revisions whose pods report different digests.
+    pub conflicts: BTreeSet<String>,
+    /// Whether routers' pages can be read.
+    pub pages: bool,
     known: BTreeSet<String>,
     sampling: Option<Sampling>,
     evidence: Option<StageEvidence>,
@@ -133,6 +138,8 @@ impl World {
             done: None,
             says: BTreeMap::new(),
             starts: BTreeMap::new(),
+            conflicts: BTreeSet::new(),
+            pages: true,
             known: BTreeSet::from(["a".to_owned()]),
             sampling: None,
             evidence: None,
@@ -153,43 +160,6 @@ impl World {
         world
     }
 
-    pub fn spec(&mut self, revision: &str) {
-        if self.wanted.revision != revision {
-            self.rules.intents += 1;
-        }
-        self.wanted.revision = revision.into();
-        self.known.insert(revision.into());
-    }
-
-    pub fn press(&mut self, text: &str) {
-        // Overwritten before it was seen: it counts once. The same text again: the same request (V2).
-        let stored = self.state.verb.as_ref().filter(|v| !v.closed && self.done.as_ref() != Some(&v.id));
-        let seen = stored.is_some_and(|v| self.annotation.as_ref() == Some(&v.text) && v.text != text);
-        if self.annotation.is_none() || seen {
-            self.rules.presses += 1;
-        }
-        if text == "retry" {
-            self.rules.intents += 1;
-        }
-        self.annotation = Some(text.into());
-    }
-
-    pub fn pin(&mut self, revision: Option<&str>) {
-        let now = self.now;
-        if let Some(route) = &mut self.route {
-            route.pin = revision.map(Into::into);
-            (route.version, route.changed) = (route.version + 1, now);
-        }
-    }
-
-    /// The pods die; their Deployment starts others.
-    pub fn kill(&mut self, revision: &str) {
-        let ready = self.ready_at(revision);
-        if let Some(deployment) = self.deployments.get_mut(revision) {
-            deployment.pods.iter_mut().for_each(|pod| *pod = ready);
-        }
-    }
-
     /// No faults any more, and nothing that stands still: from here on every rollout must come to an end.
     pub fn heal(&mut self) {
         self.routers(Mode::Fine);
@@ -201,7 +171,7 @@ impl World {
             self.kill(&revision);
         }
         self.pin(None);
-        self.run(3);
+        self.run(10);
         if self.state.halt.is_some() {
             self.run_until("annotation cleared", 20, |w| w.annotation.is_none());
             self.press("resume");
@@ -225,10 +195,6 @@ impl World {
         assert_eq!(shares.get(&stable), Some(&100), "{story}");
         let left: Vec<&String> = self.deployments.keys().collect();
         assert!(left.len() == 1 + self.state.warm.len(), "{left:?} are left\n{story}");
-    }
-
-    pub fn routers(&mut self, mode: Mode) {
-        self.routers.iter_mut().for_each(|router| router.mode = mode);
     }
 
     /// Lets time pass, second by second.
@@ -271,7 +237,7 @@ impl World {
                 Ok(true) => {}
                 Ok(false) => return,
                 Err(Crash) => {
-                    self.tell("operator dies".into());
+                    self.tell("operator dies");
                     // The windows are in memory, the totals are not.
                     self.evidence.iter_mut().for_each(|e| e.readings.clear());
                     return;
@@ -279,101 +245,6 @@ impl World {
             }
         }
         panic!("no end of decisions:\n{}\n{:#?}", self.story.join("\n"), self.state);
-    }
-
-    /// One turn of the operator. Says whether it wrote anything.
-    pub fn reconcile(&mut self) -> Result<bool, Crash> {
-        let observed = self.observe();
-        let plan = decide(&self.wanted, &self.state, &observed, self.now);
-        rules::check_plan(self, &observed, &plan);
-        self.sampling.clone_from(&plan.sampling);
-        let told = self.summary != Some(plan.summary) || !plan.notes.is_empty();
-        self.summary = Some(plan.summary);
-        let result = self.apply(&plan);
-        if told {
-            self.tell_plan(&plan);
-        }
-        result
-    }
-
-    fn apply(&mut self, plan: &Plan) -> Result<bool, Crash> {
-        let mut wrote = false;
-        for (revision, workload) in &plan.workloads {
-            if self.deployments.get(revision).is_none_or(|d| d.replicas < workload.replicas) {
-                self.scale(revision, workload.replicas);
-                wrote = true;
-                self.may_die()?;
-            }
-        }
-        if self.write_route(plan) {
-            wrote = true;
-            self.may_die()?;
-        }
-        if let Some(revision) = &plan.evict
-            && self.deployments.get(revision).is_some_and(|d| d.replicas > 0)
-        {
-            self.evict(revision);
-            wrote = true;
-            self.may_die()?;
-        }
-        if self.state != plan.state {
-            rules::check_state(self, plan);
-            self.state = plan.state.clone();
-            wrote = true;
-            self.may_die()?;
-        }
-        if let Some(verb) = self.state.verb.as_ref().filter(|v| self.annotation.as_ref() == Some(&v.text)) {
-            (self.annotation, self.done) = (None, Some(verb.id.clone()));
-            wrote = true;
-            self.may_die()?;
-        }
-        let names: Vec<String> = self.deployments.keys().cloned().collect();
-        for revision in names {
-            let replicas = plan.workloads.get(&revision).map_or(0, |w| w.replicas);
-            if self.deployments[&revision].replicas > replicas {
-                rules::check_shrink(self, &revision, replicas, plan);
-                self.scale(&revision, replicas);
-                wrote = true;
-                self.may_die()?;
-            }
-            if !plan.workloads.contains_key(&revision) {
-                self.deployments.remove(&revision);
-            }
-        }
-        Ok(wrote)
-    }
-
-    fn may_die(&mut self) -> Result<(), Crash> {
-        if let Some((writes, away)) = &mut self.crash {
-            *writes = writes.saturating_sub(1);
-            if *writes == 0 {
-                self.away_until = self.now + seconds(*away);
-                self.crash = None;
-                return Err(Crash);
-            }
-        }
-        Ok(())
-    }
-
-    fn write_route(&mut self, plan: &Plan) -> bool {
-        let seen = self.route.clone().unwrap_or_default();
-        let next = Route {
-            version: seen.version + 1,
-            changed: self.now,
-            shares: plan.route.shares.iter().filter(|(_, w)| **w > 0).map(|(r, w)| (r.clone(), *w)).collect(),
-            stable: plan.route.stable.clone(),
-            salt: plan.route.salt.clone(),
-            undo: plan.route.undo.clone(),
-            pin: seen.pin.clone(),
-        };
-        let same = Route { version: seen.version, changed: seen.changed, ..next.clone() } == seen;
-        if self.route.is_some() && same {
-            return false;
-        }
-        rules::check_route(self, &seen, &next, plan);
-        self.route = Some(next);
-        self.route_writes += 1;
-        true
     }
 
     fn evict(&mut self, revision: &str) {
@@ -411,32 +282,13 @@ impl World {
             replicas: deployment.replicas,
             ready: u32::try_from(ready).expect("few"),
             existing: u32::try_from(existing).expect("few"),
-            conflict: false,
+            conflict: self.conflicts.contains(revision),
         }
     }
 
     pub fn served(&self) -> bool {
         let Some(route) = &self.route else { return false };
         self.routers.iter().all(|r| r.mode == Mode::Fine && r.table == *route)
-    }
-
-    pub fn observe(&self) -> Observed {
-        let route = self.route.as_ref().map(|route| RouteSeen {
-            shares: route.shares.clone(),
-            salt: route.salt.clone(),
-            undo: route.undo.clone(),
-            pin: route.pin.clone(),
-            served: self.served(),
-            acknowledged: self.served() && route.shares.keys().all(|r| self.pods(r).ready > 0),
-            behind: if self.served() { Vec::new() } else { vec!["router-0".into()] },
-        });
-        Observed {
-            workloads: self.deployments.keys().map(|r| (r.clone(), self.pods(r))).collect(),
-            known: self.known.clone(),
-            route,
-            evidence: self.evidence.clone().filter(|e| !e.readings.is_empty()),
-            request: self.annotation.clone().map(|text| Request { text, done: self.done.clone() }),
-        }
     }
 
     /// The sampler: once per interval, for the stage that the last plan named.
@@ -446,7 +298,10 @@ impl World {
             return;
         };
         let interval = self.wanted.interval.as_secs().cast_signed();
-        if (self.now.as_second() - sampling.since.as_second()) % interval != 0 || self.now <= sampling.since {
+        if (self.now.as_second() - sampling.since.as_second()) % interval != 0
+            || self.now <= sampling.since
+            || !self.pages
+        {
             return;
         }
         let shares: Vec<u8> = self.routers.iter().map(|r| effective(&r.table, &sampling.candidate)).collect();
@@ -466,7 +321,7 @@ impl World {
     }
 
     /// One line of the story.
-    pub fn tell(&mut self, what: String) {
+    pub fn tell(&mut self, what: &str) {
         let shares =
             |shares: &Shares| shares.iter().map(|(r, w)| format!("{r}={w}")).collect::<Vec<_>>().join(" ");
         let pods: Vec<String> = self
@@ -485,17 +340,17 @@ impl World {
 
     fn tell_plan(&mut self, plan: &Plan) {
         if plan.notes.is_empty() {
-            self.tell("-".into());
+            self.tell("-");
         }
         for note in &plan.notes {
-            self.tell(format!("#{} {}: {}", note.sequence, note.reason, note.message));
+            self.tell(&format!("#{} {}: {}", note.sequence, note.reason, note.message));
         }
     }
 }
 
 /// The share that a router gives, by its table.
 pub fn effective(table: &Route, revision: &str) -> u8 {
-    match &table.pin {
+    match table.pin.as_ref().filter(|pin| table.revisions.contains(*pin)) {
         Some(pin) if pin == revision => 100,
         Some(_) => 0,
         None => table.shares.get(revision).copied().unwrap_or(0),

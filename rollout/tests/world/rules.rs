@@ -88,7 +88,7 @@ fn check_back(world: &World, observed: &Observed, plan: &Plan) {
     if let Some(Verb::RollbackTo(to)) = &verb
         && observed.known.contains(to)
         && rolling(&world.state.phase, Kind::Rollout).is_none_or(|r| r.to != *to)
-        && world.state.stable.is_some()
+        && world.state.stable.as_ref().is_some_and(|stable| stable != to)
         && world.pods(to).ready > 0
     {
         assert_eq!(share(plan, to), 100, "rollback:{to} does not move\n{}", story());
@@ -108,7 +108,8 @@ fn check_passed(world: &World, observed: &Observed, plan: &Plan) {
         return; // Left before a crash: the route says so.
     }
     assert!(after.index == before.index + 1, "jumped\n{}", story());
-    assert!(!world.wanted.paused && route.pin.is_none(), "left while it stands still\n{}", story());
+    let pinned = route.pin.as_ref().is_some_and(|p| world.deployments.contains_key(p));
+    assert!(!world.wanted.paused && !pinned, "left while it stands still\n{}", story());
     let approved = before.approved || observed.request.as_ref().is_some_and(|r| r.text == "promote");
     if approved {
         return;
