@@ -72,7 +72,7 @@ fn condition(endpoint: &Endpoint) -> Condition {
 mod tests {
     use super::*;
 
-    fn slice(service: &str, endpoints: serde_json::Value) -> EndpointSlice {
+    fn slice(service: &str, endpoints: &serde_json::Value) -> EndpointSlice {
         serde_json::from_value(serde_json::json!({
             "metadata": {"name": "x", "labels": {SERVICE: service}},
             "addressType": "IPv4", "ports": [{"port": 8000}], "endpoints": endpoints,
@@ -84,7 +84,7 @@ mod tests {
     fn conditions_are_told_apart_and_the_better_one_counts() {
         let a = slice(
             "a",
-            serde_json::json!([
+            &serde_json::json!([
                 {"addresses": ["10.0.0.1"], "conditions": {"ready": true}},
                 {"addresses": ["10.0.0.2"], "conditions": {"ready": false, "serving": true, "terminating": true}},
                 {"addresses": ["10.0.0.3"], "conditions": {"ready": false, "serving": false, "terminating": true}},
@@ -94,8 +94,8 @@ mod tests {
             ]),
         );
         let again =
-            slice("a", serde_json::json!([{"addresses": ["10.0.0.4"], "conditions": {"ready": true}}]));
-        let found = endpoints_of([&a, &again, &slice("b", serde_json::json!([]))]);
+            slice("a", &serde_json::json!([{"addresses": ["10.0.0.4"], "conditions": {"ready": true}}]));
+        let found = endpoints_of([&a, &again, &slice("b", &serde_json::json!([]))]);
         let conditions: Vec<_> = found["a"].iter().map(|e| e.condition).collect();
         use Condition::{Gone, Leaving, Ready};
         assert_eq!(conditions, [Ready, Leaving, Gone, Ready, Ready]);

@@ -99,7 +99,7 @@ impl Endpoint {
 
     /// Closes connections that have been idle for too long.
     pub(crate) fn sweep(&self) {
-        self.idle().retain(|idle| idle.is_good());
+        self.idle().retain(Idle::is_good);
     }
 
     fn keep(&self, link: Link) {

@@ -47,12 +47,11 @@ impl Ledger {
     pub(crate) fn enter(&self, table: &Table) -> Arc<StateCounts> {
         let mut books = self.books();
         let known = books.kept.iter().position(|c| c.state == table.state);
-        let counts = match known {
-            Some(i) => books.kept.remove(i),
-            None => {
-                let revisions = table.revisions.iter().map(|r| r.name.clone()).collect();
-                Arc::new(StateCounts::new(table.state.clone(), revisions, self.classes.clone()))
-            }
+        let counts = if let Some(i) = known {
+            books.kept.remove(i)
+        } else {
+            let revisions = table.revisions.iter().map(|r| r.name.clone()).collect();
+            Arc::new(StateCounts::new(table.state.clone(), revisions, self.classes.clone()))
         };
         books.kept.push(counts.clone());
         if books.kept.len() > KEPT {

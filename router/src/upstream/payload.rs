@@ -91,13 +91,11 @@ impl Body for Payload {
             None => return Poll::Ready(None),
         };
         let length = frame.data_ref().map_or(0, |data| data.len() as u64);
-        match room.checked_sub(length) {
-            Some(left) => *room = left,
-            None => {
-                fault.0.store(Fault::TOO_LARGE, SeqCst);
-                return Poll::Ready(Some(Err(PayloadError::TooLarge)));
-            }
-        }
+        let Some(left) = room.checked_sub(length) else {
+            fault.0.store(Fault::TOO_LARGE, SeqCst);
+            return Poll::Ready(Some(Err(PayloadError::TooLarge)));
+        };
+        *room = left;
         Poll::Ready(Some(Ok(frame)))
     }
 

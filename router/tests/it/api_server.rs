@@ -18,7 +18,14 @@ struct Kind {
     api_version: &'static str,
     /// The selector that a router must use.
     selector: (&'static str, &'static str),
-    objects: Arc<Mutex<HashMap<String, Value>>>,
+    store: Arc<Mutex<Store>>,
+}
+
+struct Store {
+    objects: HashMap<String, Value>,
+    /// All that ever happened: event n has the resource version n + 1. The first one is empty, because an
+    /// empty list has a version too.
+    log: Vec<String>,
     events: broadcast::Sender<String>,
 }
 
@@ -36,8 +43,11 @@ impl ApiServer {
             kind,
             api_version,
             selector,
-            objects: Arc::default(),
-            events: broadcast::channel(64).0,
+            store: Arc::new(Mutex::new(Store {
+                objects: HashMap::new(),
+                log: vec![String::new()],
+                events: broadcast::channel(64).0,
+            })),
         };
         let mut server = Self {
             address: "127.0.0.1:0".parse().unwrap(),
@@ -121,36 +131,47 @@ impl Kind {
         object["apiVersion"] = self.api_version.into();
         object["kind"] = self.kind.into();
         object["metadata"]["namespace"] = "prod".into();
-        object["metadata"]["resourceVersion"] = "7".into();
         let name = object["metadata"]["name"].as_str().unwrap().to_owned();
-        let known = self.objects.lock().unwrap().insert(name, object.clone()).is_some();
-        self.tell(if known { "MODIFIED" } else { "ADDED" }, &object);
+        let mut store = self.store.lock().unwrap();
+        let what = if store.objects.contains_key(&name) { "MODIFIED" } else { "ADDED" };
+        let object = store.tell(what, object);
+        store.objects.insert(name, object);
     }
 
     fn delete(&self, name: &str) {
-        let object = self.objects.lock().unwrap().remove(name).unwrap();
-        self.tell("DELETED", &object);
+        let mut store = self.store.lock().unwrap();
+        let object = store.objects.remove(name).unwrap();
+        store.tell("DELETED", object);
     }
+}
 
-    fn tell(&self, what: &str, object: &Value) {
-        let _ = self.events.send(format!("{}\n", json!({"type": what, "object": object})));
+impl Store {
+    fn tell(&mut self, what: &str, mut object: Value) -> Value {
+        object["metadata"]["resourceVersion"] = (self.log.len() + 1).to_string().into();
+        let line = format!("{}\n", json!({"type": what, "object": object}));
+        self.log.push(line.clone());
+        let _ = self.events.send(line);
+        object
     }
 }
 
 async fn list(State(kind): State<Kind>, Query(query): Query<HashMap<String, String>>) -> Response {
     let (name, selector) = kind.selector;
     assert_eq!(query.get(name).map(String::as_str), Some(selector));
+    let store = kind.store.lock().unwrap();
     if !query.contains_key("watch") {
-        let items: Vec<Value> = kind.objects.lock().unwrap().values().cloned().collect();
+        let items: Vec<Value> = store.objects.values().cloned().collect();
         let list = json!({
             "apiVersion": kind.api_version, "kind": format!("{}List", kind.kind),
-            "metadata": {"resourceVersion": "7"}, "items": items,
+            "metadata": {"resourceVersion": store.log.len().to_string()}, "items": items,
         });
         return Json(list).into_response();
     }
-    let events = futures::stream::unfold(kind.events.subscribe(), async |mut events| {
-        let line = events.recv().await.ok()?;
-        Some((Ok::<_, std::convert::Infallible>(Bytes::from(line)), events))
+    let from: usize = query["resourceVersion"].parse().unwrap();
+    let missed = store.log.get(from..).unwrap_or_default().concat();
+    let events = futures::stream::unfold((missed, store.events.subscribe()), async |(missed, mut events)| {
+        let line = if missed.is_empty() { events.recv().await.ok()? } else { missed };
+        Some((Ok::<_, std::convert::Infallible>(Bytes::from(line)), (String::new(), events)))
     });
     Body::from_stream(events).into_response()
 }

@@ -98,7 +98,7 @@ async fn a_request_without_any_byte_of_an_answer_is_sent_once_more() {
         let rig = Rig::start(route(10_000), ready(&[a.address]), ready(&[b.address])).await;
         let answer = post(rig.address, "", b"image").await.unwrap();
         assert_eq!((answer.status(), answer.text().as_str()), (200, "seven"));
-        let bodies: Vec<_> = b.seen().iter().map(|m| m.text()).collect();
+        let bodies: Vec<_> = b.seen().iter().map(crate::wire_http::Message::text).collect();
         assert_eq!(
             (bodies.as_slice(), rig.outcome("b")),
             (&["image".to_owned(), "image".to_owned()][..], Some((Outcome::Ok, 1)))

@@ -1,9 +1,12 @@
 //! The router against scripted servers, a scripted API server, and pods with addresses of their own.
 
+#![allow(clippy::unwrap_used, reason = "all of this is test code, its helpers too")]
+
 mod api_server;
 mod failures;
 mod limits;
 mod namespace;
+mod program;
 mod rig;
 mod servers;
 mod source;

@@ -156,6 +156,7 @@ async fn inside_a_vanished_pod() {
     let mut patient = source::route(2, 10_000);
     patient["spec"]["requestTimeout"] = "20s".into();
     inside.api.put_route(patient);
+    until("it has time", || inside.board.report().unwrap().report.state.generation == 2).await;
     inside.api.put_slice("digits-a", 8000, &[("198.18.1.1", true, false)]);
     inside.api.put_slice("digits-b", 8000, &[("198.18.1.2", true, false)]);
     inside.wait_for_endpoints("b", 1).await;

@@ -5,7 +5,6 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::SeqCst};
 use std::time::{Duration, Instant};
 
-use api::SLOTS;
 use router::{Limits, slot_of_key};
 use tokio::task::JoinSet;
 use wire::{Assignment, Outcome};
@@ -121,7 +120,7 @@ impl Load {
 }
 
 fn slow_now_and_then(n: usize) -> Act {
-    if n % 7 == 0 { Act::After(Duration::from_millis(30)) } else { ok() }
+    if n.is_multiple_of(7) { Act::After(Duration::from_millis(30)) } else { ok() }
 }
 
 // rule: R6
@@ -160,7 +159,7 @@ async fn killed_pods_lose_no_request() {
 // rule: R6 (a server that closes idle connections while we send)
 #[tokio::test(flavor = "multi_thread")]
 async fn connections_that_close_without_a_word_lose_no_request() {
-    let a = Server::start(|n, _| if n % 3 == 0 { Act::AnswerAndLeave } else { ok() }).await;
+    let a = Server::start(|n, _| if n.is_multiple_of(3) { Act::AnswerAndLeave } else { ok() }).await;
     let rig = Rig::start(route(0), ready(&[a.address]), vec![]).await;
     let load = Load::start(rig.address, 4, |_| true);
     tokio::time::sleep(Duration::from_secs(1)).await;
@@ -208,36 +207,4 @@ async fn a_drain_ends_at_its_deadline() {
     crate::rig::until("it is under way", || a.seen().len() == 1).await;
     rig.stop.take().unwrap().send(()).unwrap();
     tokio::time::timeout(Duration::from_secs(3), &mut rig.task).await.unwrap().unwrap();
-}
-
-/// Printed, not judged: `cargo test -p router --test it -- --ignored --nocapture speed`.
-#[tokio::test(flavor = "multi_thread")]
-#[ignore = "a measurement"]
-async fn speed() {
-    let (a, b) = (Server::start(|_, _| ok()).await, Server::start(|_, _| ok()).await);
-    let rig = Rig::start(route(SLOTS / 10), ready(&[a.address]), ready(&[b.address])).await;
-    for (name, address) in [("straight to a server", a.address), ("through the router", rig.address)] {
-        let mut clients = JoinSet::new();
-        let start = Instant::now();
-        for _ in 0..16 {
-            clients.spawn(async move {
-                let mut wire = Wire::connect(address).await.unwrap();
-                let mut times = vec![];
-                for _ in 0..2_500 {
-                    let start = Instant::now();
-                    assert_eq!(wire.post("", &[7; 1_000]).await.unwrap().status(), 200);
-                    times.push(start.elapsed());
-                }
-                times
-            });
-        }
-        let mut times: Vec<Duration> = clients.join_all().await.concat();
-        let took = start.elapsed();
-        times.sort_unstable();
-        let quantile = |q: f64| times[(times.len() as f64 * q) as usize];
-        let rate = times.len() as f64 / took.as_secs_f64();
-        println!("{name}: {rate:.0} requests/s, p50 {:?}, p99 {:?}", quantile(0.5), quantile(0.99));
-    }
-    let status = std::fs::read_to_string("/proc/self/status").unwrap();
-    println!("{} (with the servers and clients)", status.lines().find(|l| l.starts_with("VmRSS")).unwrap());
 }

@@ -1,0 +1,177 @@
+//! The program itself, as its pod runs it.
+
+use std::net::SocketAddr;
+use std::process::{Child, Command};
+use std::time::{Duration, Instant};
+
+use serde_json::json;
+use tokio::task::JoinSet;
+use wire::{Assignment, Key, Outcome, Page, RouteReport};
+
+use crate::api_server::ApiServer;
+use crate::servers::{Act, Server, ok};
+use crate::source;
+use crate::wire_http::{Message, Wire, post};
+
+struct Program {
+    child: Child,
+    listen: SocketAddr,
+    admin: SocketAddr,
+}
+
+impl Drop for Program {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+fn free() -> SocketAddr {
+    std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap()
+}
+
+impl Program {
+    fn start(api: &ApiServer) -> Self {
+        let (listen, admin) = (free(), free());
+        let config = format!("{}/kubeconfig-{}", env!("CARGO_TARGET_TMPDIR"), listen.port());
+        let server = format!("http://{}", api.address);
+        let content = json!({
+            "apiVersion": "v1", "kind": "Config", "current-context": "c", "users": [{"name": "u", "user": {}}],
+            "clusters": [{"name": "c", "cluster": {"server": server}}],
+            "contexts": [{"name": "c", "context": {"cluster": "c", "user": "u"}}],
+        });
+        std::fs::write(&config, content.to_string()).unwrap();
+        let child = Command::new(env!("CARGO_BIN_EXE_router"))
+            .args(["--namespace", "prod", "--route", "digits", "--drain", "5s"])
+            .args(["--listen", &listen.to_string(), "--admin", &admin.to_string()])
+            .env("KUBECONFIG", config)
+            .env("HOSTNAME", "digits-router-x")
+            .env("SLUICE_LOG", "warn")
+            .spawn()
+            .unwrap();
+        Self { child, listen, admin }
+    }
+
+    async fn page(&self, path: &str) -> std::io::Result<Message> {
+        let mut wire = Wire::connect(self.admin).await?;
+        wire.send(format!("GET {path} HTTP/1.1\r\nhost: a\r\n\r\n")).await?;
+        wire.read().await
+    }
+
+    async fn wait_until_ready(&self) {
+        for _ in 0..500 {
+            if self.page("/readyz").await.is_ok_and(|answer| answer.status() == 200) {
+                return;
+            }
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        }
+        panic!("not ready within 5 s: {:?}", self.page("/readyz").await.map(|m| m.text()));
+    }
+
+    fn status(&self, field: &str) -> String {
+        let status = std::fs::read_to_string(format!("/proc/{}/status", self.child.id())).unwrap();
+        status.lines().find(|line| line.starts_with(field)).unwrap().to_owned()
+    }
+}
+
+fn serve(api: &ApiServer, service: &str, server: &Server) {
+    api.put_slice(service, server.address.port(), &[("127.0.0.1", true, false)]);
+}
+
+// rule: R2 (a router that stops still says what it serves)
+#[tokio::test(flavor = "multi_thread")]
+async fn it_serves_its_pages_until_the_end() {
+    let api = ApiServer::start();
+    let a = Server::start(|n, _| if n == 1 { Act::After(Duration::from_millis(700)) } else { ok() }).await;
+    serve(&api, "digits-a", &a);
+    let mut program = Program::start(&api);
+    for _ in 0..500 {
+        if program.page("/readyz").await.is_ok_and(|answer| answer.text() == "waiting for route\n") {
+            break;
+        }
+        tokio::time::sleep(Duration::from_millis(10)).await;
+    }
+    assert_eq!(program.page("/route").await.unwrap().status(), 503);
+    assert_eq!(post(program.listen, "", b"x").await.unwrap().status(), 503);
+    api.put_route(source::route(4, 0));
+    program.wait_until_ready().await;
+    assert_eq!(post(program.listen, "", b"x").await.unwrap().status(), 200);
+
+    let report: RouteReport = serde_json::from_slice(&program.page("/route").await.unwrap().body).unwrap();
+    assert_eq!((report.state.generation, report.endpoints["a"].ready), (4, 1));
+    let page = Page::parse(&program.page("/evidence").await.unwrap().text()).unwrap();
+    assert!(page.instance.starts_with("digits-router-x-") && page.instance == report.instance);
+    let key = Key { revision: "a".into(), assignment: Assignment::Split };
+    assert_eq!(page.states[&report.state][&key].outcome(Outcome::Ok), 1);
+    let metrics = program.page("/metrics").await.unwrap().text();
+    for line in [
+        "sluice_requests_total{assignment=\"split\",outcome=\"ok\",revision=\"a\"} 1",
+        "sluice_router_unassigned_total{reason=\"no_table\"} 1",
+    ] {
+        assert!(metrics.lines().any(|l| l == line), "{line} is not in {metrics}");
+    }
+
+    let listen = program.listen;
+    let slow = tokio::spawn(async move { post(listen, "", b"x").await.unwrap() });
+    crate::rig::until("it is under way", || a.seen().len() == 2).await;
+    let pid = program.child.id().to_string();
+    assert!(Command::new("kill").args(["-TERM", &pid]).status().unwrap().success());
+    tokio::time::sleep(Duration::from_millis(200)).await;
+    let unready = program.page("/readyz").await.unwrap();
+    assert_eq!((unready.status(), unready.text().as_str()), (503, "draining: about to stop\n"));
+    assert_eq!(program.page("/route").await.unwrap().status(), 200);
+    let answer = post(program.listen, "", b"x").await.unwrap();
+    assert_eq!((answer.status(), answer.header("connection")), (200, Some("close")));
+    assert_eq!(slow.await.unwrap().status(), 200);
+    for _ in 0..500 {
+        if let Some(status) = program.child.try_wait().unwrap() {
+            assert!(status.success(), "{status}");
+            return;
+        }
+        tokio::time::sleep(Duration::from_millis(10)).await;
+    }
+    panic!("it does not stop");
+}
+
+/// Printed, not judged: `cargo test -p router --test it -- --ignored --nocapture speed`.
+#[tokio::test(flavor = "multi_thread")]
+#[ignore = "a measurement"]
+async fn speed() {
+    let api = ApiServer::start();
+    let (a, b) = (Server::start(|_, _| ok()).await, Server::start(|_, _| ok()).await);
+    serve(&api, "digits-a", &a);
+    serve(&api, "digits-b", &b);
+    api.put_route(source::route(1, 1_000));
+    let program = Program::start(&api);
+    program.wait_until_ready().await;
+    println!("idle: {}", program.status("VmRSS"));
+    for (name, address) in [("straight to a server", a.address), ("through the router", program.listen)] {
+        for clients in [1, 16] {
+            let mut set = JoinSet::new();
+            let start = Instant::now();
+            for _ in 0..clients {
+                set.spawn(async move {
+                    let mut wire = Wire::connect(address).await.unwrap();
+                    let mut times = vec![];
+                    for _ in 0..2_500 {
+                        let start = Instant::now();
+                        assert_eq!(wire.post("", &[7; 1_000]).await.unwrap().status(), 200);
+                        times.push(start.elapsed());
+                    }
+                    times
+                });
+            }
+            let mut times: Vec<Duration> = set.join_all().await.concat();
+            let took = start.elapsed();
+            times.sort_unstable();
+            let quantile = |q: f64| times[(times.len() as f64 * q) as usize];
+            let rate = times.len() as f64 / took.as_secs_f64();
+            println!(
+                "{name}, {clients} clients: {rate:.0}/s, p50 {:?}, p99 {:?}",
+                quantile(0.5),
+                quantile(0.99)
+            );
+        }
+    }
+    println!("after: {}", program.status("VmRSS"));
+}
