@@ -10,6 +10,7 @@
 //! defaults: a default added later would show up in stored objects and look like a changed intent (I1).
 
 #![allow(unreachable_pub, reason = "KubeSchema derives a hidden twin of each struct")]
+#![allow(clippy::duplicated_attributes, reason = "every printcolumn names its type")]
 
 mod analysis;
 mod deployment;

@@ -3,7 +3,7 @@
 //! A decision from a cache that misses our own last write would take that write back.
 
 use std::collections::HashMap;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use kube::{Resource, ResourceExt};
@@ -13,7 +13,10 @@ const KEEP: Duration = Duration::from_secs(10);
 
 /// Our last write of each object of one kind.
 #[derive(Debug)]
-pub struct Fresh<K>(Mutex<HashMap<(String, String), (Instant, Arc<K>)>>);
+pub struct Fresh<K>(Mutex<Held<K>>);
+
+/// By namespace and name: when it was written, and what the API server answered.
+type Held<K> = HashMap<(String, String), (Instant, Arc<K>)>;
 
 impl<K> Default for Fresh<K> {
     fn default() -> Self {
@@ -50,7 +53,7 @@ impl<K: Resource> Fresh<K> {
         self.held().remove(&(namespace.to_owned(), name.to_owned()));
     }
 
-    fn held(&self) -> std::sync::MutexGuard<'_, HashMap<(String, String), (Instant, Arc<K>)>> {
+    fn held(&self) -> MutexGuard<'_, Held<K>> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }

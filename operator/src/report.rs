@@ -318,3 +318,6 @@ pub async fn trouble(
     written.deployments.remember(pen.status(&changed).await?);
     Ok(true)
 }
+
+#[cfg(test)]
+mod tests;

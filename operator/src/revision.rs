@@ -3,6 +3,8 @@
 //! Two specs are the same revision when `asked` is equal in canonical form. Workloads are rendered from
 //! `resolved`, which never changes: an operator upgrade starts no rollout and restarts no stable pod.
 
+use std::collections::BTreeMap;
+
 use api::{Model, ModelDeploymentSpec, Server};
 use k8s_openapi::api::apps::v1::ControllerRevision;
 use k8s_openapi::api::core::v1::PodTemplateSpec;
@@ -151,21 +153,16 @@ pub fn hash8(text: &str) -> String {
 /// The name of what is asked for: that of the known revision that asked for the same, else a new one that no
 /// known revision has. The name says nothing: two different specs may not share one (I1).
 #[must_use]
-pub fn name<'a>(
-    deployment: &str,
-    asked: &Asked,
-    known: impl Iterator<Item = &'a Revision> + Clone,
-) -> String {
+pub fn name(deployment: &str, asked: &Asked, known: &BTreeMap<String, Revision>) -> String {
     let asked = asked.canonical();
-    if let Some(same) = known.clone().find(|r| r.canonical == asked) {
+    if let Some(same) = known.values().find(|r| r.canonical == asked) {
         return same.name.clone();
     }
-    let taken = |name: &String| known.clone().any(|r| r.name == *name);
     let counted = (1..).map(|n| format!("{asked}#{n}"));
     std::iter::once(asked.clone())
         .chain(counted)
         .map(|text| format!("{deployment}-{}", hash8(&text)))
-        .find(|name| !taken(name))
+        .find(|name| !known.contains_key(name))
         .expect("the counter goes on until a name is free")
 }
 

@@ -51,8 +51,8 @@ pub struct Invalid {
     pub allowed: String,
 }
 
-fn invalid(field: impl Into<String>, found: impl ToString, allowed: impl ToString) -> Invalid {
-    Invalid { field: field.into(), found: found.to_string(), allowed: allowed.to_string() }
+fn invalid(field: impl Into<String>, found: impl Into<String>, allowed: impl Into<String>) -> Invalid {
+    Invalid { field: field.into(), found: found.into(), allowed: allowed.into() }
 }
 
 /// Defaults of the installation.
@@ -110,12 +110,12 @@ fn stages(strategy: &Strategy) -> Result<Vec<Stage>, Invalid> {
     for (i, step) in canary.steps.iter().enumerate() {
         let field = format!("spec.strategy.canary.steps[{i}].weight");
         if !(1..=99).contains(&step.weight) {
-            return Err(invalid(field, step.weight, "must be within 1 and 99"));
+            return Err(invalid(field, step.weight.to_string(), "must be within 1 and 99"));
         }
         if step.weight <= below {
             return Err(invalid(
                 field,
-                step.weight,
+                step.weight.to_string(),
                 format!("must be above {below}, that of the step before"),
             ));
         }
@@ -143,7 +143,7 @@ fn analysis(spec: &ModelDeploymentSpec, defaults: Defaults) -> Result<Analysis, 
     }
     let budget = analysis.false_rollback.unwrap_or(FALSE_ROLLBACK);
     if !(0.0..=0.2).contains(&budget) {
-        return Err(invalid("spec.analysis.falseRollback", budget, "must be within 0 and 0.2"));
+        return Err(invalid("spec.analysis.falseRollback", budget.to_string(), "must be within 0 and 0.2"));
     }
     let mut names = BTreeSet::new();
     let mut metrics = Vec::new();

@@ -93,7 +93,7 @@ fn log(result: Result<(ObjectRef<Guarded>, Action), QueueError<Error, Infallible
         Err(QueueError::ReconcilerFailed(error, object)) => match error.class() {
             "Conflict" | "NotLeading" => tracing::debug!(%object, %error, "will be tried again"),
             class => {
-                tracing::warn!(%object, class, error = &error as &dyn std::error::Error, "not reconciled")
+                tracing::warn!(%object, class, error = &error as &dyn std::error::Error, "not reconciled");
             }
         },
         Err(error) => tracing::error!(%error, "the queue is broken"),

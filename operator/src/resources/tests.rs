@@ -1,1 +1,132 @@
+use serde_json::json;
 
+use super::*;
+use crate::revision::Asked;
+use rollout::{Outcome, RoutePlan, SLOTS, Shares, Undo};
+
+fn deployment(spec: Value) -> ModelDeployment {
+    let spec = merge(json!({"strategy": {"canary": {"steps": [{"weight": 10}]}}}), spec);
+    serde_json::from_value(json!({
+        "apiVersion": "sluice.dev/v1alpha1", "kind": "ModelDeployment",
+        "metadata": {"name": "digits", "namespace": "team", "uid": "0f8fad5b-d9cb-469f-a165-70867728950e"},
+        "spec": spec,
+    }))
+    .unwrap()
+}
+
+fn pvc() -> ModelDeployment {
+    deployment(json!({
+        "model": {"version": "1.1.0", "uri": "pvc://models/digits/1.1.0", "sha256": "ab".repeat(32)},
+        "routing": {"sticky": {"header": "x-user-id"}},
+    }))
+}
+
+fn plan(shares: &[(&str, u8)], stable: Option<&str>) -> RoutePlan {
+    let shares = shares.iter().map(|(name, weight)| ((*name).to_owned(), *weight)).collect();
+    RoutePlan { shares, stable: stable.map(str::to_owned), salt: "2".into(), undo: None }
+}
+
+#[test]
+fn a_revision_is_a_workload_and_a_headless_service() {
+    let deployment = pvc();
+    let owner = Owner::of(&deployment).unwrap();
+    let resolved = template(&owner, "digits-1a2b3c4d", &Asked::of(&deployment.spec), "server:1");
+    insta::assert_yaml_snapshot!(workload(&owner, "digits-1a2b3c4d", &resolved.template, 2));
+    insta::assert_yaml_snapshot!(service(&owner, "digits-1a2b3c4d"));
+}
+
+#[test]
+fn what_the_user_sets_of_the_server_is_used() {
+    let deployment = deployment(json!({
+        "model": {"version": "1.1.0", "uri": "file:///models/digits"},
+        "server": {"image": "mine:2", "resources": {"limits": {"cpu": "1"}}},
+    }));
+    let owner = Owner::of(&deployment).unwrap();
+    let resolved = template(&owner, "digits-1a2b3c4d", &Asked::of(&deployment.spec), "server:1");
+    assert_eq!(resolved.image, "mine:2");
+    let pod = resolved.template.spec.unwrap();
+    let container = &pod.containers[0];
+    assert_eq!(container.image.as_deref(), Some("mine:2"));
+    assert_eq!(json!(container.resources), json!({"limits": {"cpu": "1"}}));
+    let args = container.args.clone().unwrap();
+    assert_eq!(args[..3], ["serve", "--model", "/models/digits"]);
+    assert!(!args.contains(&"--sha256".to_owned()), "{args:?}");
+    assert_eq!(pod.volumes.unwrap().len(), 1, "no claim");
+}
+
+#[test]
+fn the_routers_have_an_account_that_may_read_and_a_service() {
+    let deployment = pvc();
+    let owner = Owner::of(&deployment).unwrap();
+    let router = router(&owner, None, 2, "router:1");
+    insta::assert_yaml_snapshot!("router_workload", router.workload);
+    insta::assert_yaml_snapshot!("router_service", router.service);
+    insta::assert_yaml_snapshot!("router_binding", router.binding);
+    assert_eq!(router.account.metadata.name.as_deref(), Some("digits-router"));
+}
+
+#[test]
+fn the_table_carries_the_plan_and_reads_back_as_it() {
+    let deployment = pvc();
+    let owner = Owner::of(&deployment).unwrap();
+    let mut plan = plan(&[("new", 10), ("old", 90), ("warm", 0)], Some("old"));
+    let undo = Undo { sequence: 2, to: "old".into(), outcome: Outcome::RolledBack, reason: "err".into() };
+    plan.undo = Some(undo.clone());
+    let table = route(&owner, &deployment.spec, &plan, None);
+    insta::assert_yaml_snapshot!(table);
+    assert_eq!(shares(&table), Shares::from([("new".into(), 10), ("old".into(), 90)]));
+    assert_eq!(super::undo(&table), Some(undo));
+    assert_eq!(plan_salt(&owner, &table.spec.salt), "2");
+    assert_eq!(plan_salt(&owner, "someone-else's"), "");
+}
+
+#[test]
+fn only_the_slots_that_must_move_do() {
+    // rule: R3
+    let deployment = pvc();
+    let owner = Owner::of(&deployment).unwrap();
+    let ten = route(&owner, &deployment.spec, &plan(&[("new", 10), ("old", 90)], Some("old")), None);
+    let fifty = route(&owner, &deployment.spec, &plan(&[("new", 50), ("old", 50)], Some("old")), Some(&ten));
+    let slots = |table: &api::ModelRoute, name: &str| {
+        let revision = table.spec.revisions.iter().find(|r| r.name == name).unwrap().clone();
+        revision.slots.iter().flat_map(|s| s.from..s.to).collect::<std::collections::BTreeSet<u16>>()
+    };
+    assert!(slots(&fifty, "new").is_superset(&slots(&ten, "new")));
+    assert!(slots(&ten, "old").is_superset(&slots(&fifty, "old")));
+    assert_eq!(slots(&fifty, "new").len() + slots(&fifty, "old").len(), usize::from(SLOTS));
+}
+
+#[test]
+fn a_table_has_room_for_all_that_have_a_share() {
+    let deployment = pvc();
+    let owner = Owner::of(&deployment).unwrap();
+    let mut plan = plan(&[("y-new", 10), ("z-old", 90)], Some("z-old"));
+    plan.shares.extend((0..30).map(|n| (format!("warm-{n:02}"), 0)));
+    let table = route(&owner, &deployment.spec, &plan, None);
+    assert_eq!(table.spec.revisions.len(), 16);
+    assert_eq!(shares(&table).len(), 2);
+}
+
+#[test]
+fn only_objects_of_this_very_deployment_are_its_own() {
+    let deployment = pvc();
+    let owner = Owner::of(&deployment).unwrap();
+    let mut service = service(&owner, "digits-1a2b3c4d");
+    assert!(owner.owns(&service));
+    // One of the same name that was deleted and made again has another uid.
+    service.metadata.owner_references.as_mut().unwrap()[0].uid = "another".into();
+    assert!(!owner.owns(&service));
+}
+
+#[test]
+fn what_is_rendered_twice_is_covered() {
+    let deployment = pvc();
+    let owner = Owner::of(&deployment).unwrap();
+    let rendered = || serde_json::to_value(stamp(service(&owner, "digits-1a2b3c4d"))).unwrap();
+    let mut live = rendered();
+    live["spec"]["sessionAffinity"] = json!("None");
+    live["metadata"]["resourceVersion"] = json!("12");
+    assert!(covers(&live, &rendered()));
+    live["spec"]["ports"][0]["port"] = json!(1);
+    assert!(!covers(&live, &rendered()));
+}

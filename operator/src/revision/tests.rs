@@ -13,6 +13,10 @@ fn revision(name: &str, asked: &Asked) -> Revision {
     read(&store(meta, 1, asked, &resolved)).unwrap()
 }
 
+fn known<const N: usize>(revisions: [Revision; N]) -> BTreeMap<String, Revision> {
+    revisions.map(|r| (r.name.clone(), r)).into()
+}
+
 // rule: I1
 #[rstest]
 #[case(json!({"model": {"version": "1.0.0", "uri": "pvc://m/a"}}), true)]
@@ -25,8 +29,8 @@ fn revision(name: &str, asked: &Asked) -> Revision {
 #[case(json!({"model": {"version": "1.0.0", "uri": "pvc://m/a"}, "server": {"image": "x"}}), false)]
 fn what_is_written_differently_but_asks_for_the_same_is_the_same(#[case] other: Value, #[case] same: bool) {
     let first = asked(json!({"model": {"version": "1.0.0", "uri": "pvc://m/a"}}));
-    let known = [revision("d-11111111", &first)];
-    let found = name("d", &asked(other), known.iter());
+    let known = known([revision("d-11111111", &first)]);
+    let found = name("d", &asked(other), &known);
     assert_eq!(found == "d-11111111", same, "{found}");
 }
 
@@ -36,7 +40,7 @@ fn the_name_of_an_intent_never_changes() {
     let plain = asked(json!({"model": {"version": "1.0.0", "uri": "pvc://m/a"}}));
     assert_eq!(plain.canonical(), r#"{"model":{"uri":"pvc://m/a","version":"1.0.0"}}"#);
     let expected = format!("digits-{}", hash8(r#"{"model":{"uri":"pvc://m/a","version":"1.0.0"}}"#));
-    assert_eq!(name("digits", &plain, [].iter()), expected);
+    assert_eq!(name("digits", &plain, &BTreeMap::new()), expected);
     // First bytes of SHA-256("abc"), FIPS 180-4.
     assert_eq!(hash8("abc"), "ba7816bf");
 }
@@ -46,11 +50,11 @@ fn the_name_of_an_intent_never_changes() {
 fn two_intents_never_share_a_name() {
     let one = asked(json!({"model": {"version": "1.0.0", "uri": "pvc://m/a"}}));
     let two = asked(json!({"model": {"version": "2.0.0", "uri": "pvc://m/a"}}));
-    let taken = name("d", &two, [].iter());
-    let known = [revision(&taken, &one)];
-    let other = name("d", &two, known.iter());
+    let taken = name("d", &two, &BTreeMap::new());
+    let known = known([revision(&taken, &one)]);
+    let other = name("d", &two, &known);
     assert_ne!(other, taken);
-    assert_eq!(name("d", &two, known.iter()), other, "the same again");
+    assert_eq!(name("d", &two, &known), other, "the same again");
 }
 
 #[test]

@@ -1,1 +1,234 @@
+use std::collections::BTreeMap;
+use std::sync::Arc;
 
+use api::ModelDeployment;
+use jiff::SignedDuration;
+use kube::runtime::reflector::ObjectRef;
+use rollout::{Pods, RouteSeen, Shares, State, decide};
+use serde_json::{Value, json};
+
+use super::*;
+use crate::resources::{self, Owner};
+use crate::revision::{self, Asked};
+use crate::validate::{Defaults, validate};
+
+/// A deployment and the world around it, as far as the decision sees it.
+struct Case {
+    deployment: ModelDeployment,
+    seen: Seen,
+    observed: Observed,
+    now: Timestamp,
+}
+
+fn deployment(version: &str, more: &Value) -> ModelDeployment {
+    let mut spec = json!({
+        "replicas": 2,
+        "model": {"version": version, "uri": format!("pvc://models/digits/{version}")},
+        "strategy": {"canary": {"steps": [{"weight": 10, "hold": "1m"}, {"weight": 50}]}},
+        "analysis": {"metrics": [
+            {"name": "confidence", "drift": {"feature": "confidence", "statistic": "ks", "against": "stable"}, "max": 0.15},
+        ]},
+    });
+    for (name, value) in more.as_object().unwrap() {
+        spec[name] = value.clone();
+    }
+    serde_json::from_value(json!({
+        "apiVersion": "sluice.dev/v1alpha1", "kind": "ModelDeployment",
+        "metadata": {
+            "name": "digits", "namespace": "team", "generation": 3,
+            "uid": "0f8fad5b-d9cb-469f-a165-70867728950e",
+        },
+        "spec": spec,
+    }))
+    .unwrap()
+}
+
+impl Case {
+    /// `1.0.0` is stable, the spec asks for `1.1.0`.
+    fn new(more: &Value) -> Self {
+        let old = deployment("1.0.0", &json!({}));
+        let new = deployment("1.1.0", more);
+        let owner = Owner::of(&new).unwrap();
+        let mut revisions = BTreeMap::new();
+        for (number, spec) in [(1, &old.spec), (2, &new.spec)] {
+            let asked = Asked::of(spec);
+            let name = revision::name("digits", &asked, &revisions);
+            let resolved = resources::template(&owner, &name, &asked, "server:1");
+            let stored = revision::store(owner.meta(&name, &[]), number, &asked, &resolved);
+            revisions.insert(name, revision::read(&stored).unwrap());
+        }
+        let stable = revision::name("digits", &Asked::of(&old.spec), &revisions);
+        let state =
+            State { stable: Some(stable.clone()), acted: Some(stable), sequence: 1, ..State::default() };
+        let seen = Seen {
+            key: ObjectRef::new("digits").within("team"),
+            owner,
+            deployment: Arc::new(new.clone()),
+            state,
+            route: None,
+            rollouts: BTreeMap::new(),
+            revisions,
+            workloads: BTreeMap::new(),
+            services: BTreeMap::new(),
+            accounts: BTreeMap::new(),
+            bindings: BTreeMap::new(),
+            pods: Vec::new(),
+            unreadable: Vec::new(),
+        };
+        let mut case =
+            Self { deployment: new, seen, observed: Observed::default(), now: Timestamp::UNIX_EPOCH };
+        case.observed.known = case.seen.revisions.keys().cloned().collect();
+        case
+    }
+
+    fn name(&self, version: &str) -> String {
+        let with = |r: &&revision::Revision| r.asked.model.version == version;
+        self.seen.revisions.values().find(with).unwrap().name.clone()
+    }
+
+    /// Pods as planned, all ready, and a table that everybody serves.
+    fn settle(&mut self, plan: &Plan) {
+        let pods = |n: u32| Pods { replicas: n, ready: n, existing: n, conflict: false };
+        self.observed.workloads =
+            plan.workloads.iter().map(|(name, w)| (name.clone(), pods(w.replicas))).collect();
+        let shares: Shares =
+            plan.route.shares.iter().filter(|(_, w)| **w > 0).map(|(r, w)| (r.clone(), *w)).collect();
+        self.observed.route = Some(RouteSeen {
+            shares,
+            salt: plan.route.salt.clone(),
+            undo: plan.route.undo.clone(),
+            served: true,
+            acknowledged: true,
+            ..RouteSeen::default()
+        });
+        self.seen.state = plan.state.clone();
+    }
+
+    fn valid(&self) -> Valid {
+        let asked = Asked::of(&self.deployment.spec);
+        let name = revision::name("digits", &asked, &self.seen.revisions);
+        let defaults = Defaults { interval: std::time::Duration::from_secs(15) };
+        validate(&self.deployment.spec, name, self.seen.state.acted.as_deref(), defaults)
+    }
+
+    /// Decides, tells, and lets the world follow.
+    fn turn(&mut self, seconds: i64) -> ModelDeploymentStatus {
+        self.now += SignedDuration::from_secs(seconds);
+        let valid = self.valid();
+        let plan = decide(&valid.wanted, &self.seen.state, &self.observed, self.now);
+        let picture = Picture {
+            seen: &self.seen,
+            valid: &valid,
+            observed: &self.observed,
+            snapshot: &Snapshot::default(),
+            plan: &plan,
+            now: self.now,
+        };
+        let status = status(picture);
+        self.settle(&plan);
+        Arc::make_mut(&mut self.seen.deployment).status = Some(status.clone());
+        status
+    }
+
+    fn turns(&mut self, n: usize) -> ModelDeploymentStatus {
+        (0..n).map(|_| self.turn(1)).last().unwrap()
+    }
+
+    fn breach(&mut self) {
+        let (key, _) = self.seen.state.judged_stage().unwrap();
+        let reading = serde_json::from_value(json!({
+            "metric": "confidence", "verdict": "Fail", "onBreach": "rollback", "threshold": 0.15, "n": 300,
+            "level": 0.001, "check": 1, "windowFrom": "1970-01-01T00:00:00Z",
+            "windowTo": "1970-01-01T00:00:10Z", "reason": "confidence 0.41 > 0.15 (n = 300)",
+        }));
+        let readings = vec![reading.unwrap()];
+        self.observed.evidence = Some(StageEvidence { key, at: self.now, requests: 300, readings });
+    }
+}
+
+fn golden(name: &str, status: &ModelDeploymentStatus) {
+    // The memory is the business of crate rollout.
+    insta::assert_yaml_snapshot!(name, ModelDeploymentStatus { state: None, ..status.clone() });
+}
+
+fn condition<'a>(status: &'a ModelDeploymentStatus, kind: &str) -> (&'a str, &'a str, &'a str) {
+    let found = status.conditions.iter().find(|c| c.type_ == kind).unwrap();
+    (&found.status, &found.reason, &found.message)
+}
+
+#[test]
+fn in_mid_canary_people_see_stage_shares_and_what_it_waits_for() {
+    let mut case = Case::new(&json!({}));
+    case.turns(4);
+    golden("canary", &case.turn(1));
+}
+
+#[test]
+fn after_a_breach_people_see_why_and_that_the_spec_is_not_served() {
+    let mut case = Case::new(&json!({}));
+    case.turns(4);
+    case.breach();
+    golden("rolling_back", &case.turn(1));
+    case.observed.evidence = None;
+    let status = case.turns(2);
+    golden("rolled_back", &status);
+    assert_eq!(status.verdict.as_deref(), Some("Fail"), "why it was taken back stays to be seen");
+}
+
+#[test]
+fn nothing_is_told_twice() {
+    let mut case = Case::new(&json!({}));
+    let before = case.turns(6);
+    assert_eq!(case.turn(0), before);
+    case.breach();
+    case.turn(1);
+    case.observed.evidence = None;
+    let before = case.turns(3);
+    assert_eq!(case.turn(3600), before, "time alone changes nothing");
+}
+
+#[test]
+fn a_promoted_revision_can_be_undone_at_once() {
+    let mut case = Case::new(&json!({
+        "analysis": {}, "strategy": {"canary": {"steps": [{"weight": 50}]}},
+    }));
+    let status = case.turns(8);
+    assert_eq!(status.phase, Some(Phase::Healthy));
+    assert_eq!(status.stable.as_ref().unwrap().model.version, "1.1.0");
+    let old = case.name("1.0.0");
+    let message = format!("{old} has ready pods and takes over at once");
+    assert_eq!(condition(&status, "RollbackReady"), ("True", "Instant", message.as_str()));
+    assert_eq!(condition(&status, "SpecServed").0, "True");
+    // The old pods are gone, its record is not.
+    let status = {
+        case.turn(3600);
+        case.turn(1);
+        case.turn(1)
+    };
+    assert_eq!(condition(&status, "RollbackReady").1, "NeedsPods");
+    case.observed.known.clear();
+    assert_eq!(condition(&case.turn(1), "RollbackReady").1, "Impossible");
+}
+
+#[test]
+fn a_spec_that_cannot_be_carried_out_is_told_and_what_serves_goes_on() {
+    let metrics = json!({"metrics": [{"name": "e", "errorRate": {}, "max": 3.0}]});
+    let mut case = Case::new(&json!({"analysis": metrics}));
+    let status = case.turns(3);
+    let (state, reason, message) = condition(&status, PROGRESSING);
+    assert_eq!((state, reason), ("False", INVALID_SPEC));
+    assert!(message.starts_with("spec.analysis.metrics[0].max: found 3, must lie"), "{message}");
+    assert_eq!(condition(&status, "SpecServed").1, INVALID_SPEC);
+    assert_eq!(status.stable.unwrap().model.version, "1.0.0");
+}
+
+#[test]
+fn a_condition_keeps_its_time_while_its_answer_stays() {
+    let mut conditions = Vec::new();
+    let at = |second| Timestamp::from_second(second).unwrap();
+    set(&mut conditions, ("Ready", "True", "A"), "a".into(), Some(1), at(1));
+    set(&mut conditions, ("Ready", "True", "B"), "b".into(), Some(2), at(2));
+    assert_eq!((conditions[0].last_transition_time.0, conditions[0].message.as_str()), (at(1), "b"));
+    set(&mut conditions, ("Ready", "False", "C"), "c".into(), Some(2), at(3));
+    assert_eq!((conditions.len(), conditions[0].last_transition_time.0), (1, at(3)));
+}

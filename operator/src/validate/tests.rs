@@ -5,7 +5,7 @@ use super::*;
 
 const DEFAULTS: Defaults = Defaults { interval: INTERVAL };
 
-fn spec(analysis: Value, steps: Value) -> ModelDeploymentSpec {
+fn spec(analysis: &Value, steps: &Value) -> ModelDeploymentSpec {
     serde_json::from_value(json!({
         "model": {"version": "1.0.0", "uri": "pvc://m/a"},
         "strategy": {"canary": {"steps": steps}},
@@ -14,7 +14,7 @@ fn spec(analysis: Value, steps: Value) -> ModelDeploymentSpec {
     .unwrap()
 }
 
-fn check(analysis: Value, steps: Value) -> Valid {
+fn check(analysis: &Value, steps: &Value) -> Valid {
     validate(&spec(analysis, steps), "d-1".into(), Some("d-0"), DEFAULTS)
 }
 
@@ -22,7 +22,7 @@ fn check(analysis: Value, steps: Value) -> Valid {
 fn what_is_absent_has_the_documented_defaults() {
     // rule: J5
     let metric = json!({"name": "errors", "errorRate": {}, "max": 0.02});
-    let valid = check(json!({"metrics": [metric]}), json!([{"weight": 10}]));
+    let valid = check(&json!({"metrics": [metric]}), &json!([{"weight": 10}]));
     assert_eq!(valid.refused, None);
     let wanted = Wanted {
         revision: "d-1".into(),
@@ -49,7 +49,7 @@ fn what_is_written_is_obeyed() {
         "onBreach": "alert", "onNoData": "pause", "noDataDeadline": "3m",
     });
     let valid =
-        check(json!({"interval": "1s", "falseRollback": 0, "metrics": [metric]}), json!([{"weight": 1}]));
+        check(&json!({"interval": "1s", "falseRollback": 0, "metrics": [metric]}), &json!([{"weight": 1}]));
     let kind = evidence::Kind::Drift {
         series: evidence::Series::Confidence,
         statistic: evidence::Statistic::Ks,
@@ -101,7 +101,7 @@ fn a_refusal_names_field_found_and_allowed(
     #[case] steps: Value,
     #[case] message: &str,
 ) {
-    let valid = check(analysis, steps);
+    let valid = check(&analysis, &steps);
     assert_eq!(valid.refused.as_deref(), Some(message));
     // What serves goes on, and nothing starts.
     assert_eq!((valid.wanted.revision.as_str(), valid.wanted.paused), ("d-0", true));

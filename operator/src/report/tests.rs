@@ -1,0 +1,84 @@
+use std::time::Duration;
+
+use jiff::Timestamp;
+use rollout::{Observed, State, Wanted, decide};
+
+use super::*;
+
+fn plan(state: &State) -> Plan {
+    let wanted = Wanted {
+        revision: "b".into(),
+        stages: Vec::new(),
+        judged: false,
+        interval: Duration::from_secs(1),
+        replicas: 1,
+        keep_warm: Duration::ZERO,
+        holdback: 0,
+        progress_deadline: Duration::from_secs(60),
+        paused: true,
+    };
+    decide(&wanted, state, &Observed::default(), Timestamp::UNIX_EPOCH)
+}
+
+fn ended(sequence: u64, outcome: Outcome) -> State {
+    let last = rollout::Ended {
+        sequence,
+        kind: Kind::Rollout,
+        from: Some("a".into()),
+        to: "b".into(),
+        outcome,
+        reason: "why".into(),
+    };
+    State {
+        stable: Some("a".into()),
+        acted: Some("b".into()),
+        sequence,
+        last: Some(last),
+        ..State::default()
+    }
+}
+
+#[test]
+fn an_outcome_is_written_whenever_it_is_missing_and_then_stays() {
+    let plan = plan(&ended(2, Outcome::RolledBack));
+    let now = Timestamp::UNIX_EPOCH;
+    let status = record(ModelRolloutStatus::default(), 2, &plan, now);
+    assert_eq!((status.outcome, status.reason.as_deref()), (Some(api::Outcome::RolledBack), Some("why")));
+    let later = Timestamp::from_second(100).unwrap();
+    assert_eq!(record(status.clone(), 2, &plan, later), status, "nothing is written twice");
+    // One that a crash left without an outcome.
+    let lost = record(ModelRolloutStatus::default(), 1, &plan, now);
+    assert_eq!(lost.outcome, Some(api::Outcome::Superseded));
+    // One whose outcome is known keeps it.
+    let promoted = ModelRolloutStatus { outcome: Some(api::Outcome::Promoted), ..lost };
+    assert_eq!(record(promoted.clone(), 1, &plan, now), promoted);
+}
+
+#[test]
+fn the_record_is_bounded_and_keeps_the_newest() {
+    let mut plan = plan(&ended(1, Outcome::Promoted));
+    let note = |n: usize| Note {
+        reason: rollout::Reason::StageServed,
+        message: format!("note {n} {}", "ä".repeat(TEXT)),
+        sequence: 1,
+    };
+    plan.notes = (0..250).map(note).collect();
+    let status = record(ModelRolloutStatus::default(), 1, &plan, Timestamp::UNIX_EPOCH);
+    assert_eq!(status.record.len(), RECORDS);
+    assert!(status.record[0].message.starts_with("note 150 "));
+    assert!(status.record.iter().all(|r| r.message.len() <= TEXT));
+}
+
+#[test]
+fn people_hear_once_of_a_pin_that_is_ignored() {
+    let with = |reason: &str| {
+        let mut status = api::ModelDeploymentStatus::default();
+        let answer = ("Paused", "False", reason);
+        status::set(&mut status.conditions, answer, "why".into(), None, Timestamp::UNIX_EPOCH);
+        status
+    };
+    let (fine, ignored) = (with("NotPaused"), with(status::PIN_IGNORED));
+    assert_eq!(troubles(Some(&fine), Some(&ignored)).len(), 1);
+    assert_eq!(troubles(Some(&ignored), Some(&ignored)).len(), 0);
+    assert_eq!(troubles(Some(&ignored), Some(&fine)).len(), 0);
+}
