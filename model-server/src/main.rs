@@ -19,7 +19,7 @@ fn main() -> ExitCode {
     match run(cli.command) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
-            complain(&error);
+            complain(&story(&error));
             ExitCode::FAILURE
         }
     }
@@ -155,7 +155,18 @@ fn print(line: &str) {
     println!("{line}");
 }
 
+/// The error and its causes; our own messages name their cause already.
+fn story(error: &anyhow::Error) -> String {
+    let mut text = error.to_string();
+    for cause in error.chain().skip(1).map(ToString::to_string) {
+        if !text.contains(&cause) {
+            text = format!("{text}: {cause}");
+        }
+    }
+    text
+}
+
 #[expect(clippy::print_stderr, reason = "the last word of a failed command")]
-fn complain(error: &anyhow::Error) {
-    eprintln!("error: {error:#}");
+fn complain(text: &str) {
+    eprintln!("error: {text}");
 }
