@@ -23,11 +23,11 @@ use crate::judge::{judge, order};
 use crate::leader::Acting;
 use crate::metrics::Metrics;
 use crate::observe::{Seen, Written, observe};
-use crate::report::{self, Report};
-use crate::resources::Images;
+use crate::report::Report;
+use crate::resources::{Images, Owner};
 use crate::revision;
 use crate::sampler::Samplers;
-use crate::status::Picture;
+use crate::status::{self, Picture};
 use crate::validate::{Defaults, Valid, validate};
 use crate::world::{Guarded, World, key_of};
 use crate::write::{Pen, WriteError};
@@ -101,6 +101,12 @@ pub async fn reconcile(object: Arc<Guarded>, context: Arc<Context>) -> Result<Ac
         return Ok(Action::await_change());
     }
     let done = context.reconcile(&key, deployment).await;
+    if let Err(Error::Act(WriteError::Conflict { .. }) | Error::Report(WriteError::Conflict { .. })) = &done
+        && let Some(owner) = Owner::of(deployment)
+        && let Err(error) = context.refresh(&owner).await
+    {
+        tracing::debug!(%error, "not read anew after a conflict");
+    }
     context.metrics.reconciles.inc();
     context.metrics.seconds.observe(started.elapsed().as_secs_f64());
     done
@@ -114,24 +120,33 @@ impl Context {
         let snapshot = self.samplers.snapshot(key);
         let observed = judge(&seen, &snapshot);
         let plan = decide(&valid.wanted, &seen.state, &observed, now);
-        let before = seen.clone();
-        let picture = |seen| Picture {
-            seen,
+
+        let owner = seen.owner.clone();
+        let mut act = self.act(&owner, &mut seen, &valid, &plan);
+        let acted = act.act().await;
+        // The routers are asked from this moment on, also when a later write failed.
+        self.samplers.order(key, order(act.seen, &valid, &plan));
+        let (acted, refused) = match acted {
+            Ok(()) => (Ok(()), None),
+            // A way back must be told, and remembered, although something else is in the way.
+            Err(error) => match status::trouble(&error) {
+                Some(refused) => (Err(error), Some(refused)),
+                None => return Err(Error::Act(error)),
+            },
+        };
+        let trouble = refused.as_ref().map(|(reason, message)| (*reason, message.as_str()));
+        let picture = Picture {
+            seen: &*act.seen,
             valid: &valid,
             observed: &observed,
             snapshot: &snapshot,
             plan: &plan,
+            trouble,
             now,
         };
-
-        let mut act = self.act(&before, &mut seen, &valid, &plan);
-        let done = act.act().await;
-        // The routers are asked from this moment on, also when a later write failed.
-        self.samplers.order(key, order(act.seen, &valid, &plan));
-        self.or_tell(&before, done, now).await?;
-        self.report(key, picture(&*act.seen)).await?;
-        let settled = act.settle().await;
-        self.or_tell(&before, settled, now).await?;
+        self.report(key, picture).await?;
+        acted.map_err(Error::Act)?;
+        act.settle().await.map_err(Error::Act)?;
 
         self.notes.with(key, |note| note.failures = 0);
         Ok(plan.check_again.map_or_else(Action::await_change, |at| Action::requeue(until(at, now))))
@@ -145,15 +160,15 @@ impl Context {
         validate(spec, name, served, self.defaults)
     }
 
-    fn act<'a>(&'a self, owner: &'a Seen, seen: &'a mut Seen, valid: &'a Valid, plan: &'a Plan) -> Act<'a> {
+    fn act<'a>(&'a self, owner: &'a Owner, seen: &'a mut Seen, valid: &'a Valid, plan: &'a Plan) -> Act<'a> {
         Act {
             seen,
             valid,
             plan,
             written: &self.written,
             images: &self.images,
-            pen: Pen::new(&self.client, &self.acting, &owner.owner),
-            lane: Pen::new(&self.lane, &self.acting, &owner.owner),
+            pen: Pen::new(&self.client, &self.acting, owner),
+            lane: Pen::new(&self.lane, &self.acting, owner),
         }
     }
 
@@ -184,21 +199,20 @@ impl Context {
         Ok(())
     }
 
-    /// Tells people of a write that is refused for good; they must change something.
-    async fn or_tell(&self, seen: &Seen, done: Result<(), WriteError>, now: Timestamp) -> Result<(), Error> {
-        let Err(error) = done else { return Ok(()) };
-        let reason = match &error {
-            WriteError::NameTaken { .. } => "NameTaken",
-            WriteError::Refused { .. } => "Refused",
-            _ => return Err(Error::Act(error)),
-        };
-        let pen = Pen::new(&self.client, &self.acting, &seen.owner);
-        let told = report::trouble(seen, &self.written, &pen, reason, &error.to_string(), now).await;
-        if told.map_err(Error::Report)? {
-            report::publish(&self.recorder, &seen.deployment, &report::warning(reason, &error.to_string()))
-                .await;
+    /// After a conflict: what the objects are now, past every cache, so that the next reconcile need not wait
+    /// for the watch.
+    async fn refresh(&self, owner: &Owner) -> Result<(), WriteError> {
+        let (namespace, name) = (owner.namespace.as_str(), owner.name.as_str());
+        let pen = Pen::new(&self.lane, &self.acting, owner);
+        match pen.read(name).await? {
+            Some(route) => drop(self.written.routes.remember(route)),
+            None => self.written.routes.forget(namespace, name),
         }
-        Err(Error::Act(error))
+        match pen.read(name).await? {
+            Some(deployment) => drop(self.written.deployments.remember(deployment)),
+            None => self.written.deployments.forget(namespace, name),
+        }
+        Ok(())
     }
 
     /// Forgets a deployment that is gone.

@@ -13,7 +13,7 @@ use kube::{Resource, ResourceExt};
 use rollout::{Kind, Note, Outcome, Phase, Plan};
 use serde_json::json;
 
-use crate::observe::{Seen, Written};
+use crate::observe::Written;
 use crate::revision::DIGEST;
 use crate::status::{self, Picture};
 use crate::write::{Pen, WriteError};
@@ -164,15 +164,14 @@ impl Report<'_> {
 }
 
 /// Publishes an event; a failure is logged only.
-pub async fn publish(recorder: &Recorder, deployment: &ModelDeployment, event: &Event) {
+async fn publish(recorder: &Recorder, deployment: &ModelDeployment, event: &Event) {
     if let Err(error) = recorder.publish(event, &deployment.object_ref(&())).await {
         tracing::warn!(error = &error as &dyn std::error::Error, "an event is lost");
     }
 }
 
 /// A warning for people.
-#[must_use]
-pub fn warning(reason: &str, message: &str) -> Event {
+fn warning(reason: &str, message: &str) -> Event {
     Event {
         type_: EventType::Warning,
         reason: reason.to_owned(),
@@ -195,13 +194,12 @@ fn troubles(
     before: Option<&api::ModelDeploymentStatus>,
     after: Option<&api::ModelDeploymentStatus>,
 ) -> Vec<Event> {
-    let reasons = [status::INVALID_SPEC, status::PIN_IGNORED];
     let had = |kind: &str, reason: &str| {
         let all = before.map(|s| s.conditions.as_slice()).unwrap_or_default();
         all.iter().any(|c| c.type_ == kind && c.reason == reason)
     };
     let mut events = Vec::new();
-    for reason in reasons {
+    for reason in status::TROUBLES {
         let now = after.and_then(|s| s.conditions.iter().find(|c| c.reason == reason));
         if let Some(condition) = now.filter(|c| !had(&c.type_, reason)) {
             events.push(warning(reason, &condition.message));
@@ -293,30 +291,6 @@ fn verdict(reading: &evidence::Reading) -> VerdictStatus {
 fn cut(text: &str) -> String {
     let end = text.char_indices().map(|(i, c)| i + c.len_utf8()).take_while(|end| *end <= TEXT).last();
     text[..end.unwrap_or(0)].to_owned()
-}
-
-/// Notes on the status that a write is refused; people must change something.
-///
-/// # Errors
-/// When the status cannot be written either.
-pub async fn trouble(
-    seen: &Seen,
-    written: &Written,
-    pen: &Pen<'_>,
-    reason: &str,
-    message: &str,
-    now: jiff::Timestamp,
-) -> Result<bool, WriteError> {
-    let mut changed = ModelDeployment::clone(&seen.deployment);
-    let generation = changed.metadata.generation;
-    let status = changed.status.get_or_insert_default();
-    let answer = (status::PROGRESSING, "False", reason);
-    status::set(&mut status.conditions, answer, cut(message), generation, now);
-    if changed.status == seen.deployment.status {
-        return Ok(false);
-    }
-    written.deployments.remember(pen.status(&changed).await?);
-    Ok(true)
 }
 
 #[cfg(test)]

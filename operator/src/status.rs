@@ -16,7 +16,7 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::MicroTime;
 use kube::ResourceExt;
 use rollout::{Kind, Observed, Plan, StageEvidence, Summary};
 
-pub use conditions::{INVALID_SPEC, PIN_IGNORED, PROGRESSING, set};
+pub use conditions::{TROUBLES, set, trouble};
 
 use crate::judge::digests;
 use crate::observe::Seen;
@@ -36,6 +36,8 @@ pub struct Picture<'a> {
     pub snapshot: &'a Snapshot,
     /// What was decided.
     pub plan: &'a Plan,
+    /// A write of the plan that is refused until people change something: reason and message.
+    pub trouble: Option<(&'static str, &'a str)>,
     /// When.
     pub now: Timestamp,
 }

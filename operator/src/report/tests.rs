@@ -77,7 +77,7 @@ fn people_hear_once_of_a_pin_that_is_ignored() {
         status::set(&mut status.conditions, answer, "why".into(), None, Timestamp::UNIX_EPOCH);
         status
     };
-    let (fine, ignored) = (with("NotPaused"), with(status::PIN_IGNORED));
+    let (fine, ignored) = (with("NotPaused"), with("PinIgnored"));
     assert_eq!(troubles(Some(&fine), Some(&ignored)).len(), 1);
     assert_eq!(troubles(Some(&ignored), Some(&ignored)).len(), 0);
     assert_eq!(troubles(Some(&ignored), Some(&fine)).len(), 0);

@@ -6,13 +6,30 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::{Condition, Time};
 use rollout::{Kind, Outcome, Phase, waiting};
 
 use super::{Picture, judged, ready_routers, strategy_edited};
+use crate::write::WriteError;
 
 /// Type of the condition that says what is going on and what it waits for.
-pub const PROGRESSING: &str = "Progressing";
+pub(super) const PROGRESSING: &str = "Progressing";
 /// Reason: the spec cannot be carried out.
-pub const INVALID_SPEC: &str = "InvalidSpec";
+pub(super) const INVALID_SPEC: &str = "InvalidSpec";
 /// Reason: the pin on the route names no revision of the table (R8).
-pub const PIN_IGNORED: &str = "PinIgnored";
+pub(super) const PIN_IGNORED: &str = "PinIgnored";
+/// Reason: an object of another owner has the name of one that must be made.
+pub(super) const NAME_TAKEN: &str = "NameTaken";
+/// Reason: the API server refuses an object as it is.
+pub(super) const REFUSED: &str = "Refused";
+/// Reasons that people must hear of by an event, once.
+pub const TROUBLES: [&str; 4] = [INVALID_SPEC, PIN_IGNORED, NAME_TAKEN, REFUSED];
+
+/// The reason and message of a write that is refused until people change something.
+#[must_use]
+pub fn trouble(error: &WriteError) -> Option<(&'static str, String)> {
+    match error {
+        WriteError::NameTaken { .. } => Some((NAME_TAKEN, error.to_string())),
+        WriteError::Refused { .. } => Some((REFUSED, error.to_string())),
+        WriteError::NotLeading | WriteError::Conflict { .. } | WriteError::Api { .. } => None,
+    }
+}
 
 /// The answer to one question.
 struct Answer {
@@ -83,6 +100,9 @@ fn ready(picture: Picture<'_>) -> Answer {
 fn progressing(picture: Picture<'_>) -> Answer {
     if let Some(why) = &picture.valid.refused {
         return answer(PROGRESSING, false, INVALID_SPEC, why);
+    }
+    if let Some((reason, message)) = picture.trouble {
+        return answer(PROGRESSING, false, reason, message);
     }
     let plan = picture.plan;
     let waits = waiting(&picture.valid.wanted, &plan.state, picture.observed, picture.now);

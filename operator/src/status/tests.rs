@@ -11,12 +11,14 @@ use super::*;
 use crate::resources::{self, Owner};
 use crate::revision::{self, Asked};
 use crate::validate::{Defaults, validate};
+use crate::write::WriteError;
 
 /// A deployment and the world around it, as far as the decision sees it.
 struct Case {
     deployment: ModelDeployment,
     seen: Seen,
     observed: Observed,
+    trouble: Option<(&'static str, &'static str)>,
     now: Timestamp,
 }
 
@@ -75,8 +77,13 @@ impl Case {
             pods: Vec::new(),
             unreadable: Vec::new(),
         };
-        let mut case =
-            Self { deployment: new, seen, observed: Observed::default(), now: Timestamp::UNIX_EPOCH };
+        let mut case = Self {
+            deployment: new,
+            seen,
+            observed: Observed::default(),
+            trouble: None,
+            now: Timestamp::UNIX_EPOCH,
+        };
         case.observed.known = case.seen.revisions.keys().cloned().collect();
         case
     }
@@ -122,6 +129,7 @@ impl Case {
             observed: &self.observed,
             snapshot: &Snapshot::default(),
             plan: &plan,
+            trouble: self.trouble,
             now: self.now,
         };
         let status = status(picture);
@@ -215,11 +223,25 @@ fn a_spec_that_cannot_be_carried_out_is_told_and_what_serves_goes_on() {
     let metrics = json!({"metrics": [{"name": "e", "errorRate": {}, "max": 3.0}]});
     let mut case = Case::new(&json!({"analysis": metrics}));
     let status = case.turns(3);
-    let (state, reason, message) = condition(&status, PROGRESSING);
-    assert_eq!((state, reason), ("False", INVALID_SPEC));
+    let (state, reason, message) = condition(&status, "Progressing");
+    assert_eq!((state, reason), ("False", "InvalidSpec"));
     assert!(message.starts_with("spec.analysis.metrics[0].max: found 3, must lie"), "{message}");
-    assert_eq!(condition(&status, "SpecServed").1, INVALID_SPEC);
+    assert_eq!(condition(&status, "SpecServed").1, "InvalidSpec");
     assert_eq!(status.stable.unwrap().model.version, "1.0.0");
+}
+
+#[test]
+fn a_write_that_is_refused_is_told() {
+    let mut case = Case::new(&json!({}));
+    case.turns(2);
+    let taken = WriteError::NameTaken { object: "Service digits".into() };
+    assert_eq!(trouble(&taken).unwrap().0, "NameTaken");
+    assert_eq!(trouble(&WriteError::NotLeading), None);
+    case.trouble = Some(("NameTaken", "Service digits exists"));
+    let status = case.turn(1);
+    assert_eq!(condition(&status, "Progressing"), ("False", "NameTaken", "Service digits exists"));
+    case.trouble = None;
+    assert_eq!(condition(&case.turn(1), "Progressing").0, "True");
 }
 
 #[test]
