@@ -1,7 +1,8 @@
 //! The decision, as an ordered list of small steps over one working copy of the state.
 //!
 //! Order matters: what takes a share away comes before what may give one. A step that has nothing to say
-//! leaves the state as it is.
+//! leaves the state as it is. Verbs and what a crash left behind are read once; the rest goes on until nothing
+//! more follows, so that a decision never waits for the next one.
 
 mod adopt;
 mod intent;

@@ -1,8 +1,31 @@
 //! What people and fate do to this world.
 
+use rollout::Phase;
+
 use super::{Mode, World};
 
 impl World {
+    /// `b` runs at 10 % beside `a`.
+    pub fn canary() -> Self {
+        let mut world = Self::serving();
+        world.spec("b");
+        let served = |w: &Self| matches!(&w.state.phase, Phase::Rolling(r) if r.since().is_some());
+        world.run_until("canary", 20, served);
+        world
+    }
+
+    /// `b` is stable, `a` is warm.
+    pub fn promoted() -> Self {
+        let mut world = Self::canary();
+        world.run_until("promoted", 90, |w| matches!(w.state.phase, Phase::Watching(_)));
+        world
+    }
+
+    /// What the route gives it.
+    pub fn share(&self, revision: &str) -> u8 {
+        self.route.as_ref().and_then(|r| r.shares.get(revision)).copied().unwrap_or(0)
+    }
+
     pub fn spec(&mut self, revision: &str) {
         if self.wanted.revision != revision {
             self.rules.intents += 1;
