@@ -5,10 +5,10 @@ use std::str::FromStr;
 use std::time;
 
 use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
-use serde::{Deserialize, Serialize};
+use serde::{Deserialize, Serialize, Serializer};
 
 /// A length of time, written as in Go: numbers with the units `ms`, `s`, `m`, `h`, for example `1h30m`.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
 #[serde(transparent)]
 pub struct Duration(kube::core::Duration);
 
@@ -23,6 +23,18 @@ impl Duration {
 impl From<time::Duration> for Duration {
     fn from(value: time::Duration) -> Self {
         Self(value.into())
+    }
+}
+
+impl Serialize for Duration {
+    /// In the units that the schema allows: kube's own text says `0ns` and `500µs`.
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        let time = self.get();
+        match time.as_nanos() {
+            0 => serializer.serialize_str("0s"),
+            nanos @ 1..1_000_000 => serializer.collect_str(&format_args!("{}ms", nanos as f64 / 1e6)),
+            _ => serializer.collect_str(&format_args!("{time:?}")),
+        }
     }
 }
 
@@ -49,5 +61,22 @@ impl JsonSchema for Duration {
             "maxLength": 16,
             "pattern": r"^([0-9]+(\.[0-9]+)?(ms|s|m|h))+$",
         })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_duration_is_written_in_units_that_the_schema_allows_and_comes_back() {
+        for text in ["0s", "0ms", "1ms", "0.5ms", "0.000001ms", "1.5s", "90s", "1h30m", "1h0.5ms"] {
+            let read: Duration = serde_json::from_value(text.into()).unwrap();
+            let written = serde_json::to_value(read).unwrap();
+            let units =
+                written.as_str().unwrap().trim_start_matches(|c: char| c.is_ascii_digit() || c == '.');
+            assert!(["ms", "s"].contains(&units), "{text} is written as {written}");
+            assert_eq!(serde_json::from_value::<Duration>(written).unwrap(), read, "{text}");
+        }
     }
 }
