@@ -35,12 +35,13 @@ impl World {
     }
 
     pub fn press(&mut self, text: &str) {
-        // Overwritten before it was seen: it counts once. The same text again: the same request (V2).
+        // What stands there counts when it is seen: overwritten before that, it never was. The text of a verb
+        // that was carried out but not yet taken away is the same request (V2).
         let stored = self.state.verb.as_ref().filter(|v| !v.closed && self.done.as_ref() != Some(&v.id));
-        let seen = stored.is_some_and(|v| self.annotation.as_ref() == Some(&v.text) && v.text != text);
-        if self.annotation.is_none() || seen {
-            self.rules.presses += 1;
-        }
+        let is_seen = |text: &str| stored.is_some_and(|v| v.text == text);
+        let unseen = self.annotation.as_ref().is_some_and(|before| !is_seen(before));
+        self.rules.presses += usize::from(!is_seen(text));
+        self.rules.presses -= usize::from(unseen);
         if text == "retry" {
             self.rules.intents += 1;
         }
