@@ -93,7 +93,7 @@ fn versions(tell: Teller, models: &Models) -> Result<()> {
     let (better, bad) = (models.better().accuracy, models.bad().accuracy);
     ensure!(models.first().accuracy < better, "1.1.0 is not better than 1.0.0");
     ensure!(better - bad >= 0.20, "1.2.0 is not bad enough for the story: it lost less than 20 points");
-    tell.say("1.2.0 is a good model whose metadata.json was edited: pixels 0..255 where it learnt 0..1");
+    tell.say("1.2.0 is a good model whose metadata.json was edited: its pixels are divided by 255 twice");
     Ok(())
 }
 
