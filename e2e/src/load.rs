@@ -231,12 +231,11 @@ async fn request(
     kept: &mut Option<Connection>,
 ) -> Result<Answer, Failure> {
     let deadline = Instant::now() + shared.settings.timeout;
-    let connection = match kept.take().filter(Connection::is_open) {
-        Some(connection) => connection,
-        None => {
-            shared.summary().connects += 1;
-            Connection::open(shared.address, deadline).await?
-        }
+    let connection = if let Some(connection) = kept.take().filter(Connection::is_open) {
+        connection
+    } else {
+        shared.summary().connects += 1;
+        Connection::open(shared.address, deadline).await?
     };
     // Both ways of sending an image.
     let request = if number.is_multiple_of(4) {

@@ -92,8 +92,12 @@ impl Operator {
     }
 }
 
-/// Builds the binary beside this test's own, so that what is tested is what is in the tree.
+/// Builds the binary beside this test's own, so that what is tested is what is in the tree; `SLUICE_OPERATOR`
+/// names another one.
 fn build() -> Result<PathBuf> {
+    if let Some(path) = std::env::var_os("SLUICE_OPERATOR") {
+        return Ok(path.into());
+    }
     let own = std::env::current_exe()?;
     let folder = own.ancestors().nth(2).context("tests lie in target/<profile>/deps")?;
     let target = folder.parent().context("the profile's folder lies in the target folder")?;

@@ -232,14 +232,17 @@ fn served(adopted: &[Adopted], revision: &str, percent: f64) -> Option<Instant> 
     for table in adopted {
         newest.insert(&table.router, table);
     }
-    let gives = |table: &&Adopted| table.shares.get(revision).copied().unwrap_or(0.0) == percent;
-    let all = !newest.is_empty() && newest.values().all(|table| gives(table));
+    let gives = |table: &Adopted| table.shares.get(revision).copied().unwrap_or(0.0) == percent;
     // The first table with this share after the last one without it, per router.
     let since = |router: &String| {
-        let mine = adopted.iter().filter(|t| t.router == *router).rev();
-        mine.take_while(gives).last().map(|t| t.at)
+        let mine = adopted.iter().filter(|table| table.router == *router).rev();
+        mine.take_while(|table| gives(table)).last().map(|table| table.at)
     };
-    if all { newest.keys().filter_map(|router| since(router)).max() } else { None }
+    if newest.values().all(|table| gives(table)) {
+        newest.keys().filter_map(|router| since(router)).max()
+    } else {
+        None
+    }
 }
 
 /// Whether this version is stable and all is well.

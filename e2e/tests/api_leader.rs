@@ -1,5 +1,7 @@
 //! Two candidates for one Lease, against a real API server.
 
+#![allow(clippy::unwrap_used, reason = "a test that cannot go on says where")]
+
 use std::time::{Duration, Instant};
 
 use e2e::apiserver::ApiServer;

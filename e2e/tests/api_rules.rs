@@ -1,15 +1,19 @@
 //! Every rule of the API, against a real API server: what is refused and with which words, and what is just
 //! within it. Dry runs: nothing is stored.
 
+#![allow(clippy::unwrap_used, reason = "a test that cannot go on says where")]
+
 use std::sync::LazyLock;
 
 use api::ModelDeployment;
 use e2e::apiserver::{ApiServer, definitions};
 use e2e::trial::with;
-use kube::api::{Api, DynamicObject, PostParams};
-use kube::core::ApiResource;
+use kube::api::{Api, DynamicObject, Patch, PatchParams, PostParams, ValidationDirective};
+use kube::core::{ApiResource, GroupVersionKind};
+use kube::discovery::{Scope, pinned_kind};
 use kube::{Client, ResourceExt};
 use rstest::rstest;
+use serde::Deserialize;
 use serde_json::{Value, json};
 use tokio::sync::OnceCell;
 
@@ -275,6 +279,51 @@ fn drift(feature: &str, statistic: &str, against: &str) -> Value {
 #[case(json!({"name": "Errors"}), Some("name"))]
 fn a_metric_is_one_kind_with_one_bound(#[case] changes: Value, #[case] message: Option<&str>) {
     check("/spec/analysis/metrics", json!([metric(&changes)]), message);
+}
+
+#[test]
+fn every_example_is_accepted() {
+    let folder = e2e::repository().join("examples");
+    let mut applied = 0;
+    for entry in std::fs::read_dir(&folder).unwrap() {
+        let path = entry.unwrap().path();
+        if path.extension().is_none_or(|extension| extension != "yaml") {
+            continue;
+        }
+        for document in serde_yaml::Deserializer::from_str(&std::fs::read_to_string(&path).unwrap()) {
+            let object = Value::deserialize(document).unwrap();
+            if !object.is_null() {
+                let done = RUNTIME.block_on(apply(&object));
+                assert_eq!(done, Ok(()), "{}", path.display());
+                applied += 1;
+            }
+        }
+    }
+    assert!(applied > 0, "no example in {}", folder.display());
+    println!("{applied} objects of {}", folder.display());
+}
+
+/// Applies any object without storing it; fields that the API does not know are refused.
+async fn apply(object: &Value) -> Result<(), String> {
+    let client =
+        CLIENT.get_or_init(async || ApiServer::shared().await.unwrap().client().await.unwrap()).await;
+    let object: DynamicObject = serde_json::from_value(object.clone()).unwrap();
+    let kind = GroupVersionKind::try_from(object.types.as_ref().unwrap()).unwrap();
+    let (resource, capabilities) = pinned_kind(client, &kind).await.unwrap();
+    let api: Api<DynamicObject> = match capabilities.scope {
+        Scope::Cluster => Api::all_with(client.clone(), &resource),
+        Scope::Namespaced => Api::namespaced_with(client.clone(), "default", &resource),
+    };
+    let parameters = PatchParams {
+        dry_run: true,
+        field_validation: Some(ValidationDirective::Strict),
+        ..PatchParams::apply("person").force()
+    };
+    match api.patch(&object.name_any(), &parameters, &Patch::Apply(&object)).await {
+        Ok(_) => Ok(()),
+        Err(kube::Error::Api(status)) => Err(status.message),
+        Err(other) => panic!("{other}"),
+    }
 }
 
 #[test]

@@ -1,5 +1,7 @@
 //! The load client counts every kind of failure once and never sends again.
 
+#![allow(clippy::unwrap_used, reason = "a test that cannot go on says where")]
+
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::sync::Arc;

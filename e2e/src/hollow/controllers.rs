@@ -57,12 +57,13 @@ impl Controllers {
                 self.complain("Deployment", &deployment.name_any(), &error);
             }
         }
+        // Before readiness: a ready pod's pages are read at once.
+        self.routers();
         let next = self.tend().await;
         if let Err(error) = slices::write(self).await {
             self.complain("EndpointSlice", "all", &error);
         }
         garbage::collect(self).await;
-        self.routers();
         next
     }
 

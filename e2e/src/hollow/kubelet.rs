@@ -17,6 +17,7 @@ use tokio_util::task::AbortOnDropHandle;
 
 use super::controllers::Controllers;
 use super::pages::{self, Server};
+use super::router::RouterPage;
 use super::script::Ready;
 
 /// From the wish to delete a pod to its end; real programs drain longer, and the operator must not care.
@@ -138,9 +139,9 @@ impl Controllers {
             if let Some(ending) = life.ending {
                 let end = ending + LAST_WORDS;
                 if end <= now {
-                    over.push(name.clone())
+                    over.push(name.clone());
                 } else {
-                    next = next.min(end)
+                    next = next.min(end);
                 }
                 continue;
             }
@@ -171,10 +172,11 @@ impl Controllers {
         let after =
             |delay| if now >= life.born + delay { (true, None) } else { (false, Some(life.born + delay)) };
         if life.is_router {
-            let serves = self.shared.seen().routers.get(&life.name).is_some_and(|r| r.serves());
+            let serves = self.shared.seen().routers.get(&life.name).is_some_and(RouterPage::serves);
             return if serves { after(ROUTER_START) } else { (false, None) };
         }
-        let (version, _) = self.world.model(&life.revision).unwrap_or_default();
+        // Nothing is served before it is known what: the pods may be seen before their revision.
+        let Some((version, _)) = self.world.model(&life.revision) else { return (false, None) };
         match self.shared.script().model(&version).ready {
             Ready::After(delay) => after(delay),
             Ready::Never => (false, None),

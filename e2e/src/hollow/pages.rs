@@ -14,6 +14,7 @@ use tokio::net::TcpListener;
 use tokio::task::JoinHandle;
 use wire::endpoint::{EVIDENCE, PROFILE, ROUTE};
 
+use super::router::RouterPage;
 use super::{Shared, traffic};
 
 /// Whose pages they are.
@@ -47,7 +48,7 @@ async fn route(State((server, shared)): State<Pod>) -> Response {
             let mut seen = shared.seen();
             seen.reads += 1;
             seen.advance(Instant::now(), &shared.script());
-            seen.routers.get(&server.name).and_then(|router| router.report())
+            seen.routers.get(&server.name).and_then(RouterPage::report)
         };
         return report.map_or_else(no_table, |report| Json(report).into_response());
     }
@@ -62,7 +63,7 @@ async fn evidence(State((server, shared)): State<Pod>) -> Response {
             seen.reads += 1;
             seen.pages.push(now);
             seen.advance(now, &shared.script());
-            seen.routers.get(&server.name).map(|router| router.render())
+            seen.routers.get(&server.name).map(RouterPage::render)
         };
         return page.map_or_else(no_table, IntoResponse::into_response);
     }
@@ -70,10 +71,13 @@ async fn evidence(State((server, shared)): State<Pod>) -> Response {
 }
 
 async fn profile(State((server, shared)): State<Pod>) -> Response {
-    let (version, asked) = {
+    let known = {
         let mut seen = shared.seen();
         seen.reads += 1;
-        seen.models.get(&server.revision).cloned().unwrap_or_default()
+        seen.models.get(&server.revision).cloned()
+    };
+    let Some((version, asked)) = known else {
+        return (StatusCode::SERVICE_UNAVAILABLE, "no model yet\n").into_response();
     };
     let model = shared.script().model(&version);
     let scripted = model.digests.get(server.ordinal.min(model.digests.len().saturating_sub(1))).cloned();

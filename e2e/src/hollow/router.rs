@@ -63,7 +63,6 @@ pub(super) struct Table {
 /// One router.
 #[derive(Debug)]
 pub(super) struct RouterPage {
-    pub(super) ordinal: usize,
     table: Option<Table>,
     /// Tables that the watch has brought, with the time at which they are served.
     coming: VecDeque<(Instant, Table)>,
@@ -78,11 +77,10 @@ pub(super) struct RouterPage {
 }
 
 impl RouterPage {
-    fn new(name: &str, ordinal: usize, now: Instant) -> Self {
+    fn new(name: &str, now: Instant) -> Self {
         let seed = name.bytes().fold(7u64, |seed, byte| seed.wrapping_mul(31).wrapping_add(byte.into()));
         let instance = format!("{name}-{:08x}", rand::random::<u32>());
         Self {
-            ordinal,
             table: None,
             coming: VecDeque::new(),
             endpoints: BTreeMap::new(),
@@ -194,10 +192,8 @@ impl Controllers {
                 }
                 continue;
             }
-            let router = seen
-                .routers
-                .entry(life.name.clone())
-                .or_insert_with(|| RouterPage::new(&life.name, life.ordinal, now));
+            let router =
+                seen.routers.entry(life.name.clone()).or_insert_with(|| RouterPage::new(&life.name, now));
             let route = routes.iter().find(|r| r.labels().get(names::DEPLOYMENT) == Some(&life.deployment));
             let Some(route) = route else { continue };
             if script.routers.deaf.contains(&life.ordinal) && router.table.is_some() {
