@@ -18,7 +18,8 @@ pub struct Acknowledgement {
     pub served: bool,
     /// Served, by at least one router, and each of them sees a ready endpoint of every revision with a share.
     pub acknowledged: bool,
-    /// The routers that do not serve it, with what they say instead.
+    /// The routers that do not serve it, with what they say instead; once all of them do, those that see no
+    /// ready endpoint of a revision with a share.
     pub behind: Vec<String>,
 }
 
@@ -30,22 +31,22 @@ pub fn acknowledgement<'a>(
     routers: impl IntoIterator<Item = &'a str>,
     reports: &BTreeMap<String, Result<RouteReport, String>>,
 ) -> Acknowledgement {
-    let mut sum = Acknowledgement { served: true, ..Acknowledgement::default() };
-    let (mut running, mut seeing) = (0, 0);
+    let (mut running, mut behind, mut blind) = (0, Vec::new(), Vec::new());
     for name in routers {
         running += 1;
         match reports.get(name) {
             Some(Ok(report)) if report.state == *route => {
-                seeing += usize::from(sees_all(report, with_share));
+                let unseen = unseen(report, with_share);
+                blind.extend(unseen.map(|revision| format!("{name} (sees no ready pod of {revision})")));
             }
-            Some(Ok(report)) => sum.behind.push(format!("{name} (serves {})", spell(&report.state))),
-            Some(Err(why)) => sum.behind.push(format!("{name} ({why})")),
-            None => sum.behind.push(format!("{name} (not asked yet)")),
+            Some(Ok(report)) => behind.push(format!("{name} (serves {})", spell(&report.state))),
+            Some(Err(why)) => behind.push(format!("{name} ({why})")),
+            None => behind.push(format!("{name} (not asked yet)")),
         }
     }
-    sum.served = sum.behind.is_empty();
-    sum.acknowledged = sum.served && running > 0 && seeing == running;
-    sum
+    let served = behind.is_empty();
+    let acknowledged = served && running > 0 && blind.is_empty();
+    Acknowledgement { served, acknowledged, behind: if served { blind } else { behind } }
 }
 
 /// Whether this router need not be asked again.
@@ -54,7 +55,7 @@ pub(super) fn is_settled(
     with_share: &BTreeSet<String>,
     report: Option<&Result<RouteReport, String>>,
 ) -> bool {
-    matches!(report, Some(Ok(report)) if report.state == *route && sees_all(report, with_share))
+    matches!(report, Some(Ok(report)) if report.state == *route && unseen(report, with_share).next().is_none())
 }
 
 /// When a router that is not settled is asked again: at once after a change, every 25 ms for 5 s, then once
@@ -69,8 +70,8 @@ pub(super) fn ask_again(changed: Instant, asked: Option<Instant>, interval: Dura
     }
 }
 
-fn sees_all(report: &RouteReport, with_share: &BTreeSet<String>) -> bool {
-    with_share.iter().all(|revision| report.endpoints.get(revision).is_some_and(|e| e.ready > 0))
+fn unseen<'a>(report: &'a RouteReport, with_share: &'a BTreeSet<String>) -> impl Iterator<Item = &'a String> {
+    with_share.iter().filter(|revision| report.endpoints.get(*revision).is_none_or(|e| e.ready == 0))
 }
 
 fn spell(state: &RouteState) -> String {
@@ -116,7 +117,8 @@ mod tests {
 
         reports.insert("b".into(), report(2, &[("old", 1)]));
         let served = say(&reports, &["a", "b"]);
-        assert!(served.served && !served.acknowledged, "b sees no candidate");
+        assert!(served.served && !served.acknowledged);
+        assert_eq!(served.behind, ["b (sees no ready pod of new)"]);
 
         reports.insert("b".into(), report(2, &both));
         assert!(say(&reports, &["a", "b"]).acknowledged);
