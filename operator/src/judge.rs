@@ -4,8 +4,9 @@
 use std::collections::BTreeSet;
 
 use api::names;
+use k8s_openapi::api::core::v1::Pod;
 use kube::ResourceExt;
-use rollout::{Observed, Plan, Pods, Request, RouteSeen};
+use rollout::{Kind, Observed, Phase, Plan, Pods, Request, RouteSeen};
 
 use crate::observe::{Seen, is_ready};
 use crate::resources;
@@ -18,7 +19,8 @@ pub fn judge(seen: &Seen, snapshot: &Snapshot) -> Observed {
     let annotation = |name: &str| seen.deployment.annotations().get(name).cloned();
     let workloads = seen.running_revisions().map(|(name, workload)| {
         let replicas = workload.spec.as_ref().and_then(|s| s.replicas).unwrap_or(1);
-        let ready = seen.servers(name).filter(|pod| is_ready(pod)).count();
+        let ready =
+            seen.servers(name).filter(|pod| is_ready(pod) && counts(seen, snapshot, name, pod)).count();
         let pods = Pods {
             replicas: u32::try_from(replicas).unwrap_or(0),
             ready: u32::try_from(ready).unwrap_or(u32::MAX),
@@ -34,6 +36,17 @@ pub fn judge(seen: &Seen, snapshot: &Snapshot) -> Observed {
         evidence: snapshot.evidence.clone(),
         request: annotation(names::ACTION).map(|text| Request { text, done: annotation(names::ACTION_DONE) }),
     }
+}
+
+/// A candidate's pod counts once it has said what it loaded: a raise must not be faster than the news that it
+/// is another artefact (I5).
+fn counts(seen: &Seen, snapshot: &Snapshot, revision: &str, pod: &Pod) -> bool {
+    let candidate = match &seen.state.phase {
+        Phase::Rolling(rolling) if rolling.kind == Kind::Rollout => &rolling.to,
+        _ => return true,
+    };
+    let heard = |uid: &String| snapshot.servers.get(revision).is_some_and(|s| s.heard.contains(uid));
+    revision != candidate || pod.metadata.uid.as_ref().is_some_and(heard)
 }
 
 /// All digests that a revision has, or should have: what was asked for, what was recorded, what its pods

@@ -77,6 +77,8 @@ pub struct Snapshot {
 pub struct Servers {
     /// Digests reported by the pods that exist; more than one is a conflict (I5).
     pub digests: BTreeSet<String>,
+    /// Uids of the pods that exist and have nothing more to say: read, without a profile, or given up.
+    pub heard: BTreeSet<String>,
     /// The reference profile, of the first pod that showed one.
     pub profile: Option<Profile>,
 }

@@ -102,12 +102,16 @@ impl Profiles {
     /// What the pods that exist said, by revision, with the profiles kept.
     pub(super) fn servers(&self) -> BTreeMap<String, Servers> {
         let mut servers: BTreeMap<String, Servers> = BTreeMap::new();
-        for pod in self.pods.values() {
-            if let Progress::Said { digest } = &pod.progress {
-                let entry = servers.entry(pod.target.revision.clone()).or_default();
-                // An image without digests has nothing to compare.
-                entry.digests.extend((!digest.is_empty()).then(|| digest.clone()));
-            }
+        for (uid, pod) in &self.pods {
+            let said = match &pod.progress {
+                Progress::Said { digest } => Some(digest),
+                Progress::Silent => None,
+                Progress::Due { .. } | Progress::Asked { .. } => continue,
+            };
+            let entry = servers.entry(pod.target.revision.clone()).or_default();
+            entry.heard.insert(uid.clone());
+            // An image without digests has nothing to compare.
+            entry.digests.extend(said.filter(|digest| !digest.is_empty()).cloned());
         }
         for (revision, profile) in &self.kept {
             servers.entry(revision.clone()).or_default().profile = Some(profile.clone());
@@ -169,7 +173,9 @@ mod tests {
         let mut profiles = Profiles::default();
         profiles.look(vec![target("a", "r"), target("b", "r")], |_| true, now);
         profiles.due(now);
+        assert!(profiles.servers().is_empty(), "nobody has answered");
         profiles.heard("b", Err(PageError::Status(404)), now);
+        assert_eq!(profiles.servers()["r"].heard.len(), 1, "it has nothing to say");
         let mut asked = 1;
         profiles.heard("a", Err(PageError::Status(500)), now);
         while let Some(next) = profiles.next() {
