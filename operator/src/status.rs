@@ -167,13 +167,13 @@ fn candidate(picture: Picture<'_>) -> Option<CandidateStatus> {
     })
 }
 
-/// The worst verdict of the metrics. While nothing is judged the last one stays, so that people see why a
-/// candidate was taken back.
+/// The worst verdict of the metrics. While nothing is judged, or not yet in this stage, the last one stays, so
+/// that people see why a candidate was taken back.
 fn verdict(picture: Picture<'_>, previous: Option<String>) -> Option<String> {
     let Some(evidence) = judged(picture) else {
         let begins =
             matches!(&picture.plan.state.phase, rollout::Phase::Rolling(r) if r.kind == Kind::Rollout);
-        return previous.filter(|_| !begins && picture.plan.sampling.is_none());
+        return previous.filter(|_| !begins || picture.plan.sampling.is_some());
     };
     let worst = evidence.readings.iter().map(|r| r.verdict).max_by_key(|v| severity(*v))?;
     Some(spell(worst).to_owned())

@@ -52,10 +52,10 @@ pub(super) fn all(picture: Picture<'_>, previous: Vec<Condition>) -> Vec<Conditi
         spec_served(picture),
         rollback_ready(picture),
         paused(picture),
-        drifting(picture),
     ];
+    let drifting = drifting(picture);
     let generation = picture.seen.deployment.metadata.generation;
-    for Answer { kind, status, reason, message } in answers {
+    for Answer { kind, status, reason, message } in answers.into_iter().chain(drifting) {
         set(&mut conditions, (kind, status, reason), message, generation, picture.now);
     }
     conditions
@@ -229,19 +229,24 @@ fn paused(picture: Picture<'_>) -> Answer {
     answer(KIND, false, "NotPaused", "")
 }
 
-fn drifting(picture: Picture<'_>) -> Answer {
+/// `None` while the new stage has no reading yet: then the last answer stays.
+fn drifting(picture: Picture<'_>) -> Option<Answer> {
     const KIND: &str = "Drifting";
     let is_drift = |name: &str| {
         let metric = picture.valid.metrics.iter().find(|m| m.name == name);
         metric.is_some_and(|m| matches!(m.kind, evidence::Kind::Drift { .. }))
     };
     let Some(evidence) = judged(picture) else {
+        let previous = picture.seen.deployment.status.as_ref().map(|s| s.conditions.as_slice());
+        let known = previous.is_some_and(|all| all.iter().any(|c| c.type_ == KIND));
+        let soon = picture.plan.sampling.is_some();
         let message = "nothing is judged now".to_owned();
-        return Answer { kind: KIND, status: "Unknown", reason: "NotJudged", message };
+        let unknown = Answer { kind: KIND, status: "Unknown", reason: "NotJudged", message };
+        return (!soon || !known).then_some(unknown);
     };
     let failing = evidence.readings.iter().find(|r| r.verdict == Verdict::Fail && is_drift(&r.metric));
-    match failing {
+    Some(match failing {
         Some(reading) => answer(KIND, true, "Drift", &reading.reason),
         None => answer(KIND, false, "NoDrift", "no drift metric is in breach"),
-    }
+    })
 }
