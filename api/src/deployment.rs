@@ -13,6 +13,7 @@ use crate::{Analysis, Duration, ModelDeploymentStatus, Strategy};
     group = "sluice.dev",
     version = "v1alpha1",
     kind = "ModelDeployment",
+    doc = "A model in service, and how its next version is to be rolled out.",
     plural = "modeldeployments",
     shortname = "mdeploy",
     namespaced,

@@ -14,6 +14,7 @@ use crate::Duration;
     group = "sluice.dev",
     version = "v1alpha1",
     kind = "ModelRollout",
+    doc = "One rollout or rollback, with everything that was decided in it; written by the operator.",
     plural = "modelrollouts",
     shortname = "mrollout",
     namespaced,

@@ -16,6 +16,7 @@ pub const SLOTS: u16 = 10_000;
     group = "sluice.dev",
     version = "v1alpha1",
     kind = "ModelRoute",
+    doc = "The route table of one ModelDeployment: who gets which share; written by the operator, obeyed by routers.",
     plural = "modelroutes",
     shortname = "mroute",
     namespaced,

@@ -22,6 +22,10 @@ pub enum Command {
     Run(Box<RunArgs>),
     /// Print the custom resource definitions as YAML.
     Crd(CrdArgs),
+    /// Print the reference of all fields as Markdown.
+    Reference,
+    /// Remove the routers' ClusterRole if no ModelDeployment is left; the chart calls it on uninstall.
+    ReleaseRouters,
 }
 
 /// Settings of `operator crd`.

@@ -21,6 +21,7 @@ pub mod judge;
 pub mod leader;
 pub mod metrics;
 pub mod observe;
+pub mod reference;
 pub mod report;
 pub mod resources;
 pub mod revision;
@@ -31,5 +32,7 @@ pub mod world;
 pub mod write;
 
 mod run;
+mod uninstall;
 
 pub use run::run;
+pub use uninstall::release_routers;

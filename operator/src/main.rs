@@ -11,9 +11,17 @@ fn main() -> anyhow::Result<()> {
             Some(dir) => crd::write(&dir)?,
             None => std::io::stdout().write_all(crd::yaml()?.as_bytes())?,
         },
+        Command::Reference => {
+            let reference = operator::reference::reference(&crd::definitions());
+            std::io::stdout().write_all(reference.as_bytes())?;
+        }
         Command::Run(args) => {
             admin::init_tracing()?;
             tokio::runtime::Runtime::new()?.block_on(operator::run(*args))?;
+        }
+        Command::ReleaseRouters => {
+            admin::init_tracing()?;
+            tokio::runtime::Runtime::new()?.block_on(operator::release_routers())?;
         }
     }
     Ok(())

@@ -42,8 +42,7 @@ impl Models {
         let folder = PathBuf::from(capture(&mut Command::new(repository().join("hack/models")))?.trim());
         let table =
             std::fs::read_to_string(folder.join("digits.tsv")).context("hack/models wrote no table")?;
-        let versions =
-            table.lines().map(|line| Version::read(&folder, line)).collect::<Result<Vec<_>>>()?;
+        let versions = table.lines().map(|line| Version::read(&folder, line)).collect::<Result<Vec<_>>>()?;
         ensure!(versions.len() == 3, "hack/models made {} versions, the demo needs 3", versions.len());
         Ok(Self { images: folder.join("digits-images"), folder, versions })
     }

@@ -159,10 +159,9 @@ async fn abort_beside(story: &Story, pod: &str) -> Result<Duration> {
     Ok(change.at.duration_since(asked))
 }
 
-/// Identities in the lease may have a random end after the pod's name.
+/// The operator's identity in the lease is its pod's name, its process and its start.
 fn pod_of(holder: &str) -> &str {
-    let parts: Vec<&str> = holder.split('_').collect();
-    parts[0]
+    holder.rsplitn(3, '-').last().unwrap_or(holder)
 }
 
 /// The process of a pod of ours: by its program and a variable of its environment. The node's processes are

@@ -153,7 +153,8 @@ impl Turn<'_> {
     /// The last share is acknowledged: the candidate is stable now.
     fn promote(&mut self, rolling: &Rolling) {
         let stable = rolling.to.clone();
-        self.end(rolling, Outcome::Promoted, "every stage passed");
+        let reason = rolling.undo.as_ref().map_or("every stage passed", |undo| &undo.reason);
+        self.end(rolling, Outcome::Promoted, reason);
         self.note(Reason::Promoted, rolling.sequence, format!("{stable} is stable"));
         self.state.stable = Some(stable);
         self.state.phase = match &rolling.from {
