@@ -1,7 +1,7 @@
 # What people call; each line calls hack/ or cargo. `make help` lists the targets.
 export CARGO_TARGET_DIR ?= $(or $(XDG_CACHE_HOME),$(HOME)/.cache)/sluice/target
 export INSTA_UPDATE ?= no
-SHELL_SCRIPTS = $(shell grep -rlE '^#!.*bash' hack .ci router/tests) $(wildcard hack/cluster.d/*.sh)
+SHELL_SCRIPTS = $(shell grep -rlE '^#!.*bash' hack .ci router/tests)
 
 .PHONY: help demo demo-down test lint unit api e2e cluster cluster-down images ground crds
 
@@ -19,7 +19,7 @@ test: lint unit e2e ## everything: lint, unit, property, API-server and node tes
 lint: ground    ## format, clippy, shell scripts, generated files, licences
 	cargo fmt --all --check
 	cargo clippy --quiet --workspace --all-targets -- -D warnings
-	shellcheck -x $(SHELL_SCRIPTS)
+	shellcheck -x -a $(SHELL_SCRIPTS)
 	hack/crds --check
 	PATH="$$PATH:$$(dirname $(CARGO_TARGET_DIR))/tools/bin" cargo deny --log-level error check bans licenses sources
 

@@ -3,6 +3,8 @@
 //!
 //! `make e2e` runs it; it needs root, and the images and models that the Makefile builds first.
 
+#![allow(clippy::print_stdout, reason = "the story and its figures are read by people")]
+
 mod chapters;
 
 use std::time::{Duration, Instant};
