@@ -32,8 +32,11 @@ pub enum Command {
 #[derive(Debug, Args)]
 pub struct CrdArgs {
     /// Write one file per definition into this folder instead.
-    #[arg(long)]
+    #[arg(long, conflicts_with = "chart")]
     pub dir: Option<PathBuf>,
+    /// Print them as a template of the chart instead.
+    #[arg(long)]
+    pub chart: bool,
 }
 
 /// Settings of `operator run`.

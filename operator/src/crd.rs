@@ -58,6 +58,18 @@ pub fn yaml() -> Result<String, CrdError> {
     Ok(files()?.into_iter().map(|(_, text)| format!("---\n{text}")).collect())
 }
 
+/// The definitions as a template of the chart: Helm never upgrades what lies in a chart's `crds/`. They are
+/// kept on uninstall, because deleting a definition deletes every object of its kind.
+///
+/// # Errors
+/// When one cannot be written as YAML.
+pub fn chart() -> Result<String, CrdError> {
+    const KEPT: &str = "metadata:\n  annotations:\n    helm.sh/resource-policy: keep\n";
+    let parts =
+        files()?.into_iter().map(|(_, text)| format!("---\n{}", text.replacen("metadata:\n", KEPT, 1)));
+    Ok(format!("{{{{- /* Made by hack/crds; do not edit. */}}}}\n{}", parts.collect::<String>()))
+}
+
 /// Writes one file per definition.
 ///
 /// # Errors
@@ -97,13 +109,23 @@ mod tests {
     /// Bytes of a definition, at most: a large one slows every client down (design §9).
     const LIMIT: usize = 100 * 1024;
 
+    fn assert_committed(path: &str, text: &str) {
+        let file = Path::new(env!("CARGO_MANIFEST_DIR")).join("..").join(path);
+        let committed = std::fs::read_to_string(&file).unwrap_or_default();
+        assert!(committed == text, "{path} is out of date: run hack/crds");
+    }
+
     #[test]
     fn the_committed_definitions_are_these_and_small() {
         for (name, text) in files().unwrap() {
-            let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../crds").join(&name);
-            let committed = std::fs::read_to_string(&path).unwrap_or_default();
-            assert!(committed == text, "crds/{name} is out of date: run `operator crd --dir crds`");
+            assert_committed(&format!("crds/{name}"), &text);
             assert!(text.len() <= LIMIT, "crds/{name} has {} bytes, at most {LIMIT}", text.len());
         }
+    }
+
+    #[test]
+    fn chart_and_reference_say_the_same() {
+        assert_committed("charts/sluice/templates/crds.yaml", &chart().unwrap());
+        assert_committed("docs/reference.md", &crate::reference::reference(&definitions()));
     }
 }

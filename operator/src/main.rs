@@ -9,7 +9,10 @@ fn main() -> anyhow::Result<()> {
     match Cli::read().command {
         Command::Crd(args) => match args.dir {
             Some(dir) => crd::write(&dir)?,
-            None => std::io::stdout().write_all(crd::yaml()?.as_bytes())?,
+            None => {
+                let text = if args.chart { crd::chart()? } else { crd::yaml()? };
+                std::io::stdout().write_all(text.as_bytes())?;
+            }
         },
         Command::Reference => {
             let reference = operator::reference::reference(&crd::definitions());

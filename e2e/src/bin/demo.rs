@@ -36,8 +36,10 @@ async fn main() -> Result<()> {
     versions(tell, &models)?;
 
     tell.chapter("helm install, and 1.0.0 serves");
-    // A demo that was run before leaves its objects; the story starts from nothing.
-    node.kubectl(&["delete", "modeldeployments.sluice.dev", NAME, "--ignore-not-found", "--wait"]).ok();
+    // A demo that was run before leaves its objects; the story starts from nothing. On a new cluster the kind
+    // does not exist yet, which is just as well.
+    let old = ["delete", "modeldeployments.sluice.dev", NAME, "--cascade=foreground", "--timeout=90s"];
+    node.kubectl(&old).ok();
     print!("{}", indent(&Manifest::new(models.first()).yaml()));
     let heard = move |change: &Change| tell.say(&change.line());
     let story = Story::begin(node, models, RATE, heard).await?;
