@@ -181,15 +181,17 @@ impl Load {
     }
 
     /// Sends nothing more, waits for the answers on their way, and says what was counted.
-    pub async fn stop(mut self) -> Summary {
+    pub async fn stop(self) -> Summary {
         self.shared.stop.store(true, Ordering::Relaxed);
-        while self.workers.join_next().await.is_some() {}
-        self.summary()
+        self.finish().await
     }
 
     /// Waits until the limits of number or time are reached.
     pub async fn finish(mut self) -> Summary {
-        while self.workers.join_next().await.is_some() {}
+        while let Some(ended) = self.workers.join_next().await {
+            // A worker that died would hide the request that it was counting.
+            ended.expect("a worker of the load does not panic");
+        }
         self.summary()
     }
 }

@@ -10,7 +10,7 @@ mod chapters;
 use std::time::{Duration, Instant};
 
 use anyhow::{Result, ensure};
-use e2e::node::story::{INTERVAL, Story};
+use e2e::node::story::Story;
 use e2e::node::{Models, Node};
 
 /// Requests per second.
@@ -33,7 +33,8 @@ async fn the_whole_story_loses_no_request() -> Result<()> {
     chapters::say("1.2.0 is taken back");
     let taken = story.bad_version().await?;
     println!("breach to weight 0 acknowledged: {:.3} s; {}", taken.to_zero.as_secs_f64(), taken.reason);
-    ensure!(taken.to_zero <= INTERVAL + Duration::from_secs(1), "took {:?}", taken.to_zero);
+    // One interval may pass until the page is read; the rest is ours.
+    ensure!(taken.to_zero <= Duration::from_secs(1), "took {:?}", taken.to_zero);
     ensure!(taken.reason.contains("classes") || taken.reason.contains("confidence"), "{}", taken.reason);
 
     chapters::say("a bare rollback is refused, rollback:<revision> goes back");

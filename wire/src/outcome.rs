@@ -112,16 +112,17 @@ impl Outcome {
         !matches!(self, Self::Cancelled | Self::Drained)
     }
 
-    /// The outcome that a status code of an upstream answer means.
+    /// The outcome that a status code of an upstream answer means. Only 2xx is a success: a redirect or an
+    /// upgrade is no prediction, and 499 is not for a server to say.
     #[must_use]
     pub const fn of_status(status: u16) -> Self {
         match status {
-            408 | 499 => Self::Cancelled,
+            200..=299 => Self::Ok,
+            408 => Self::Cancelled,
             429 | 503 => Self::Overload,
             504 => Self::Timeout,
-            400..=498 => Self::Rejected,
-            500..=599 => Self::Error,
-            _ => Self::Ok,
+            400..=499 => Self::Rejected,
+            _ => Self::Error,
         }
     }
 }

@@ -22,7 +22,7 @@ pub const INTERVAL: Duration = Duration::from_secs(5);
 pub struct TakenBack {
     /// The sentence of the decision.
     pub reason: String,
-    /// From the decision on the completed breach until every router served weight 0.
+    /// From the decision, which follows the page that completes the breach, until every router served weight 0.
     pub to_zero: Duration,
     /// From the first share of the bad version until then.
     pub exposed: Duration,
@@ -52,6 +52,8 @@ pub struct Manifest {
     pub uri: String,
     /// Its digest.
     pub digest: String,
+    /// Pods of the stable revision.
+    pub replicas: u32,
     /// CPU that a model server asks for: another one makes another revision of the same model.
     pub cpu: String,
     /// Steps, as a YAML list.
@@ -69,6 +71,7 @@ impl Manifest {
             version: version.version.clone(),
             uri: format!("pvc://models/digits/{}", version.version),
             digest: version.digest.clone(),
+            replicas: 2,
             cpu: "100m".into(),
             steps: "[{weight: 10, hold: 15s, minRequests: 100}, {weight: 50, hold: 15s, minRequests: 500}]"
                 .into(),
@@ -79,14 +82,14 @@ impl Manifest {
     /// As YAML.
     #[must_use]
     pub fn yaml(&self) -> String {
-        let Self { name, version, uri, digest, cpu, steps, deadline } = self;
+        let Self { name, version, uri, digest, replicas, cpu, steps, deadline } = self;
         let interval = INTERVAL.as_secs();
         format!(
             "apiVersion: sluice.dev/v1alpha1
 kind: ModelDeployment
 metadata: {{name: {name}, namespace: {NAMESPACE}}}
 spec:
-  replicas: 2
+  replicas: {replicas}
   model: {{version: {version}, uri: '{uri}', sha256: {digest}}}
   server: {{resources: {{requests: {{cpu: {cpu}, memory: 128Mi}}, limits: {{memory: 1Gi}}}}}}
   strategy:
@@ -167,8 +170,8 @@ impl Story {
         let (served, decided, zero) = (at("StageServed")?, at("RollingBack")?, at("RolledBack")?);
         Ok(TakenBack {
             reason: decided.message.clone(),
-            to_zero: between(decided, zero),
-            exposed: between(served, zero),
+            to_zero: between(decided, zero)?,
+            exposed: between(served, zero)?,
         })
     }
 
@@ -278,6 +281,7 @@ pub fn address(node: &Node, name: &str) -> Result<String> {
     Ok(format!("http://{ip}"))
 }
 
-fn between(from: &Record, to: &Record) -> Duration {
-    to.time.0.duration_since(from.time.0).unsigned_abs()
+fn between(from: &Record, to: &Record) -> Result<Duration> {
+    let span = to.time.0.duration_since(from.time.0);
+    span.try_into().with_context(|| format!("{} is recorded before {}", to.reason, from.reason))
 }

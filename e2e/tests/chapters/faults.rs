@@ -17,6 +17,8 @@ pub(crate) async fn operator_killed_in_mid_canary(story: &Story) -> Result<()> {
     say("the operator is SIGKILLed in mid-canary");
     let start = Instant::now();
     let mut manifest = Manifest::new(story.models.better());
+    // Two candidate pods at 50 %, so that one may die in the next chapter without an answer from stable.
+    manifest.replicas = 3;
     manifest.steps = "[{weight: 10, hold: 20s, minRequests: 100}, {weight: 50, hold: 30s}]".into();
     story.node.apply(&manifest.yaml())?;
     let before = until_weight(story, start, 10).await?;
