@@ -5,6 +5,8 @@
 use std::time::{Duration, Instant};
 
 use e2e::apiserver::ApiServer;
+use k8s_openapi::api::coordination::v1::Lease;
+use kube::api::{Api, Patch, PatchParams};
 use operator::leader::{Campaign, Settings};
 
 async fn candidate(namespace: &str, identity: &str) -> Campaign {
@@ -60,4 +62,27 @@ async fn a_lease_that_nobody_renews_is_taken_over_within_six_seconds() {
     assert!(took <= Duration::from_secs(6), "{took:?}");
     // It had stopped by itself before.
     assert!(!first.acting().now());
+}
+
+#[tokio::test]
+async fn one_that_lost_its_lease_asks_for_it_again() {
+    // rule: K4
+    let namespace = namespace().await;
+    let first = candidate(&namespace, "first").await;
+    let mut acting = first.acting();
+    acting.began().await;
+
+    let client = ApiServer::shared().await.unwrap().client().await.unwrap();
+    let leases: Api<Lease> = Api::namespaced(client, &namespace);
+    let taken = Patch::Merge(serde_json::json!({"spec": {"holderIdentity": "other"}}));
+    leases.patch("sluice-operator", &PatchParams::default(), &taken).await.unwrap();
+    let start = Instant::now();
+    acting.ended().await;
+    println!("stopped {:?} after another one took it", start.elapsed());
+    assert!(start.elapsed() <= Duration::from_secs(4));
+    tokio::time::timeout(Duration::from_secs(7), acting.began()).await.expect("it leads again");
+    println!("leads again after {:?}", start.elapsed());
+    let holder = leases.get("sluice-operator").await.unwrap().spec.unwrap().holder_identity;
+    assert_eq!(holder.as_deref(), Some("first"));
+    first.release().await;
 }

@@ -272,11 +272,20 @@ pub fn serves(status: &ModelDeploymentStatus, version: &Version) -> bool {
         && status.stable.as_ref().is_some_and(|s| s.model.version == version.version)
 }
 
-/// The address of a deployment's Service, as `http://ip`.
+/// The address of a deployment's Service from this host, as `http://ip[:port]`. The host reaches the node's
+/// Services directly; those of kind, which runs in a container, through a port of its own (hack/kind.yaml).
 ///
 /// # Errors
 /// With kubectl's own words.
 pub fn address(node: &Node, name: &str) -> Result<String> {
+    if std::env::var("CLUSTER").is_ok_and(|kind| kind == "kind") {
+        node.apply(&format!(
+            "{{apiVersion: v1, kind: Service, metadata: {{name: {name}-outside, namespace: {NAMESPACE}}},
+spec: {{type: NodePort, selector: {{sluice.dev/deployment: {name}, sluice.dev/role: router}},
+ports: [{{port: 80, targetPort: http, nodePort: 30080}}]}}}}"
+        ))?;
+        return Ok("http://127.0.0.1:30080".into());
+    }
     let ip = node.kubectl(&["get", "service", name, "-o", "jsonpath={.spec.clusterIP}"])?;
     Ok(format!("http://{ip}"))
 }
