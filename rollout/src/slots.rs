@@ -29,13 +29,16 @@ pub fn reallocate(previous: &SlotMap, shares: &Shares) -> SlotMap {
         return shares.keys().map(|r| (r.clone(), Vec::new())).collect();
     }
     let mut owner: Vec<Option<&str>> = vec![None; usize::from(SLOTS)];
-    let mut held: BTreeMap<&str, u32> = BTreeMap::new();
     for (revision, spans) in previous {
         let Some((name, _)) = shares.get_key_value(revision) else { continue };
         for slot in spans.iter().flat_map(|s| s.from..s.to.min(SLOTS)) {
             owner[usize::from(slot)] = Some(name);
-            *held.entry(name).or_default() += 1;
         }
+    }
+    // Counted from the owners: ranges that a person edited may overlap or repeat.
+    let mut held: BTreeMap<&str, u32> = BTreeMap::new();
+    for name in owner.iter().flatten() {
+        *held.entry(name).or_default() += 1;
     }
     let want: BTreeMap<&str, u32> = shares
         .iter()
@@ -58,7 +61,7 @@ pub fn reallocate(previous: &SlotMap, shares: &Shares) -> SlotMap {
 fn fill<'a>(owner: &mut [Option<&'a str>], held: &BTreeMap<&str, u32>, want: &BTreeMap<&'a str, u32>) {
     let mut lacking: Vec<(&str, u32)> = want
         .iter()
-        .map(|(name, n)| (*name, n - held.get(name).copied().unwrap_or(0)))
+        .map(|(name, n)| (*name, n.saturating_sub(held.get(name).copied().unwrap_or(0))))
         .filter(|(_, n)| *n > 0)
         .collect();
     for slot in owner.iter_mut().rev().filter(|s| s.is_none()) {
@@ -135,6 +138,26 @@ mod tests {
                 let moved = old.iter().zip(&new).filter(|(a, b)| a != b).count();
                 prop_assert_eq!(moved, must);
                 map = next;
+            }
+        }
+    }
+
+    fn any_map() -> impl Strategy<Value = SlotMap> {
+        let span = (any::<u16>(), any::<u16>()).prop_map(|(from, to)| Span { from, to });
+        let near = (0..SLOTS, 0..3000u16).prop_map(|(from, n)| Span { from, to: from + n });
+        let spans = proptest::collection::vec(prop_oneof![span, near], 0..6);
+        proptest::collection::btree_map("r[0-4]|last|gone", spans, 0..6)
+    }
+
+    proptest! {
+        // rule: R3
+        #[test]
+        fn ranges_that_a_person_edited_give_exact_shares(previous in any_map(), shares in shares()) {
+            let owners_of = reallocate(&previous, &shares);
+            let owners = owners(&owners_of);
+            for (name, weight) in &shares {
+                let n = owners.iter().filter(|o| *o == name).count();
+                prop_assert_eq!(n, usize::from(*weight) * 100);
             }
         }
     }
