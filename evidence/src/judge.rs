@@ -4,9 +4,10 @@ mod compare;
 mod reason;
 
 use jiff::{SignedDuration, Timestamp};
-use wire::Profile;
+use wire::{Outcome, Profile};
 
 use crate::judge::compare::{Comparison, Finding, Sample, reference_of, sample};
+use crate::state::own;
 use crate::{
     Against, Interval, Kind, Metric, OnBreach, Reading, Series, State, Track, Verdict, Windows, check_level,
     default_on_breach, metric_budget,
@@ -51,9 +52,7 @@ pub fn judge(
     if let Some(since) = windows.since() {
         state.enter_stage(since);
     }
-    for interval in windows.iter() {
-        state.count(interval);
-    }
+    state.count(windows);
     let budget = metric_budget(rules.metrics, rules.false_rollback);
     let judging = Judging { rules, windows, references, budget, now };
     rules
@@ -113,6 +112,11 @@ impl Judging<'_> {
             let why = format!("the last interval ended {} ago", reason::span(age));
             return Err(Lack::new(Verdict::NoData, why));
         }
+        if age < -self.rules.interval {
+            let why =
+                format!("the last interval ends {} from now: the clock was set back", reason::span(-age));
+            return Err(Lack::new(Verdict::NoData, why));
+        }
         let reference = self.reference(metric)?;
         let Sample { n, n_stable, unit } = sample(metric, window);
         let short = |n: u64| n < metric.min_samples;
@@ -152,7 +156,8 @@ impl Judging<'_> {
         window: &Interval,
         reference: Option<&Profile>,
     ) -> Reading {
-        let fresh = track.checked.is_none_or(|checked| window.to > checked);
+        // Another end, not a later one: the clock may have been set back.
+        let fresh = track.checked != Some(window.to);
         if fresh {
             track.checks += 1;
             track.checked = Some(window.to);
@@ -161,27 +166,16 @@ impl Judging<'_> {
         // rule: J3
         let level = metric.significance.unwrap_or_else(|| check_level(self.budget, track.checks));
         let found = compare::compare(metric, window, reference, level);
-        let breach = found.finding == Finding::Breach;
         if fresh {
+            let breach = found.finding == Finding::Breach;
             track.breaches = if breach { track.breaches.saturating_add(1) } else { 0 };
         }
-        let mut outcome = match found.finding {
-            Finding::Within => Ruling::new(Verdict::Pass),
-            Finding::Unclear => Ruling::new(Verdict::Inconclusive),
-            Finding::Breach if track.breaches < metric.consecutive => Ruling {
-                note: Some(format!("breach {} of {} in a row", track.breaches, metric.consecutive)),
-                ..Ruling::new(Verdict::Inconclusive)
-            },
-            Finding::Breach => Ruling::new(Verdict::Fail),
-        };
-        if breach && metric.on_breach.is_none() {
-            outcome = self.whose_drift(metric, window, level, outcome);
-        }
-        let reason = reason::sentence(metric, &found, window, track.checks, level, outcome.note.as_deref());
+        let ruling = self.rule(metric, track.breaches, window, level, found.finding);
+        let reason = reason::sentence(metric, &found, window, track.checks, level, ruling.note.as_deref());
         Reading {
             metric: metric.name.clone(),
-            verdict: outcome.verdict,
-            on_breach: outcome.on_breach.or(metric.on_breach).unwrap_or(default_on_breach(metric.kind)),
+            verdict: ruling.verdict,
+            on_breach: ruling.on_breach.or(metric.on_breach).unwrap_or(default_on_breach(metric.kind)),
             overdue: None,
             value: Some(found.value),
             threshold: found.threshold,
@@ -197,6 +191,49 @@ impl Judging<'_> {
             cells: found.cells,
             reason,
         }
+    }
+
+    /// The verdict of a finding, after `breaches` in a row.
+    fn rule(
+        &self,
+        metric: &Metric,
+        breaches: u32,
+        window: &Interval,
+        level: f64,
+        finding: Finding,
+    ) -> Ruling {
+        let ruling = match finding {
+            Finding::Within => match self.unproven(metric, window) {
+                Some(why) => Ruling { note: Some(why), ..Ruling::new(Verdict::Inconclusive) },
+                None => Ruling::new(Verdict::Pass),
+            },
+            Finding::Unclear => Ruling::new(Verdict::Inconclusive),
+            Finding::Breach if breaches < metric.consecutive => Ruling {
+                note: Some(format!("breach {breaches} of {} in a row", metric.consecutive)),
+                ..Ruling::new(Verdict::Inconclusive)
+            },
+            Finding::Breach => Ruling::new(Verdict::Fail),
+        };
+        if finding == Finding::Breach && metric.on_breach.is_none() {
+            self.whose_drift(metric, window, level, ruling)
+        } else {
+            ruling
+        }
+    }
+
+    /// Why a value within the bound is no Pass, if so: the candidate was hardly there to be measured.
+    fn unproven(&self, metric: &Metric, window: &Interval) -> Option<String> {
+        // rule: C2. It holds the stage.
+        let drained = self.windows.newest().map_or(0, |newest| newest.candidate.outcome(Outcome::Drained));
+        if drained > 0 {
+            return Some(format!(
+                "waits: stable served {drained} requests while the candidate's only endpoints were terminating"
+            ));
+        }
+        // rule: T2. Fallbacks count as errors, so they may be a breach; they never prove that all is well.
+        let own = own(&window.candidate);
+        (own < metric.min_samples)
+            .then(|| format!("waits: the candidate itself served {own} of {} samples", metric.min_samples))
     }
 
     /// Drift from the reference that stable shows as well means that the world moved: an alert. So does drift
@@ -239,7 +276,8 @@ impl Judging<'_> {
     }
 
     fn without(&self, metric: &Metric, track: &mut Track, window: Option<&Interval>, lack: &Lack) -> Reading {
-        let since = *track.without_data.get_or_insert(self.now);
+        let since = track.without_data.map_or(self.now, |since| since.min(self.now));
+        track.without_data = Some(since);
         // rule: J5
         let overdue = self.now.duration_since(since) >= metric.no_data_deadline;
         let start = self.windows.since().unwrap_or(self.now);

@@ -4,8 +4,9 @@ use std::collections::BTreeMap;
 
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
+use wire::{Counts, Outcome};
 
-use crate::Interval;
+use crate::{Interval, Windows};
 
 /// Evidence state of one rollout, a few hundred bytes per metric at most.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
@@ -17,13 +18,20 @@ pub struct State {
     /// End of the newest interval in the totals, so that none is added twice.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     counted: Option<Timestamp>,
-    /// Split requests of the candidate in this stage; what `minRequests` counts (T2).
+    /// Split requests that the candidate itself answered or failed in this stage; what `minRequests` counts
+    /// (T2): none whose client left, and none that stable answered in its place.
     pub candidate: u64,
-    /// Split requests of stable in this stage.
+    /// The same of stable.
     pub stable: u64,
     /// Per metric name.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub tracks: BTreeMap<String, Track>,
+}
+
+/// Requests that the revision itself answered or failed: not those whose client left, and not those that
+/// another one answered (C2).
+pub(crate) fn own(counts: &Counts) -> u64 {
+    counts.errors().1 - counts.outcome(Outcome::Fallback)
 }
 
 /// The history of one metric.
@@ -56,15 +64,26 @@ impl State {
         }
     }
 
-    /// Adds an interval to the totals, once: what ends at or before the last one that was added, or began
-    /// before it ended, is ignored.
-    pub(crate) fn count(&mut self, interval: &Interval) {
+    /// Adds the intervals of the stage to the totals, each once: one that began before the last one that was
+    /// added ended is ignored. Windows that end before it began anew, because the clock was set back: nothing
+    /// in them was added yet.
+    pub(crate) fn count(&mut self, windows: &Windows) {
         // rule: C4
+        if windows.newest().is_some_and(|newest| self.counted.is_some_and(|counted| newest.to < counted)) {
+            self.counted = None;
+        }
+        for interval in windows.iter() {
+            self.add(interval);
+        }
+    }
+
+    fn add(&mut self, interval: &Interval) {
         if self.counted.is_some_and(|counted| interval.from < counted) {
             return;
         }
         self.counted = Some(interval.to);
-        self.candidate += interval.candidate.requests();
-        self.stable += interval.stable.requests();
+        // rule: T2, C2
+        self.candidate += own(&interval.candidate);
+        self.stable += own(&interval.stable);
     }
 }

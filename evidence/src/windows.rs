@@ -59,13 +59,18 @@ impl Windows {
     }
 
     /// Takes an interval of this stage. False when it was refused: no stage, or it lies before the stage, or it
-    /// overlaps one that was taken already (a wall clock that was set back loses intervals, it repeats
-    /// none). One that began before the stage was acknowledged is dated from there: its counts are those of
-    /// the stage's states anyway.
+    /// overlaps one that was taken already. One that began before the stage was acknowledged is dated from
+    /// there: its counts are those of the stage's states anyway.
+    ///
+    /// One that ends before the newest one did tells of a wall clock that was set back: the windows start anew,
+    /// because what is dated in the future would hide everything until the clock has caught up.
     pub fn push(&mut self, mut interval: Interval) -> bool {
         // rule: T1, C4
         let Some(since) = self.since else { return false };
-        let taken = self.intervals.back().map_or(since, |newest| newest.to);
+        if self.newest().is_some_and(|newest| interval.to < newest.to) {
+            self.intervals.clear();
+        }
+        let taken = self.newest().map_or(since, |newest| newest.to);
         interval.from = interval.from.max(since);
         if interval.to <= interval.from || interval.from < taken {
             return false;

@@ -295,3 +295,52 @@ fn a_metric_that_was_not_checked_is_an_error_not_a_panic() {
     assert_eq!(reading.verdict, Verdict::Error);
     assert!(reading.reason.contains("window"), "{}", reading.reason);
 }
+
+#[test]
+fn fallbacks_may_breach_but_never_prove_that_all_is_well() {
+    // rule: T2, C2
+    let mut fallen = with_errors(20, 0);
+    fail(&mut fallen, Outcome::Fallback, 200);
+    assert_eq!(once(&errors(Bound::Max(0.02)), &fallen, &Counts::default()).verdict, Verdict::Fail);
+    let lax = once(&errors(Bound::Max(0.95)), &fallen, &Counts::default());
+    assert_eq!(lax.verdict, Verdict::Inconclusive);
+    assert!(lax.reason.ends_with("; waits: the candidate itself served 20 of 100 samples"), "{}", lax.reason);
+    let rejected = Metric::new("rejected", Kind::InvalidInputRate, Bound::Max(0.05));
+    let reading = once(&rejected, &fallen, &Counts::default());
+    assert_eq!((reading.verdict, reading.n), (Verdict::NoData, 20));
+}
+
+#[test]
+fn a_pass_waits_while_the_candidates_only_endpoints_are_terminating() {
+    // rule: C2
+    let metric = errors(Bound::Max(0.02));
+    let mut drained = with_errors(200, 0);
+    fail(&mut drained, Outcome::Drained, 3);
+    let (mut windows, mut state) = (one(&drained, &Counts::default()), State::default());
+    let held = read(&metric, &windows, &mut state, 15);
+    assert_eq!((held.verdict, held.value), (Verdict::Inconclusive, Some(0.0)));
+    assert!(held.reason.contains("stable served 3 requests while"), "{}", held.reason);
+    windows.push(interval(15, 30, &with_errors(10, 0), &Counts::default()));
+    assert_eq!(read(&metric, &windows, &mut state, 30).verdict, Verdict::Pass);
+}
+
+#[test]
+fn a_clock_that_was_set_back_is_no_data_until_the_windows_start_anew() {
+    // rule: J1, C4
+    let metric = Metric { consecutive: 2, on_no_data: OnNoData::Pause, ..errors(Bound::Max(0.02)) };
+    let (mut windows, mut state) = (Windows::new(at(0)), State::default());
+    windows.push(interval(3600, 3615, &with_errors(500, 0), &Counts::default()));
+    assert_eq!(read(&metric, &windows, &mut state, 3600).verdict, Verdict::Pass, "within one interval");
+    let back = read(&metric, &windows, &mut state, 60);
+    assert_eq!(back.verdict, Verdict::NoData);
+    assert_eq!(back.reason, "errors: the last interval ends 59m 15s from now: the clock was set back");
+    assert_eq!(read(&metric, &windows, &mut state, 660).overdue, Some(OnNoData::Pause), "time runs on");
+    // The interval over the step itself is lost, what follows is not.
+    assert!(!windows.push(interval(3615, 60, &with_errors(500, 0), &Counts::default())));
+    let bad = with_errors(500, 100);
+    for (from, verdict) in [(60, Verdict::Inconclusive), (75, Verdict::Fail)] {
+        assert!(windows.push(interval(from, from + 15, &bad, &Counts::default())));
+        assert_eq!(read(&metric, &windows, &mut state, from + 15).verdict, verdict);
+    }
+    assert_eq!(state.candidate, 500 + 2 * 500, "each interval once");
+}

@@ -6,7 +6,7 @@ use common::{at, interval, with_errors};
 use evidence::{Interval, MAX_INTERVALS, State, Windows};
 use jiff::SignedDuration;
 use proptest::prelude::*;
-use wire::Counts;
+use wire::{Counts, Outcome};
 
 fn requests(n: u64) -> Counts {
     with_errors(n, 0)
@@ -30,6 +30,10 @@ proptest! {
             if next_stage {
                 stage = clock.max(stage) + 1;
                 windows.enter_stage(at(stage));
+                taken.clear();
+            }
+            if taken.last().is_some_and(|(_, end, _)| to < *end) {
+                // The clock was set back: what is dated later is forgotten.
                 taken.clear();
             }
             if windows.push(interval(from, to, &requests(n), &Counts::default())) {
@@ -114,4 +118,23 @@ fn totals_survive_a_restart_and_count_each_interval_once() {
     refilled.enter_stage(at(35));
     judge(&refilled, &mut state);
     assert_eq!((state.candidate, state.stable), (0, 0));
+}
+
+#[test]
+fn totals_hold_what_the_candidate_itself_answered_or_failed() {
+    // rule: T2, C2
+    let mut counts = requests(3);
+    for (outcome, times) in [
+        (Outcome::Error, 1),
+        (Outcome::Connect, 1),
+        (Outcome::Rejected, 1),
+        (Outcome::Cancelled, 100),
+        (Outcome::Fallback, 100),
+        (Outcome::Drained, 100),
+    ] {
+        common::fail(&mut counts, outcome, times);
+    }
+    let mut state = State::default();
+    common::read(&common::errors(evidence::Bound::Max(0.5)), &common::one(&counts, &counts), &mut state, 15);
+    assert_eq!((state.candidate, state.stable), (6, 6));
 }

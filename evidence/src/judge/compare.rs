@@ -9,6 +9,7 @@ use crate::distance::{groups, ks, ks_critical, psi, psi_critical};
 use crate::interval::clopper_pearson;
 use crate::judge::reason::number;
 use crate::quantile::quantile;
+use crate::state::own;
 use crate::{Bound, Cell, Interval, Kind, Metric, Series, Statistic};
 
 /// Cells that a reading names.
@@ -49,11 +50,15 @@ pub(super) struct Sample {
     pub(super) unit: &'static str,
 }
 
-/// Samples of a metric in a window. A batch counts each item (C3), but no more samples than there were
-/// requests are counted towards `minSamples` (T2): items of one request are not independent.
+/// Samples of a metric in a window. A batch counts each item (C3), but no more samples than the revision served
+/// requests are counted towards `minSamples` (T2): items of one request are not independent. Only an error rate
+/// counts fallbacks too, because they are errors: without them a candidate that died would be no breach.
 pub(super) fn sample(metric: &Metric, window: &Interval) -> Sample {
     // rule: T2
-    let of = |counts: &Counts| size(metric.kind, counts).min(counts.requests());
+    let of = |counts: &Counts| match metric.kind {
+        Kind::ErrorRate => counts.errors().1,
+        kind => size(kind, counts).min(own(counts)),
+    };
     Sample {
         n: of(&window.candidate),
         n_stable: metric.compares_stable().then(|| of(&window.stable)),
