@@ -16,8 +16,8 @@ mod watching;
 use jiff::{SignedDuration, Timestamp};
 
 use crate::{
-    Ended, Kind, Note, Observed, Outcome, Phase, Plan, Pods, Reason, Returning, Rolling, State, Undo, Wanted,
-    Warm, Watching,
+    Ended, Halt, Kind, Note, Observed, Outcome, Phase, Plan, Pods, Reason, Returning, Rolling, State, Undo,
+    Wanted, Warm, Watching,
 };
 
 /// Decides what is to be.
@@ -95,12 +95,22 @@ impl Turn<'_> {
         self.observed.workloads.contains_key(pin).then_some(pin)
     }
 
-    /// Why no share may be raised, no stage left and no rollout started now, if so (T4, R8).
+    /// Why no share may be raised and no stage left now, if so (T4, R8).
     fn halted(&self) -> Option<String> {
+        self.stands_still(|_| true)
+    }
+
+    /// Why no rollout may start now, if so (T4, R8). A breach holds up the rollout that it belongs to, or its
+    /// watch, and no other.
+    fn barred(&self) -> Option<String> {
+        self.stands_still(|halt| halt.sequence.is_none())
+    }
+
+    fn stands_still(&self, counts: impl Fn(&Halt) -> bool) -> Option<String> {
         if self.wanted.paused {
             return Some("spec.paused is true".into());
         }
-        if let Some(halt) = &self.state.halt {
+        if let Some(halt) = self.state.halt.as_ref().filter(|halt| counts(halt)) {
             return Some(halt.reason.clone());
         }
         self.pin().map(|pin| format!("the route is pinned to {pin}"))
@@ -111,6 +121,9 @@ impl Turn<'_> {
         let Phase::Rolling(rolling) = &self.state.phase else { return };
         let (sequence, candidate, kind) = (rolling.sequence, rolling.to.clone(), rolling.kind);
         let Some(to) = self.state.stable.clone() else { return };
+        if let Some(undo) = rolling.undo.clone() {
+            self.mark_kept(&undo, &reason);
+        }
         self.note(Reason::RollingBack, sequence, format!("{candidate} goes back to 0 %: {reason}"));
         let undo = Undo { sequence, to, outcome, reason };
         if outcome == Outcome::Superseded {
@@ -129,11 +142,8 @@ impl Turn<'_> {
         match self.state.phase.clone() {
             Phase::Rolling(rolling) => self.end(&rolling, Outcome::RolledBack, &reason),
             Phase::Returning(returning) => self.state.last = Some(returning.ended()),
-            Phase::Watching(watch) => {
-                self.keep_warm(watch);
-                self.mark_undone(&reason);
-            }
-            Phase::Idle => self.mark_undone(&reason),
+            Phase::Watching(watch) => self.keep_warm(watch),
+            Phase::Idle => {}
         }
         self.state.sequence += 1;
         self.end_halt();
@@ -168,10 +178,21 @@ impl Turn<'_> {
         }
     }
 
-    /// The promoted rollout is being undone.
-    fn mark_undone(&mut self, reason: &str) {
-        if let Some(last) = self.state.last.as_mut().filter(|l| l.outcome == Outcome::Promoted) {
-            (last.outcome, last.reason) = (Outcome::RolledBack, reason.to_owned());
+    /// The promoted rollout is being undone: the way back takes its share.
+    fn mark_undone(&mut self, undo: &Undo) {
+        let undone = |l: &&mut Ended| l.sequence == undo.sequence && l.outcome == Outcome::Promoted;
+        if let Some(last) = self.state.last.as_mut().filter(undone) {
+            (last.outcome, last.reason) = (Outcome::RolledBack, undo.reason.clone());
+        }
+    }
+
+    /// The way back is called off: the rollout that it was to undo stays promoted.
+    fn mark_kept(&mut self, undo: &Undo, reason: &str) {
+        let stable = self.state.stable.as_ref();
+        let kept =
+            |l: &&mut Ended| l.sequence == undo.sequence && l.kind == Kind::Rollout && stable == Some(&l.to);
+        if let Some(last) = self.state.last.as_mut().filter(kept) {
+            (last.outcome, last.reason) = (Outcome::Promoted, format!("going back was called off: {reason}"));
         }
     }
 

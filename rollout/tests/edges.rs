@@ -266,3 +266,47 @@ fn a_warm_revision_is_let_go_in_time_while_the_next_rollout_runs() {
     world.run(70);
     assert_eq!((world.pods("a").replicas, world.share("c")), (0, 10));
 }
+
+// rule: S3
+#[test]
+fn lack_of_data_takes_no_promoted_revision_back() {
+    for what in [evidence::OnNoData::Rollback, evidence::OnNoData::Pause] {
+        let mut world = World::promoted();
+        world.says.insert("b".into(), Says::Overdue(what));
+        world.run(30);
+        assert!(matches!(world.state.phase, Phase::Watching(_)), "{:?}", world.state.phase);
+        assert_eq!((world.share("b"), &world.state.halt), (100, &None));
+        // A breach still does.
+        world.says.insert("b".into(), Says::Breach(OnBreach::Rollback));
+        world.run(7);
+        assert_eq!(world.share("a"), 100);
+    }
+}
+
+// rule: T4
+#[test]
+fn a_halt_by_a_breach_ends_with_the_watch() {
+    let mut world = World::promoted();
+    world.says.insert("b".into(), Says::Breach(OnBreach::Pause));
+    world.run(10);
+    assert!(world.state.halt.is_some());
+    world.run_until("cold", 140, |w| w.state.phase == Phase::Idle);
+    assert_eq!(world.state.halt, None);
+}
+
+// rule: T4
+#[test]
+fn a_halt_by_a_breach_in_the_watch_holds_up_no_new_intent_and_a_persons_does() {
+    let mut world = World::promoted();
+    world.says.insert("b".into(), Says::Breach(OnBreach::Pause));
+    world.run(10);
+    world.spec("c");
+    world.run_until("next", 20, |w| w.share("c") == 10);
+    assert_eq!(world.state.halt, None);
+    let mut world = World::promoted();
+    world.press("pause");
+    world.run(2);
+    world.spec("c");
+    world.run(20);
+    assert_eq!((world.share("c"), world.summary), (0, Some(Summary::Paused)));
+}

@@ -103,6 +103,44 @@ fn a_rollback_that_cannot_begin_says_so_and_gives_way_to_a_new_spec() {
     assert_eq!(world.state.stable.as_deref(), Some("c"));
 }
 
+/// The outcome of a rollout, as whoever records each plan's memory knows it.
+fn recorded(world: &mut World, sequence: u64, seconds: i64, before: Outcome) -> Outcome {
+    let mut outcome = before;
+    for _ in 0..seconds {
+        world.run(1);
+        if let Some(last) = world.state.last.as_ref().filter(|l| l.sequence == sequence) {
+            outcome = last.outcome;
+        }
+    }
+    outcome
+}
+
+// rule: V1
+#[test]
+fn a_rollout_is_undone_when_the_way_back_takes_its_share_and_not_when_it_is_called_off() {
+    let mut world = World::promoted();
+    let number = world.state.sequence;
+    world.run_until("cold", 140, |w| w.state.phase == Phase::Idle);
+    world.starts.insert("a".into(), Start::Never);
+    world.press("rollback");
+    assert_eq!(recorded(&mut world, number, 5, Outcome::Promoted), Outcome::Promoted);
+    world.press("rollback:b");
+    assert_eq!(recorded(&mut world, number, 5, Outcome::Promoted), Outcome::Promoted);
+    assert_eq!(world.state.stable.as_deref(), Some("b"));
+
+    // Called off after users were moved: a router has not said yet that it serves the way back.
+    let mut world = World::promoted();
+    world.routers[0].mode = Mode::Mute;
+    world.press("rollback");
+    let undone = recorded(&mut world, number, 3, Outcome::Promoted);
+    assert_eq!((undone, world.share("a")), (Outcome::RolledBack, 100));
+    world.press("rollback:b");
+    assert_eq!(recorded(&mut world, number, 3, undone), Outcome::Promoted);
+    world.routers(Mode::Fine);
+    world.run(5);
+    assert_eq!((world.state.stable.as_deref(), world.share("b")), (Some("b"), 100));
+}
+
 #[test]
 fn a_rollback_can_be_called_off() {
     let mut world = World::promoted();

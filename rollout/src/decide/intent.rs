@@ -46,7 +46,7 @@ impl Turn<'_> {
             let message = format!("the spec asks for {wanted}, which is stable");
             self.note(Reason::SpecReverted, self.state.sequence, message);
             self.state.acted = Some(wanted);
-        } else if self.halted().is_none() {
+        } else if self.barred().is_none() {
             self.open(wanted);
         }
     }
@@ -56,6 +56,7 @@ impl Turn<'_> {
         if let Phase::Watching(watch) = &self.state.phase {
             self.keep_warm(watch.clone());
         }
+        self.end_halt();
         // Users were served by a warm revision minutes ago: going back to it skips the steps.
         let warm = self.state.warm.iter().any(|w| w.revision == wanted);
         self.state.warm.retain(|w| w.revision != wanted);

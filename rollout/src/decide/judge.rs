@@ -12,19 +12,22 @@ enum Effect {
     Rollback,
 }
 
-fn effect(reading: &Reading) -> Option<Effect> {
-    let breach = (reading.verdict == Verdict::Fail).then_some(match reading.on_breach {
+fn breach(reading: &Reading) -> Option<Effect> {
+    match reading.on_breach {
+        _ if reading.verdict != Verdict::Fail => None,
         OnBreach::Rollback => Some(Effect::Rollback),
         OnBreach::Pause => Some(Effect::Pause),
         OnBreach::Alert => None,
-    });
-    // A source that fails for too long is without data as well (J1, J5).
-    let lack = match reading.overdue {
-        Some(OnNoData::Rollback) => Some(Effect::Rollback),
-        Some(OnNoData::Pause) => Some(Effect::Pause),
-        Some(OnNoData::Hold) | None => None,
-    };
-    breach.flatten().max(lack)
+    }
+}
+
+/// A source that fails for too long is without data as well (J1, J5).
+fn lack(reading: &Reading) -> Option<Effect> {
+    match reading.overdue? {
+        OnNoData::Rollback => Some(Effect::Rollback),
+        OnNoData::Pause => Some(Effect::Pause),
+        OnNoData::Hold => None,
+    }
 }
 
 impl Turn<'_> {
@@ -51,8 +54,11 @@ impl Turn<'_> {
     /// The reading that asks for the most, and its reason.
     fn worst(&self) -> Option<(Effect, String)> {
         let readings = &self.evidence()?.readings;
-        let (effect, reading) =
-            readings.iter().filter_map(|r| Some((effect(r)?, r))).max_by_key(|(e, _)| *e)?;
+        // rule: S3. A promoted revision has passed every stage. Without a holdback the old one answers nobody,
+        // so whatever compares with it has no data for ever: that is no reason to take a good model back.
+        let lack_counts = !matches!(self.state.phase, Phase::Watching(_));
+        let asks = |r| Some((breach(r).max(lack(r).filter(|_| lack_counts))?, r));
+        let (effect, reading) = readings.iter().filter_map(asks).max_by_key(|(e, _)| *e)?;
         Some((effect, reading.reason.clone()))
     }
 

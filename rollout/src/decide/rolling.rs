@@ -6,6 +6,11 @@ use crate::{Kind, Outcome, Phase, Reason, Rolling, Served, Watching};
 
 impl Turn<'_> {
     pub(super) fn step_rolling(&mut self, mut rolling: Rolling) {
+        if let Some(undo) = &rolling.undo
+            && self.not_ready(&rolling).is_none()
+        {
+            self.mark_undone(undo);
+        }
         if let Some(missing) = self.waits_for(&rolling) {
             self.wait(rolling, &missing);
             return;
@@ -62,7 +67,7 @@ impl Turn<'_> {
             }
             Phase::Idle | Phase::Watching(_) => {
                 let waits = self.state.acted.as_ref() != Some(&self.wanted.revision);
-                self.halted().filter(|_| waits).map(|why| format!("no rollout starts: {why}"))
+                self.barred().filter(|_| waits).map(|why| format!("no rollout starts: {why}"))
             }
         }
     }

@@ -186,7 +186,7 @@ impl Turn<'_> {
         if self.state.stable.as_ref() == Some(wanted) {
             return Err(format!("{wanted} is stable already"));
         }
-        if let Some(why) = self.halted() {
+        if let Some(why) = self.barred() {
             return Err(format!("no rollout starts: {why}"));
         }
         let wanted = wanted.clone();

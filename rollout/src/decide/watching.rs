@@ -10,6 +10,8 @@ impl Turn<'_> {
         }
         let message = format!("{} is no longer kept warm", watch.old);
         self.note(Reason::WatchEnded, watch.sequence, message);
+        // rule: T4. A breach in the watch stands still no longer than the watch.
+        self.end_halt();
         self.state.phase = Phase::Idle;
     }
 

@@ -68,10 +68,12 @@ fn check_back(world: &World, observed: &Observed, plan: &Plan) {
     let back = matches!(verb, Some(Verb::Abort | Verb::Rollback));
     let judged = world.state.judged_stage().map(|(key, _)| key);
     let evidence = observed.evidence.as_ref().filter(|e| Some(e.key) == judged);
+    // rule: S3. After a promotion lack of data is no reason.
+    let watched = matches!(world.state.phase, Phase::Watching(_));
     let breach = evidence.is_some_and(|e| {
         e.readings.iter().any(|r| {
             (r.verdict == evidence::Verdict::Fail && r.on_breach == OnBreach::Rollback)
-                || r.overdue == Some(evidence::OnNoData::Rollback)
+                || (r.overdue == Some(evidence::OnNoData::Rollback) && !watched)
         })
     });
     let story = || world.story.join("\n");
