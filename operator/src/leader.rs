@@ -61,7 +61,7 @@ impl Acting {
         }
     }
 
-    /// Waits until it may no longer act; the process should exit then. Done at once if it may not act now.
+    /// Waits until it may no longer act. Done at once if it may not act now.
     pub async fn ended(&mut self) {
         loop {
             let until = *self.0.borrow_and_update();
@@ -173,17 +173,20 @@ struct Candidate {
 
 impl Candidate {
     async fn run(mut self, stop: CancellationToken) {
-        let ended = tokio::select! {
-            () = stop.cancelled() => false,
-            () = self.contend() => true,
-        };
-        let held = self.me.renewed.take().is_some();
-        self.acting.send_replace(None);
-        if ended {
-            tracing::error!(lease = %self.name, "the lease is lost: this process stops acting");
-        } else if held {
+        // rule: K4. An API server that was away for some seconds must not leave a process that never leads.
+        while stop.run_until_cancelled(self.contend()).await.is_some() {
+            self.step_down();
+            tracing::warn!(lease = %self.name, "the lease is lost: this process stops acting, and asks again");
+        }
+        if self.step_down() {
             self.give_up().await;
         }
+    }
+
+    /// Stops acting; whether the lease was held.
+    fn step_down(&mut self) -> bool {
+        self.acting.send_replace(None);
+        self.me.renewed.take().is_some()
     }
 
     /// Returns when the lease was held and is lost.
