@@ -4,13 +4,17 @@
 //! EXIF data is not applied (training did not either).
 
 use std::io::Cursor;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 
-use image::{ImageDecoder, ImageFormat, ImageReader, Limits, RgbImage};
+use image::{ImageDecoder, ImageError, ImageFormat, ImageReader, Limits, RgbImage};
 
 /// Largest width or height of an image, in pixels, whatever its area.
 pub const MAX_SIDE: u32 = 16_384;
 /// Bytes of a decoded pixel at most: four channels of 16 bits.
 const WIDEST_PIXEL: u64 = 8;
+/// Bytes that a decoder may take beside the pixels: for a row (128 KiB at most) and for metadata, which may
+/// unpack to a thousand times its size. A colour profile that does not fit is left out: it is not used.
+const BESIDE_PIXELS: u64 = 1 << 20;
 
 /// Why bytes are not an image that can be used.
 #[derive(Debug, thiserror::Error, PartialEq, Eq)]
@@ -61,9 +65,16 @@ pub fn header(bytes: &[u8], max_pixels: u64) -> Result<Header<'_>, DecodeError> 
     let Ok(format @ (ImageFormat::Png | ImageFormat::Jpeg)) = image::guess_format(bytes) else {
         return Err(DecodeError::Format);
     };
-    let (width, height) = ImageReader::with_format(Cursor::new(bytes), format)
-        .into_dimensions()
-        .map_err(|error| broken(format, &error))?;
+    guarded(format, || header_unguarded(bytes, format, max_pixels))
+}
+
+fn header_unguarded(bytes: &[u8], format: ImageFormat, max_pixels: u64) -> Result<Header<'_>, DecodeError> {
+    // The sides have no limit here: they are checked below, where the message can name them.
+    let mut limits = Limits::no_limits();
+    limits.max_alloc = Some(BESIDE_PIXELS);
+    let mut reader = ImageReader::with_format(Cursor::new(bytes), format);
+    reader.limits(limits);
+    let (width, height) = reader.into_dimensions().map_err(|error| broken(format, &error))?;
     let pixels = u64::from(width) * u64::from(height);
     if pixels > max_pixels || width > MAX_SIDE || height > MAX_SIDE {
         return Err(DecodeError::TooLarge { width, height, max_pixels });
@@ -77,11 +88,7 @@ impl Header<'_> {
     /// # Errors
     /// If its content is broken.
     pub fn decode(&self) -> Result<RgbImage, DecodeError> {
-        // Decoders read what strangers send: if one gives up, that is an answer and not the server's end.
-        std::panic::catch_unwind(|| self.decode_unguarded()).unwrap_or_else(|_| {
-            let reason = "its decoder gave up".to_owned();
-            Err(DecodeError::Broken { format: name(self.format), reason })
-        })
+        guarded(self.format, || self.decode_unguarded())
     }
 
     fn decode_unguarded(&self) -> Result<RgbImage, DecodeError> {
@@ -90,8 +97,7 @@ impl Header<'_> {
         let mut limits = Limits::default();
         limits.max_image_width = Some(MAX_SIDE);
         limits.max_image_height = Some(MAX_SIDE);
-        // Room for the decoder's own buffers beside the pixels.
-        limits.max_alloc = Some(2 * budget + (1 << 20));
+        limits.max_alloc = Some(BESIDE_PIXELS);
         let mut reader = ImageReader::with_format(Cursor::new(self.bytes), self.format);
         reader.limits(limits);
         let decoder = reader.into_decoder().map_err(broken)?;
@@ -104,7 +110,19 @@ impl Header<'_> {
     }
 }
 
-fn broken(format: ImageFormat, error: &image::ImageError) -> DecodeError {
+/// Decoders read what strangers send: if one panics, that is an answer and not the server's end.
+fn guarded<T>(format: ImageFormat, read: impl FnOnce() -> Result<T, DecodeError>) -> Result<T, DecodeError> {
+    catch_unwind(AssertUnwindSafe(read)).unwrap_or_else(|_| {
+        let reason = "its decoder gave up".to_owned();
+        Err(DecodeError::Broken { format: name(format), reason })
+    })
+}
+
+fn broken(format: ImageFormat, error: &ImageError) -> DecodeError {
+    if matches!(error, ImageError::Limits(_)) {
+        let reason = format!("it needs more than {BESIDE_PIXELS} bytes beside its pixels");
+        return DecodeError::Broken { format: name(format), reason };
+    }
     // One line, and not the decoder's whole story.
     let reason = error.to_string();
     let reason = reason.lines().next().unwrap_or_default().chars().take(160).collect();
@@ -161,6 +179,21 @@ mod tests {
         assert!(matches!(decode(&png[..png.len() / 2]), Err(DecodeError::Broken { format: "PNG", .. })));
     }
 
+    #[test]
+    fn a_decoder_that_panics_is_a_broken_image() {
+        let error = guarded::<()>(ImageFormat::Jpeg, || panic!("the decoder's invariant")).unwrap_err();
+        assert_eq!(error.to_string(), "the JPEG image is broken: its decoder gave up");
+    }
+
+    #[test]
+    fn the_widest_row_fits_beside_the_pixels() {
+        let image =
+            DynamicImage::ImageRgba16(image::ImageBuffer::from_pixel(MAX_SIDE, 1, image::Rgba([257; 4])));
+        let png = encode(&image, ImageFormat::Png);
+        let decoded = header(&png, u64::from(MAX_SIDE)).unwrap().decode().unwrap();
+        assert_eq!((decoded.width(), decoded.get_pixel(MAX_SIDE - 1, 0).0), (MAX_SIDE, [1; 3]));
+    }
+
     proptest! {
         #[test]
         fn damaged_images_never_panic(at in 0usize..2000, to: u8, cut in 1usize..2000, png: bool) {
@@ -170,7 +203,9 @@ mod tests {
             let at = at % bytes.len();
             bytes[at] = to;
             bytes.truncate(cut);
-            if let Ok(image) = decode(&bytes) {
+            // Without the guard: a panic of the decoder fails the test.
+            let read = header_unguarded(&bytes, format, 10_000).and_then(|header| header.decode_unguarded());
+            if let Ok(image) = read {
                 prop_assert!(u64::from(image.width()) * u64::from(image.height()) <= 10_000);
             }
         }
