@@ -4,6 +4,8 @@
 //! parked. Each worker is an OS thread of its own, because libtorch keeps state per thread (grad mode,
 //! number of threads, caches) that a pool would leak.
 
+use std::any::Any;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::mpsc::{Receiver, Sender, channel};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread;
@@ -78,7 +80,7 @@ impl Queue {
         let (made, results) = channel();
         for (i, make) in makers.into_iter().enumerate() {
             let (waiting, made, metrics) = (waiting.clone(), made.clone(), metrics.clone());
-            let body = move || match make() {
+            let body = move || match caught(EngineError::Load, make) {
                 Ok(engine) => {
                     let _ = made.send(Ok(()));
                     drop(made);
@@ -116,8 +118,38 @@ impl Queue {
     }
 }
 
+/// Runs what is not ours; a panic is its error and not the thread's end. What it left half done is its own:
+/// an engine that is broken for good goes on failing, and that is seen as errors of its revision.
+fn caught<T>(
+    error: impl FnOnce(String) -> EngineError,
+    run: impl FnOnce() -> Result<T, EngineError>,
+) -> Result<T, EngineError> {
+    catch_unwind(AssertUnwindSafe(run))
+        .unwrap_or_else(|panic| Err(error(format!("panic: {}", told(&*panic)))))
+}
+
+/// What a panic said, cut.
+fn told(panic: &(dyn Any + Send)) -> String {
+    let text = panic.downcast_ref::<String>().map(String::as_str).or_else(|| panic.downcast_ref().copied());
+    text.unwrap_or("no message").lines().next().unwrap_or_default().chars().take(200).collect()
+}
+
+/// Ends the process if its thread panics: a server without its workers would stay ready and answer nobody,
+/// a restart helps.
+struct OnPanicAbort;
+
+impl Drop for OnPanicAbort {
+    fn drop(&mut self) {
+        if thread::panicking() {
+            tracing::error!("a worker thread panicked: the process ends");
+            std::process::abort();
+        }
+    }
+}
+
 /// Takes jobs until no queue is left. Only one idle worker waits at the channel; the others wait for it.
 fn work(mut engine: Box<dyn Engine>, waiting: &Mutex<Receiver<Job>>, metrics: &Metrics) {
+    let _abort = OnPanicAbort;
     loop {
         let next = waiting.lock().unwrap_or_else(PoisonError::into_inner).recv();
         let Ok(job) = next else { return };
@@ -126,7 +158,7 @@ fn work(mut engine: Box<dyn Engine>, waiting: &Mutex<Receiver<Job>>, metrics: &M
             continue;
         }
         let start = Instant::now();
-        let outputs = engine.run(&job.inputs, job.images);
+        let outputs = caught(EngineError::Run, || engine.run(&job.inputs, job.images));
         metrics.inference_seconds.observe(start.elapsed().as_secs_f64());
         // Room first: who has an answer may ask again at once. The client may have left meanwhile.
         drop(job.room);
@@ -192,6 +224,37 @@ mod tests {
         go.send(()).unwrap();
         assert_eq!(third.await.unwrap().unwrap(), [3.0]);
         assert_eq!(metrics.cancelled.get(), 1);
+    }
+
+    /// Panics at a negative input.
+    struct Fragile;
+
+    impl Engine for Fragile {
+        fn run(&mut self, inputs: &[f32], _: usize) -> Result<Vec<f32>, EngineError> {
+            assert!(inputs[0] >= 0.0, "an input below 0");
+            Ok(inputs.to_vec())
+        }
+    }
+
+    #[tokio::test]
+    async fn an_engine_that_panics_fails_one_request_and_answers_the_next() {
+        let metrics = Metrics::new(&prometheus::Registry::new()).unwrap();
+        let make = || Ok(Box::new(Fragile) as Box<dyn Engine>);
+        let queue = Queue::start(vec![make], 1, metrics.clone()).unwrap();
+        for _ in 0..3 {
+            let error = queue.run(vec![-1.0], 1).await.unwrap_err();
+            assert_eq!(error.to_string(), "the model failed: panic: an input below 0");
+            assert_eq!(queue.run(vec![1.0], 1).await.unwrap(), [1.0]);
+        }
+        assert_eq!((metrics.queued.get(), metrics.images.get()), (0, 3));
+    }
+
+    #[test]
+    fn a_maker_that_panics_is_an_error() {
+        let metrics = Metrics::new(&prometheus::Registry::new()).unwrap();
+        let make = || panic!("no weights");
+        let error = Queue::start(vec![make], 1, metrics).unwrap_err();
+        assert_eq!(error.to_string(), "the model cannot be loaded: panic: no weights");
     }
 
     #[test]
