@@ -1,6 +1,11 @@
 //! From a graph's outputs to an answer.
 
+use std::sync::Once;
+
 use serde::{Deserialize, Serialize};
+
+/// How far beyond 0..=1 a probability may be for the rounding of 32-bit numbers.
+const ROUNDING: f64 = 1e-6;
 
 /// What a graph's last layer gives.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
@@ -17,8 +22,8 @@ pub enum Output {
 pub struct Answer {
     /// Probability of each class, in the order of the model's outputs.
     pub probabilities: Vec<f64>,
-    /// The most probable class and its probability; `None` if the model gave a number that is none
-    /// (a null output).
+    /// The most probable class and its probability, 0..=1; `None` if the model gave a number that is none, or
+    /// no probability where it should (a null output).
     pub best: Option<(usize, f64)>,
 }
 
@@ -34,12 +39,24 @@ impl Answer {
         if !probabilities.iter().all(|p| p.is_finite()) {
             return Self { probabilities, best: None };
         }
+        // Also if only another class is out of range: then none of the numbers are probabilities.
+        if let Some(found) = probabilities.iter().find(|p| !(-ROUNDING..=1.0 + ROUNDING).contains(*p)) {
+            static TOLD: Once = Once::new();
+            TOLD.call_once(|| {
+                tracing::warn!(
+                    found,
+                    "metadata.json says that the model gives probabilities, but one is \
+                    outside 0..=1: such answers are null outputs; does it give logits? (told once)"
+                );
+            });
+            return Self { probabilities, best: None };
+        }
         // The first of equals, so that an answer does not depend on how a sort treats ties.
         let best = probabilities.iter().enumerate().fold(None, |best: Option<(usize, f64)>, (class, &p)| {
             if best.is_some_and(|(_, highest)| highest >= p) { best } else { Some((class, p)) }
         });
         // As the header spells it: nine decimals, three more than the finest cell of the grid.
-        let best = best.map(|(class, p)| (class, (p * 1e9).round() / 1e9));
+        let best = best.map(|(class, p)| (class, (p.clamp(0.0, 1.0) * 1e9).round() / 1e9));
         Self { probabilities, best }
     }
 
@@ -79,6 +96,16 @@ mod tests {
         }
         assert_eq!(Answer::from_outputs(&[], Output::Logits).best, None);
         assert_eq!(Answer::from_outputs(&[0.25, 0.75], Output::Probabilities).best, Some((1, 0.75)));
+    }
+
+    #[test]
+    fn logits_that_are_declared_as_probabilities_give_no_answer() {
+        for logits in [[0.2, 7.5], [-3.0, 0.9], [1.001, 0.0]] {
+            assert_eq!(Answer::from_outputs(&logits, Output::Probabilities).best, None, "{logits:?}");
+        }
+        // Rounding is forgiven, and does not come out.
+        let rounded = Answer::from_outputs(&[1.000_000_2, -0.000_000_1], Output::Probabilities);
+        assert_eq!(rounded.best, Some((0, 1.0)));
     }
 
     proptest! {
