@@ -131,8 +131,8 @@ pub(crate) struct Serve {
     /// Address of the admin port: /livez, /readyz, /metrics, /profile.
     #[arg(long, env = "SLUICE_ADMIN", default_value_t = any(wire::endpoint::ADMIN_PORT))]
     pub(crate) admin: SocketAddr,
-    /// Longest time from SIGTERM to the end, such as 20s.
-    #[arg(long, env = "SLUICE_DRAIN", default_value = "20s", value_parser = duration)]
+    /// Longest time from SIGTERM to the end, such as 20s; the default outlasts the router's request timeout (30 s).
+    #[arg(long, env = "SLUICE_DRAIN", default_value = "31s", value_parser = duration)]
     pub(crate) drain: Duration,
     /// Threads that run the model. [default: number of cores]
     #[arg(long, env = "SLUICE_WORKERS", value_parser = at_least_one)]
@@ -149,7 +149,8 @@ pub(crate) struct Serve {
     /// Largest body, in bytes.
     #[arg(long, env = "SLUICE_MAX_BODY", default_value_t = 8 << 20, value_parser = at_least_one)]
     pub(crate) max_body: usize,
-    /// Bodies held at one time, in bytes; beyond it, 429. At least --max-body.
+    /// Bodies above 256 KiB held at one time, in bytes; beyond it, 429. At least --max-body. Smaller bodies have
+    /// 16 MiB of their own.
     #[arg(long, env = "SLUICE_MAX_BUFFERED", default_value_t = 64 << 20, value_parser = at_least_one)]
     pub(crate) max_buffered: usize,
     /// Pixels of all images of a request together.

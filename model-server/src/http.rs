@@ -3,6 +3,7 @@
 //! Whatever a client sends, the answer is JSON; what is wrong with a request is said in
 //! `{"error": "..."}` with a 4xx status.
 
+mod ask;
 mod body;
 mod predict;
 mod problem;
@@ -30,7 +31,8 @@ pub use problem::Problem;
 pub struct Limits {
     /// Largest body, in bytes.
     pub body_bytes: usize,
-    /// Bodies that are held at one time, in bytes; at least `body_bytes`.
+    /// Bodies above 256 KiB that are held at one time, in bytes; at least `body_bytes`. Smaller ones have
+    /// memory of their own.
     pub buffered_bytes: usize,
     /// Pixels of all images of a request together.
     pub pixels: u64,
@@ -50,8 +52,7 @@ pub struct Service {
     revision: String,
     queue: Queue,
     limits: Limits,
-    /// Bytes that bodies may still take.
-    buffer: Arc<Semaphore>,
+    memory: body::Memory,
     decoders: Arc<Semaphore>,
     metrics: Metrics,
     version_header: HeaderValue,
@@ -87,7 +88,7 @@ impl Service {
         let version_header =
             HeaderValue::from_str(&metadata.version).expect("a semantic version is visible ASCII");
         Arc::new(Self {
-            buffer: Arc::new(Semaphore::new(limits.buffered_bytes)),
+            memory: body::Memory::new(limits.buffered_bytes),
             decoders: Arc::new(Semaphore::new(limits.decoders)),
             activity: Activity::new(),
             metadata,

@@ -45,23 +45,70 @@ async fn a_large_body_is_refused_by_its_head_and_a_growing_one_at_the_limit() {
     assert!(answer.contains("the body has more than 100000 bytes, allowed: 100000"), "{answer}");
 }
 
-#[tokio::test]
-async fn a_slow_body_ends_with_408_and_bodies_are_limited_together() {
-    let limits = Limits { body_time: Duration::from_millis(300), buffered_bytes: 100_000, ..LIMITS };
-    let server = start(limits, 8, DRAIN).await;
-    let slow = format!("{HEAD}content-length: 90000\r\n\r\n{{");
-    let mut held = TcpStream::connect(server.address).await.unwrap();
-    held.write_all(slow.as_bytes()).await.unwrap();
-    tokio::time::sleep(Duration::from_millis(100)).await;
-    // While it holds its share, another large one does not fit.
-    let answer = raw(&server, slow.as_bytes()).await;
-    assert!(answer.starts_with("HTTP/1.1 429 ") && answer.contains("retry-after: 1"), "{answer}");
+/// Sends the head of a body and `sent` of its bytes, and waits until the server has them.
+async fn begin(server: &Server, announced: usize, sent: usize) -> TcpStream {
+    let mut stream = TcpStream::connect(server.address).await.unwrap();
+    stream.write_all(format!("{HEAD}content-length: {announced}\r\n\r\n").as_bytes()).await.unwrap();
+    stream.write_all(&vec![b'a'; sent]).await.unwrap();
+    tokio::time::sleep(Duration::from_millis(200)).await;
+    stream
+}
+
+async fn status(stream: &mut TcpStream) -> String {
     let mut answer = vec![0; 12];
-    held.read_exact(&mut answer).await.unwrap();
-    assert_eq!(answer, b"HTTP/1.1 408");
-    // Its share came back.
-    let answer = raw(&server, slow.as_bytes()).await;
-    assert!(answer.starts_with("HTTP/1.1 408 "), "{answer}");
+    stream.read_exact(&mut answer).await.unwrap();
+    String::from_utf8(answer).unwrap()
+}
+
+const MIB: usize = 1 << 20;
+
+#[tokio::test]
+async fn a_slow_body_ends_with_408() {
+    let limits = Limits { body_time: Duration::from_millis(400), ..LIMITS };
+    let server = start(limits, 8, DRAIN).await;
+    let mut slow = begin(&server, 90_000, 1).await;
+    assert_eq!(status(&mut slow).await, "HTTP/1.1 408");
+}
+
+#[tokio::test]
+async fn what_is_announced_takes_no_memory_and_what_arrives_does() {
+    // What arrives takes 16 KiB at first.
+    let limits = Limits { body_bytes: 2 * MIB, buffered_bytes: 2 * MIB + 8 * (16 << 10), ..LIMITS };
+    let server = start(limits, 8, DRAIN).await;
+    // Eight heads announce eight times the memory.
+    let mut heads = Vec::new();
+    for _ in 0..8 {
+        heads.push(begin(&server, 2 * MIB, 1).await);
+    }
+    // This one arrives, and now the memory is taken: the next large one does not fit, small ones do.
+    let mut large = begin(&server, 2 * MIB, 2 * MIB - 1000).await;
+    let next = format!("{HEAD}content-length: {MIB}\r\n\r\na");
+    let answer = raw(&server, next.as_bytes()).await;
+    assert!(answer.starts_with("HTTP/1.1 429 ") && answer.contains("retry-after: 1"), "{answer}");
+    assert_eq!(predict(&server, &reqwest::Client::new()).await.status(), 200);
+    // Its end is not JSON; its memory comes back.
+    large.write_all(&[b'a'; 1000]).await.unwrap();
+    assert_eq!(status(&mut large).await, "HTTP/1.1 400");
+    let mut next = begin(&server, 2 * MIB, 2 * MIB).await;
+    assert_eq!(status(&mut next).await, "HTTP/1.1 400");
+    drop(heads);
+}
+
+#[tokio::test]
+async fn a_body_that_is_not_announced_moves_to_the_memory_of_large_ones() {
+    let limits = Limits { body_bytes: MIB, buffered_bytes: MIB, ..LIMITS };
+    let server = start(limits, 8, DRAIN).await;
+    let mut large = begin(&server, MIB, MIB - 1000).await;
+    let chunk = |bytes: usize| format!("{bytes:x}\r\n{}\r\n0\r\n\r\n", "a".repeat(bytes));
+    let chunked = format!("{HEAD}transfer-encoding: chunked\r\n\r\n");
+    let answer = raw(&server, format!("{chunked}{}", chunk((256 << 10) + 1)).as_bytes()).await;
+    assert!(answer.starts_with("HTTP/1.1 429 "), "{answer}");
+    let answer = raw(&server, format!("{chunked}{}", chunk(256 << 10)).as_bytes()).await;
+    assert!(answer.starts_with("HTTP/1.1 400 "), "{answer}");
+    large.write_all(&[b'a'; 1000]).await.unwrap();
+    assert_eq!(status(&mut large).await, "HTTP/1.1 400");
+    let answer = raw(&server, format!("{chunked}{}", chunk((256 << 10) + 1)).as_bytes()).await;
+    assert!(answer.starts_with("HTTP/1.1 400 "), "{answer}");
 }
 
 /// Waits for a word before each answer.

@@ -1,19 +1,47 @@
 //! Reading a body: its size is refused before it is held, from the head if the head says it.
+//!
+//! Memory is reserved as bytes arrive and not as they are announced: a head costs its sender nothing. Small
+//! bodies have a reserve of their own, so that large ones, however slow, do not shut them out.
+
+use std::sync::Arc;
 
 use axum::body::{Body, Bytes, HttpBody};
 use axum::extract::Request;
 use axum::http::StatusCode;
 use axum::http::header::CONTENT_TYPE;
 use http_body_util::BodyExt;
-use tokio::sync::OwnedSemaphorePermit;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 use super::{Problem, Service};
+
+/// Bodies up to this many bytes are small.
+const SMALL: usize = 256 << 10;
+/// Memory for small bodies, in bytes: 64 of the largest.
+const SMALL_MEMORY: usize = 64 * SMALL;
+/// Smallest buffer of a body, in bytes, unless it is announced as smaller.
+const FIRST: usize = 16 << 10;
+
+/// The memory for bodies, counted in bytes.
+#[derive(Debug)]
+pub(super) struct Memory {
+    small: Arc<Semaphore>,
+    large: Arc<Semaphore>,
+}
 
 /// A body, and its share of the memory for bodies.
 #[derive(Debug)]
 pub(super) struct Held {
     pub(super) bytes: Bytes,
-    _room: Option<OwnedSemaphorePermit>,
+    _share: Share,
+}
+
+/// Memory that a body takes up; given back when dropped.
+#[derive(Debug)]
+struct Share {
+    permit: Option<OwnedSemaphorePermit>,
+    bytes: usize,
+    /// Whether it comes out of the reserve for small bodies.
+    small: bool,
 }
 
 /// Refuses another content type than `expected`.
@@ -44,13 +72,13 @@ impl Service {
             let message = format!("the body has {what} bytes, allowed: {max}");
             Problem::new(StatusCode::PAYLOAD_TOO_LARGE, message)
         };
-        let announced = body.size_hint().lower();
-        if announced > max as u64 {
-            return Err(too_large(&announced.to_string()));
+        let hint = body.size_hint();
+        if hint.lower() > max as u64 {
+            return Err(too_large(&hint.lower().to_string()));
         }
-        let mut room = self.room(announced as usize)?;
-        let mut held = announced as usize;
-        let mut bytes = Vec::with_capacity(held);
+        let announced = hint.exact().map(|length| length as usize);
+        let mut share = Share { permit: None, bytes: 0, small: announced.is_none_or(|n| n <= SMALL) };
+        let mut bytes = Vec::new();
         while let Some(frame) = body.frame().await {
             let frame = frame.map_err(|_| Problem::bad("the body broke off"))?;
             let Ok(data) = frame.into_data() else { continue };
@@ -58,33 +86,63 @@ impl Service {
             if length > max {
                 return Err(too_large(&format!("more than {max}")));
             }
-            if length > held {
-                let more = self.room(length - held)?;
-                held = length;
-                match (&mut room, more) {
-                    (Some(room), Some(more)) => room.merge(more),
-                    (room, more) => *room = more,
+            if length > share.bytes {
+                // Doubled, so that copying stays cheap: at most half of what is reserved has not arrived.
+                let end = announced.unwrap_or(if length <= SMALL { SMALL } else { max });
+                let room = (2 * share.bytes).max(FIRST).min(end).max(length);
+                if !share.grow(room, &self.memory) {
+                    self.metrics.refused.with_label_values(&["bodies"]).inc();
+                    return Err(Problem::busy("too many large requests at a time"));
                 }
+                bytes.reserve_exact(room - bytes.len());
             }
             bytes.extend_from_slice(&data);
         }
         if bytes.is_empty() {
             return Err(Problem::bad("the body is empty"));
         }
-        Ok(Held { bytes: bytes.into(), _room: room })
+        Ok(Held { bytes: bytes.into(), _share: share })
+    }
+}
+
+impl Memory {
+    /// `large` bytes for large bodies, beside the reserve for small ones.
+    pub(super) fn new(large: usize) -> Self {
+        Self { small: Arc::new(Semaphore::new(SMALL_MEMORY)), large: Arc::new(Semaphore::new(large)) }
+    }
+}
+
+impl Share {
+    /// Makes the share `to` bytes large. Says whether there was room; if not, it is as before.
+    fn grow(&mut self, to: usize, memory: &Memory) -> bool {
+        if self.small && to <= SMALL && self.add(to - self.bytes, &memory.small) {
+            self.bytes = to;
+            return true;
+        }
+        if self.small {
+            // What turns out to be large (or finds the reserve empty) moves with all it has.
+            let mut moved = Self { permit: None, bytes: to, small: false };
+            let fits = moved.add(to, &memory.large);
+            if fits {
+                *self = moved;
+            }
+            return fits;
+        }
+        let fits = self.add(to - self.bytes, &memory.large);
+        if fits {
+            self.bytes = to;
+        }
+        fits
     }
 
-    /// Takes `bytes` of the memory for bodies.
-    fn room(&self, bytes: usize) -> Result<Option<OwnedSemaphorePermit>, Problem> {
-        if bytes == 0 {
-            return Ok(None);
-        }
+    fn add(&mut self, bytes: usize, from: &Arc<Semaphore>) -> bool {
         let wanted = u32::try_from(bytes).unwrap_or(u32::MAX);
-        let permit = self.buffer.clone().try_acquire_many_owned(wanted).map_err(|_| {
-            self.metrics.refused.with_label_values(&["bodies"]).inc();
-            Problem::busy("too many large requests at a time")
-        })?;
-        Ok(Some(permit))
+        let Ok(more) = from.clone().try_acquire_many_owned(wanted) else { return false };
+        match &mut self.permit {
+            Some(permit) => permit.merge(more),
+            none => *none = Some(more),
+        }
+        true
     }
 }
 

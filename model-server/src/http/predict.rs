@@ -1,5 +1,6 @@
 //! `POST /predict` and `POST /predict-file`.
 
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 
 use axum::body::Body;
@@ -11,8 +12,9 @@ use base64::Engine as _;
 use base64::alphabet::STANDARD;
 use base64::engine::{DecodePaddingMode, GeneralPurpose, GeneralPurposeConfig};
 use bytes::Bytes;
-use serde::{Deserialize, Serialize};
+use serde::Serialize;
 
+use super::ask;
 use super::body::{expect_type, short};
 use super::{Problem, Service};
 use crate::decode::{self, Header};
@@ -29,17 +31,6 @@ const BASE64: GeneralPurpose = GeneralPurpose::new(
 );
 
 /// The body of `POST /predict`: either one image or a list.
-#[derive(Debug, Deserialize)]
-#[serde(deny_unknown_fields)]
-struct Ask {
-    /// One image, base64.
-    image: Option<String>,
-    /// Several images, base64.
-    images: Option<Vec<String>>,
-    /// How many classes to list.
-    top_k: Option<usize>,
-}
-
 /// What is answered for one image.
 #[derive(Debug, Serialize)]
 struct Prediction<'a> {
@@ -88,12 +79,15 @@ struct Input {
 pub(super) async fn json(State(service): State<Arc<Service>>, request: Request) -> Result<Response, Problem> {
     expect_type(&request, "application/json")?;
     let body = service.read(request.into_body()).await?;
-    let ask: Ask = serde_json::from_slice(&body.bytes).map_err(|error| {
+    let ask = ask::read(&body.bytes, service.limits.batch).map_err(|error| {
         Problem::bad(format!("the body is not the JSON that was expected: {}", short_reason(&error)))
     })?;
     let (images, list) = match (ask.image, ask.images) {
         (Some(image), None) => (vec![image], false),
-        (None, Some(images)) => (images, true),
+        (None, Some(images)) => {
+            service.check_count(images.count)?;
+            (images.first, true)
+        }
         (Some(_), Some(_)) => {
             return Err(Problem::bad("image and images are both there, allowed: one of them"));
         }
@@ -101,7 +95,6 @@ pub(super) async fn json(State(service): State<Arc<Service>>, request: Request) 
             return Err(Problem::bad("image is missing: {\"image\": base64} or {\"images\": [base64, ...]}"));
         }
     };
-    service.check_count(images.len())?;
     let bytes = images.iter().enumerate().map(|(i, text)| base64(text).map_err(|p| p.of(list.then_some(i))));
     let bytes = bytes.collect::<Result<_, _>>()?;
     let top_k = service.check_top_k(ask.top_k)?;
@@ -134,13 +127,18 @@ impl Service {
         mut form: Multipart,
         broken: &impl Fn(String) -> Problem,
     ) -> Result<Images, Problem> {
-        let mut bytes = Vec::new();
+        let (mut bytes, mut files) = (Vec::new(), 0);
         let mut top_k = None;
         while let Some(field) = form.next_field().await.map_err(|e| broken(e.body_text()))? {
             let name = field.name().unwrap_or_default().to_owned();
             let data = field.bytes().await.map_err(|e| broken(e.body_text()))?;
             match name.as_str() {
-                "file" => bytes.push(data),
+                "file" => {
+                    files += 1;
+                    if files <= self.limits.batch {
+                        bytes.push(data);
+                    }
+                }
                 "top_k" if top_k.is_none() => {
                     let text = String::from_utf8_lossy(&data);
                     let wrong = |_| Problem::bad(format!("top_k is {:?}, allowed: a number", short(&text)));
@@ -154,10 +152,10 @@ impl Service {
                 }
             }
         }
-        if bytes.is_empty() {
+        if files == 0 {
             return Err(Problem::bad("field file is missing"));
         }
-        self.check_count(bytes.len())?;
+        self.check_count(files)?;
         let list = bytes.len() > 1;
         Ok(Images { bytes, top_k: self.check_top_k(top_k)?, list })
     }
@@ -283,7 +281,16 @@ fn inputs(
         let resized = contract.resize(image).map_err(unusable)?;
         Ok(Input { numbers: contract.normalise(&resized), stats: stats::of_image(&resized) })
     };
-    images.iter().enumerate().map(|(i, bytes)| input(bytes).map_err(|p| p.of(list.then_some(i)))).collect()
+    let guarded = |(i, bytes)| guarded(|| input(bytes)).map_err(|p: Problem| p.of(list.then_some(i)));
+    images.iter().enumerate().map(guarded).collect()
+}
+
+/// What works on a stranger's image may give up, but not cut the connection and leave no answer.
+fn guarded<T>(work: impl FnOnce() -> Result<T, Problem>) -> Result<T, Problem> {
+    catch_unwind(AssertUnwindSafe(work)).unwrap_or_else(|_| {
+        let message = "the image cannot be processed; the server's log says why";
+        Err(Problem::new(StatusCode::UNPROCESSABLE_ENTITY, message))
+    })
 }
 
 fn base64(text: &str) -> Result<Bytes, Problem> {
@@ -297,4 +304,16 @@ fn base64(text: &str) -> Result<Bytes, Problem> {
 /// What serde says, cut: it may quote what the client sent.
 fn short_reason(error: &serde_json::Error) -> String {
     error.to_string().chars().take(200).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn work_that_panics_is_an_answer() {
+        let problem = guarded::<()>(|| panic!("a resizer's invariant")).unwrap_err();
+        assert_eq!(problem.status, StatusCode::UNPROCESSABLE_ENTITY);
+        assert_eq!(guarded(|| Ok(7)), Ok(7));
+    }
 }
