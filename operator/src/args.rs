@@ -4,7 +4,7 @@ use std::ffi::OsString;
 use std::net::SocketAddr;
 use std::path::PathBuf;
 
-use clap::{Args, Parser, Subcommand};
+use clap::{Args, Parser, Subcommand, ValueEnum};
 
 /// Rolls out image-classification models on Kubernetes and takes a bad one back by itself.
 #[derive(Debug, Parser)]
@@ -48,6 +48,12 @@ pub struct RunArgs {
     /// Image of the model servers, where a ModelDeployment names none.
     #[arg(long, env = "SLUICE_SERVER_IMAGE")]
     pub server_image: String,
+    /// When nodes fetch these images; absent: as the cluster decides.
+    #[arg(long, env = "SLUICE_PULL_POLICY")]
+    pub pull_policy: Option<PullPolicy>,
+    /// Name of a Secret to fetch images with, in the namespace of each ModelDeployment; may be repeated.
+    #[arg(long = "pull-secret", env = "SLUICE_PULL_SECRETS", value_delimiter = ',')]
+    pub pull_secrets: Vec<String>,
     /// Watch this namespace only; absent: all.
     #[arg(long, env = "SLUICE_WATCH_NAMESPACE")]
     pub namespace: Option<String>,
@@ -69,6 +75,18 @@ pub struct RunArgs {
     /// Deployments that are reconciled at the same time.
     #[arg(long, env = "SLUICE_CONCURRENCY", default_value_t = 32)]
     pub concurrency: u16,
+}
+
+/// When a node fetches an image, spelt as in a pod.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum, strum::Display)]
+#[value(rename_all = "PascalCase")]
+pub enum PullPolicy {
+    /// At every start.
+    Always,
+    /// When it has none of that name.
+    IfNotPresent,
+    /// Never: it has it.
+    Never,
 }
 
 impl Cli {
@@ -99,6 +117,10 @@ mod tests {
         let cli = Cli::parse_from(words("operator --router-image r --server-image s"));
         let Command::Run(run) = cli.command else { panic!("{cli:?}") };
         assert_eq!((run.router_image.as_str(), run.interval.get().as_secs()), ("r", 15));
+        let more = "operator --router-image r --server-image s --pull-policy IfNotPresent --pull-secret a --pull-secret b";
+        let Command::Run(run) = Cli::parse_from(words(more)).command else { panic!("{more}") };
+        assert_eq!(run.pull_policy.unwrap().to_string(), "IfNotPresent");
+        assert_eq!(run.pull_secrets, ["a", "b"]);
         assert!(matches!(Cli::parse_from(words("operator crd")).command, Command::Crd(_)));
         assert!(Cli::try_parse_from(words("operator --help")).unwrap_err().to_string().contains("Usage"));
     }

@@ -24,8 +24,8 @@ pub use server::{service, template, workload};
 
 /// Seconds that a pod still answers after it was asked to stop, so that every router has heard of it (R6).
 const PRE_STOP: u32 = 5;
-/// Seconds until a stopping pod is killed: longer than the pause and the programs' drain of 20 s (R6).
-const GRACE: u32 = 40;
+/// Seconds until a stopping pod is killed: longer than the pause and the programs' drain of 31 s (R6).
+const GRACE: u32 = 60;
 
 /// Images of the installation.
 #[derive(Debug, Clone)]
@@ -34,6 +34,25 @@ pub struct Images {
     pub router: String,
     /// Model servers, where a ModelDeployment names none.
     pub server: String,
+    /// `imagePullPolicy` of both; absent: as the cluster decides.
+    pub pull_policy: Option<String>,
+    /// Names of the Secrets that they are fetched with.
+    pub pull_secrets: Vec<String>,
+}
+
+impl Images {
+    /// What is set of fetching: fields of the container, and of the pod.
+    fn fetching(&self) -> (Value, Value) {
+        let (mut container, mut pod) = (json!({}), json!({}));
+        if let Some(policy) = &self.pull_policy {
+            container["imagePullPolicy"] = json!(policy);
+        }
+        if !self.pull_secrets.is_empty() {
+            let secrets = self.pull_secrets.iter().map(|name| json!({"name": name}));
+            pod["imagePullSecrets"] = secrets.collect();
+        }
+        (container, pod)
+    }
 }
 
 /// The ModelDeployment as owner of what is made for it.
@@ -153,6 +172,11 @@ fn probes(start: u32) -> Value {
         "readinessProbe": {"httpGet": get("/readyz"), "periodSeconds": 1, "timeoutSeconds": 2, "failureThreshold": 3},
         "livenessProbe": {"httpGet": get("/livez"), "periodSeconds": 10, "timeoutSeconds": 5, "failureThreshold": 3},
     })
+}
+
+/// Room for temporary files: our programs write next to nothing.
+fn tmp() -> Value {
+    json!({"name": "tmp", "emptyDir": {"sizeLimit": "64Mi"}})
 }
 
 /// Over as many nodes as there are; never a reason not to start.

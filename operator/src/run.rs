@@ -30,7 +30,6 @@ pub async fn run(args: RunArgs) -> anyhow::Result<()> {
     let lane = Client::try_from(config).context("the API server's address cannot be used")?;
 
     let registry = prometheus::Registry::new();
-    let metrics = Metrics::register(&registry).context("metrics cannot be registered")?;
     let readiness = admin::Readiness::default();
     let listener = TcpListener::bind(args.admin)
         .await
@@ -40,18 +39,39 @@ pub async fn run(args: RunArgs) -> anyhow::Result<()> {
         tokio::spawn(admin::serve(listener, admin::routes(readiness.clone(), registry.clone()), async {
             let _ = ended.await;
         }));
+    let stopping = CancellationToken::new();
+    let signal = stopping.clone();
+    tokio::spawn(async move {
+        stop.await;
+        signal.cancel();
+    });
+    operate(&args, (client, lane), &registry, &readiness, stopping).await?;
+    let _ = end.send(());
+    pages.await.context("the admin port ended badly")??;
+    Ok(())
+}
 
+/// Watches, asks for the lease once everything is known, and reconciles while it is held.
+async fn operate(
+    args: &RunArgs,
+    (client, lane): (Client, Client),
+    registry: &prometheus::Registry,
+    readiness: &admin::Readiness,
+    stopping: CancellationToken,
+) -> anyhow::Result<()> {
+    let metrics = Metrics::register(registry).context("metrics cannot be registered")?;
     let (triggers, changes) = futures::channel::mpsc::unbounded();
-    let (world, synced) = World::watch(&client, args.namespace.as_deref(), &readiness, &triggers);
-    let (samplers, samples) = Samplers::new(world.pods.clone(), &registry)?;
-    let identity = identity(args.identity.as_deref());
-    let settings = Settings {
-        namespace: args.lease_namespace.clone().unwrap_or_else(|| client.default_namespace().to_owned()),
-        name: args.lease_name.clone(),
-        identity: identity.clone(),
-    };
-    tracing::info!(%identity, lease = %settings.name, "starting");
-    let reporter = Reporter { controller: "sluice-operator".into(), instance: Some(identity) };
+    let (world, synced) = World::watch(&client, args.namespace.as_deref(), readiness, &triggers);
+    let (samplers, samples) = Samplers::new(world.pods.clone(), registry)?;
+    let settings = settings(args, &client);
+    tracing::info!(identity = %settings.identity, lease = %settings.name, "starting");
+    let reporter =
+        Reporter { controller: "sluice-operator".into(), instance: Some(settings.identity.clone()) };
+    // rule: K4. Nothing is decided before every store was filled once: what is not seen would be made again.
+    // Nor is the lease asked for: a holder that still reads its first lists is a leader that does nothing.
+    if stopping.run_until_cancelled(synced.wait()).await.is_none() {
+        return Ok(());
+    }
     let campaign = Campaign::start(client.clone(), settings);
     let context = Arc::new(Context {
         recorder: Recorder::new(client.clone(), reporter),
@@ -62,27 +82,32 @@ pub async fn run(args: RunArgs) -> anyhow::Result<()> {
         samplers,
         acting: campaign.acting(),
         metrics,
-        images: Images { router: args.router_image.clone(), server: args.server_image.clone() },
+        images: images(args),
         defaults: Defaults { interval: args.interval.get().max(Duration::from_secs(1)) },
         notes: controller::Notes::default(),
     });
-
-    let stopping = CancellationToken::new();
-    let signal = stopping.clone();
-    tokio::spawn(async move {
-        stop.await;
-        signal.cancel();
-    });
-    // Nothing is decided before every store was filled once: what is not seen would be made again.
-    if stopping.run_until_cancelled(synced.wait()).await.is_some() {
-        let stopped = stopping.cancelled_owned();
-        controller::run(context, changes, samples, args.concurrency, stopped).await;
-    }
+    let stopped = stopping.cancelled_owned();
+    controller::run(context, changes, samples, args.concurrency, stopped).await;
     readiness.drain();
     campaign.release().await;
-    let _ = end.send(());
-    pages.await.context("the admin port ended badly")??;
     Ok(())
+}
+
+fn settings(args: &RunArgs, client: &Client) -> Settings {
+    Settings {
+        namespace: args.lease_namespace.clone().unwrap_or_else(|| client.default_namespace().to_owned()),
+        name: args.lease_name.clone(),
+        identity: identity(args.identity.as_deref()),
+    }
+}
+
+fn images(args: &RunArgs) -> Images {
+    Images {
+        router: args.router_image.clone(),
+        server: args.server_image.clone(),
+        pull_policy: args.pull_policy.map(|policy| policy.to_string()),
+        pull_secrets: args.pull_secrets.clone(),
+    }
 }
 
 /// A name that no other process has or had: a pod's name stays when its container starts again.

@@ -7,7 +7,9 @@ use k8s_openapi::api::rbac::v1::RoleBinding;
 use serde_json::{Value, json};
 use wire::endpoint;
 
-use super::{GRACE, Owner, PRE_STOP, container_security, manifest, merge, pod_security, probes, spread};
+use super::{
+    GRACE, Images, Owner, PRE_STOP, container_security, manifest, merge, pod_security, probes, spread, tmp,
+};
 
 /// Port of the Service that clients use.
 const SERVICE_PORT: u16 = 80;
@@ -29,7 +31,7 @@ pub struct Router {
 
 /// Renders the routers.
 #[must_use]
-pub fn router(owner: &Owner, settings: Option<&RouterSettings>, replicas: u32, image: &str) -> Router {
+pub fn router(owner: &Owner, settings: Option<&RouterSettings>, replicas: u32, images: &Images) -> Router {
     let name = names::router(&owner.name);
     let role = [(names::ROLE, names::ROLE_ROUTER)];
     let mut workload: Deployment = manifest(json!({
@@ -39,7 +41,7 @@ pub fn router(owner: &Owner, settings: Option<&RouterSettings>, replicas: u32, i
             "revisionHistoryLimit": 2,
             "selector": {"matchLabels": labels(owner)},
             "strategy": {"type": "RollingUpdate", "rollingUpdate": {"maxUnavailable": 0, "maxSurge": 1}},
-            "template": template(owner, &name, settings, image),
+            "template": template(owner, &name, settings, images),
         },
     }));
     workload.metadata = owner.meta(&name, &role);
@@ -72,14 +74,14 @@ fn labels(owner: &Owner) -> Value {
     json!({names::DEPLOYMENT: owner.name, names::ROLE: names::ROLE_ROUTER})
 }
 
-fn template(owner: &Owner, account: &str, settings: Option<&RouterSettings>, image: &str) -> Value {
+fn template(owner: &Owner, account: &str, settings: Option<&RouterSettings>, images: &Images) -> Value {
     let resources = match settings.and_then(|s| s.resources.as_ref()) {
         Some(resources) => json!(resources),
         None => json!({"requests": {"cpu": "100m", "memory": "32Mi"}, "limits": {"memory": "128Mi"}}),
     };
     let container = json!({
         "name": "router",
-        "image": image,
+        "image": images.router,
         "args": ["--namespace", owner.namespace, "--route", owner.name],
         "env": [{"name": "SLUICE_LOG_FORMAT", "value": "json"}],
         "ports": [
@@ -91,17 +93,16 @@ fn template(owner: &Owner, account: &str, settings: Option<&RouterSettings>, ima
         "lifecycle": {"preStop": {"sleep": {"seconds": PRE_STOP}}},
         "volumeMounts": [{"name": "tmp", "mountPath": "/tmp"}],
     });
-    json!({
-        "metadata": {"labels": labels(owner)},
-        "spec": {
-            "serviceAccountName": account,
-            "automountServiceAccountToken": true,
-            "enableServiceLinks": false,
-            "securityContext": pod_security(),
-            "terminationGracePeriodSeconds": GRACE,
-            "topologySpreadConstraints": spread(&labels(owner)),
-            "containers": [merge(container, probes(START))],
-            "volumes": [{"name": "tmp", "emptyDir": {}}],
-        },
-    })
+    let (fetch_container, fetch_pod) = images.fetching();
+    let pod = json!({
+        "serviceAccountName": account,
+        "automountServiceAccountToken": true,
+        "enableServiceLinks": false,
+        "securityContext": pod_security(),
+        "terminationGracePeriodSeconds": GRACE,
+        "topologySpreadConstraints": spread(&labels(owner)),
+        "containers": [merge(merge(container, probes(START)), fetch_container)],
+        "volumes": [tmp()],
+    });
+    json!({"metadata": {"labels": labels(owner)}, "spec": merge(pod, fetch_pod)})
 }

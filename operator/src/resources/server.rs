@@ -6,7 +6,9 @@ use k8s_openapi::api::core::v1::{PodTemplateSpec, Service};
 use serde_json::{Value, json};
 use wire::endpoint;
 
-use super::{GRACE, Owner, PRE_STOP, container_security, manifest, merge, pod_security, probes, spread};
+use super::{
+    GRACE, Images, Owner, PRE_STOP, container_security, manifest, merge, pod_security, probes, spread, tmp,
+};
 use crate::revision::{Asked, Resolved};
 
 /// Where a claim is mounted.
@@ -16,15 +18,15 @@ const START: u32 = 120;
 
 /// What a revision resolves to, once and for all (I1).
 #[must_use]
-pub fn template(owner: &Owner, revision: &str, asked: &Asked, default_image: &str) -> Resolved {
+pub fn template(owner: &Owner, revision: &str, asked: &Asked, images: &Images) -> Resolved {
     let server = asked.server.as_ref();
-    let image = server.and_then(|s| s.image.clone()).unwrap_or_else(|| default_image.to_owned());
+    let image = server.and_then(|s| s.image.clone()).unwrap_or_else(|| images.server.clone());
     let resources = match server.and_then(|s| s.resources.as_ref()) {
         Some(resources) => json!(resources),
         None => json!({"requests": {"cpu": "100m", "memory": "256Mi"}, "limits": {"memory": "1Gi"}}),
     };
     let (path, volume) = artefact(&asked.model);
-    let mut volumes = vec![json!({"name": "tmp", "emptyDir": {}})];
+    let mut volumes = vec![tmp()];
     let mut mounts = vec![json!({"name": "tmp", "mountPath": "/tmp"})];
     if let Some(volume) = volume {
         volumes.push(json!({"name": "models", "persistentVolumeClaim": volume}));
@@ -44,13 +46,14 @@ pub fn template(owner: &Owner, revision: &str, asked: &Asked, default_image: &st
         "lifecycle": {"preStop": {"sleep": {"seconds": PRE_STOP}}},
         "volumeMounts": mounts,
     });
+    let (fetch_container, fetch_pod) = images.fetching();
     let pod = json!({
         "automountServiceAccountToken": false,
         "enableServiceLinks": false,
         "securityContext": pod_security(),
         "terminationGracePeriodSeconds": GRACE,
         "topologySpreadConstraints": spread(&labels(&owner.name, revision)),
-        "containers": [merge(container, probes(START))],
+        "containers": [merge(merge(container, probes(START)), fetch_container)],
         "volumes": volumes,
     });
     let template = json!({
@@ -58,7 +61,7 @@ pub fn template(owner: &Owner, revision: &str, asked: &Asked, default_image: &st
             "labels": labels(&owner.name, revision),
             "annotations": {"sluice.dev/version": asked.model.version},
         },
-        "spec": pod,
+        "spec": merge(pod, fetch_pod),
     });
     Resolved { image, template: manifest(template) }
 }

@@ -21,6 +21,15 @@ fn pvc() -> ModelDeployment {
     }))
 }
 
+fn images() -> Images {
+    Images {
+        router: "router:1".into(),
+        server: "server:1".into(),
+        pull_policy: None,
+        pull_secrets: Vec::new(),
+    }
+}
+
 fn plan(shares: &[(&str, u8)], stable: Option<&str>) -> RoutePlan {
     let shares = shares.iter().map(|(name, weight)| ((*name).to_owned(), *weight)).collect();
     RoutePlan { shares, stable: stable.map(str::to_owned), salt: "2".into(), undo: None }
@@ -30,7 +39,7 @@ fn plan(shares: &[(&str, u8)], stable: Option<&str>) -> RoutePlan {
 fn a_revision_is_a_workload_and_a_headless_service() {
     let deployment = pvc();
     let owner = Owner::of(&deployment).unwrap();
-    let resolved = template(&owner, "digits-1a2b3c4d", &Asked::of(&deployment.spec), "server:1");
+    let resolved = template(&owner, "digits-1a2b3c4d", &Asked::of(&deployment.spec), &images());
     insta::assert_yaml_snapshot!(workload(&owner, "digits-1a2b3c4d", &resolved.template, 2));
     insta::assert_yaml_snapshot!(service(&owner, "digits-1a2b3c4d"));
 }
@@ -42,7 +51,7 @@ fn what_the_user_sets_of_the_server_is_used() {
         "server": {"image": "mine:2", "resources": {"limits": {"cpu": "1"}}},
     }));
     let owner = Owner::of(&deployment).unwrap();
-    let resolved = template(&owner, "digits-1a2b3c4d", &Asked::of(&deployment.spec), "server:1");
+    let resolved = template(&owner, "digits-1a2b3c4d", &Asked::of(&deployment.spec), &images());
     assert_eq!(resolved.image, "mine:2");
     let pod = resolved.template.spec.unwrap();
     let container = &pod.containers[0];
@@ -58,11 +67,39 @@ fn what_the_user_sets_of_the_server_is_used() {
 fn the_routers_have_an_account_that_may_read_and_a_service() {
     let deployment = pvc();
     let owner = Owner::of(&deployment).unwrap();
-    let router = router(&owner, None, 2, "router:1");
+    let router = router(&owner, None, 2, &images());
     insta::assert_yaml_snapshot!("router_workload", router.workload);
     insta::assert_yaml_snapshot!("router_service", router.service);
     insta::assert_yaml_snapshot!("router_binding", router.binding);
     assert_eq!(router.account.metadata.name.as_deref(), Some("digits-router"));
+}
+
+#[test]
+fn pods_are_fetched_as_the_installation_says() {
+    let deployment = pvc();
+    let owner = Owner::of(&deployment).unwrap();
+    let images =
+        Images { pull_policy: Some("Always".into()), pull_secrets: vec!["a".into(), "b".into()], ..images() };
+    let server = template(&owner, "digits-1a2b3c4d", &Asked::of(&deployment.spec), &images).template;
+    let router = router(&owner, None, 2, &images).workload.spec.unwrap().template;
+    for pod in [server.spec.unwrap(), router.spec.unwrap()] {
+        assert_eq!(pod.containers[0].image_pull_policy.as_deref(), Some("Always"));
+        assert_eq!(json!(pod.image_pull_secrets), json!([{"name": "a"}, {"name": "b"}]));
+    }
+}
+
+#[test]
+fn a_stopping_pod_may_drain_to_the_end() {
+    // rule: R6. `--drain` of routers and servers, when it is not given.
+    const DRAIN: i64 = 31;
+    let deployment = pvc();
+    let owner = Owner::of(&deployment).unwrap();
+    let server = template(&owner, "digits-1a2b3c4d", &Asked::of(&deployment.spec), &images()).template;
+    let router = router(&owner, None, 2, &images()).workload.spec.unwrap().template;
+    for pod in [server.spec.unwrap(), router.spec.unwrap()] {
+        let stop = pod.containers[0].lifecycle.clone().unwrap().pre_stop.unwrap().sleep.unwrap().seconds;
+        assert!(pod.termination_grace_period_seconds.unwrap() > stop + DRAIN);
+    }
 }
 
 #[test]
