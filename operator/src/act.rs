@@ -10,8 +10,10 @@ use std::sync::Arc;
 use api::{ModelRollout, ModelRoute, names};
 use k8s_openapi::api::apps::v1::{ControllerRevision, Deployment};
 use k8s_openapi::api::core::v1::{Pod, PodTemplateSpec, Service};
+use kube::api::Patch;
 use kube::{Resource, ResourceExt};
 use rollout::{Phase, Plan};
+use serde_json::json;
 
 use crate::observe::{Seen, Written};
 use crate::resources::{self, Images, Opened};
@@ -41,24 +43,37 @@ pub struct Act<'a> {
 }
 
 impl Act<'_> {
-    /// Carries out everything of the plan that does not lower capacity.
+    /// Carries out everything of the plan that does not lower capacity. Returns the first write of a workload
+    /// that people must put right, when all the rest was done.
     ///
     /// # Errors
-    /// The first write that is not made; the next reconcile starts over.
-    pub async fn act(&mut self) -> Result<(), WriteError> {
-        let urgent = self.plan.route.undo.is_some() || self.lowers();
-        if urgent && self.seen.route.is_some() {
+    /// The first other write that is not made; the next reconcile starts over.
+    pub async fn act(&mut self) -> Result<Option<WriteError>, WriteError> {
+        let mut refused = Refused::default();
+        let urgent = (self.plan.route.undo.is_some() || self.lowers()) && self.seen.route.is_some();
+        if urgent {
             self.route().await?;
+            self.evict().await?;
+        }
+        // What serves comes before what is new.
+        let stable = self.plan.state.stable.as_ref();
+        let stable = stable.and_then(|name| Some((name, self.plan.workloads.get(name)?.replicas)));
+        if let Some((name, replicas)) = stable {
+            self.grow(name, replicas, &mut refused).await?;
         }
         self.revision().await?;
         self.rollout().await?;
-        self.services().await?;
-        self.grow().await?;
-        self.router().await?;
-        if !urgent || self.seen.route.is_none() {
-            self.route().await?;
+        for (name, workload) in &self.plan.workloads {
+            if stable.is_none_or(|(stable, _)| stable != name) {
+                self.grow(name, workload.replicas, &mut refused).await?;
+            }
         }
-        self.evict().await
+        self.router(&mut refused).await?;
+        if !urgent {
+            self.route().await?;
+            self.evict().await?;
+        }
+        Ok(refused.0)
     }
 
     /// Lowers capacity to what the plan still wants, and removes what is no longer referred to. Called once
@@ -102,7 +117,7 @@ impl Act<'_> {
             return Ok(());
         }
         let owner = &self.seen.owner;
-        let resolved = resources::template(owner, name, &self.valid.asked, &self.images.server);
+        let resolved = resources::template(owner, name, &self.valid.asked, self.images);
         let number = self.seen.revisions.values().map(|r| r.number).max().unwrap_or(0) + 1;
         let meta = owner.meta(name, &[(names::REVISION, name)]);
         let stored = revision::store(meta, number, &self.valid.asked, &resolved);
@@ -155,45 +170,43 @@ impl Act<'_> {
         Ok(())
     }
 
-    async fn services(&self) -> Result<(), WriteError> {
-        for revision in self.plan.workloads.keys() {
-            let wanted = resources::service(&self.seen.owner, revision);
-            self.pen.put(self.live(&self.seen.services, revision), wanted, false).await?;
-        }
-        Ok(())
+    /// Service and workload of a revision: one that must grow, or appear, or whose fields someone changed.
+    async fn grow(&mut self, revision: &str, to: u32, refused: &mut Refused) -> Result<(), WriteError> {
+        let wanted = resources::service(&self.seen.owner, revision);
+        let service = self.pen.put(self.live(&self.seen.services, revision), wanted, false).await;
+        refused.pass(service)?;
+        let has = self.live(&self.seen.workloads, revision).map_or(0, replicas);
+        refused.pass(self.scale(revision, to.max(has)).await)
     }
 
-    /// Workloads that must grow, or appear, or whose fields someone changed.
-    async fn grow(&mut self) -> Result<(), WriteError> {
-        for (revision, workload) in &self.plan.workloads {
-            let has = self.live(&self.seen.workloads, revision).map_or(0, replicas);
-            self.scale(revision, workload.replicas.max(has), false).await?;
-        }
-        Ok(())
-    }
-
-    async fn router(&self) -> Result<(), WriteError> {
+    async fn router(&self, refused: &mut Refused) -> Result<(), WriteError> {
         let (owner, spec) = (&self.seen.owner, &self.seen.deployment.spec);
         let name = names::router(&owner.name);
         let live = self.live(&self.seen.workloads, &name);
-        let image = &self.images.router;
-        let router = resources::router(owner, spec.router.as_ref(), self.valid.routers, image);
-        self.pen.put(self.live(&self.seen.accounts, &name), router.account, false).await?;
-        self.pen.put(self.live(&self.seen.bindings, &name), router.binding, false).await?;
-        // A rollout is no time to replace routers: they are what it is judged by.
+        let router = resources::router(owner, spec.router.as_ref(), self.valid.routers, self.images);
+        refused.pass(self.pen.put(self.live(&self.seen.accounts, &name), router.account, false).await)?;
+        refused.pass(self.pen.put(self.live(&self.seen.bindings, &name), router.binding, false).await)?;
+        // A rollout is no time to replace routers: they are what it is judged by. Their number may change.
         let busy = matches!(self.plan.state.phase, Phase::Rolling(_) | Phase::Returning(_));
-        if live.is_none() || !busy {
-            self.pen.put(live, router.workload, false).await?;
+        match live.filter(|_| busy) {
+            Some(live) if replicas(live) != self.valid.routers => {
+                let patch = Patch::Merge(json!({
+                    "metadata": {"uid": live.uid(), "resourceVersion": live.resource_version()},
+                    "spec": {"replicas": self.valid.routers},
+                }));
+                refused.pass(self.pen.patch::<Deployment>(&name, &patch).await)?;
+            }
+            Some(_) => {}
+            None => refused.pass(self.pen.put(live, router.workload, true).await)?,
         }
-        self.pen.put(self.live(&self.seen.services, &owner.name), router.service, false).await?;
-        Ok(())
+        refused.pass(self.pen.put(self.live(&self.seen.services, &owner.name), router.service, false).await)
     }
 
     /// Takes the pods of a revision that routers do not let go of (R5).
     async fn evict(&mut self) -> Result<(), WriteError> {
         let Some(revision) = &self.plan.evict else { return Ok(()) };
         if self.live(&self.seen.workloads, revision).is_some_and(|live| replicas(live) > 0) {
-            self.scale(revision, 0, true).await?;
+            self.scale(revision, 0).await?;
         }
         for pod in self.seen.servers(revision) {
             if pod.metadata.deletion_grace_period_seconds.is_none_or(|s| s > i64::from(EVICTION_GRACE)) {
@@ -209,7 +222,7 @@ impl Act<'_> {
         for (revision, live) in running {
             match self.plan.workloads.get(&revision) {
                 Some(workload) if workload.replicas < replicas(&live) => {
-                    self.scale(&revision, workload.replicas, true).await?;
+                    self.scale(&revision, workload.replicas).await?;
                 }
                 Some(_) => {}
                 None => self.pen.delete::<Deployment>(&live, None).await?,
@@ -224,12 +237,12 @@ impl Act<'_> {
         Ok(())
     }
 
-    /// rule: K3. Whatever lowers capacity is fenced.
-    async fn scale(&mut self, revision: &str, to: u32, fenced: bool) -> Result<(), WriteError> {
+    /// rule: K3, R4. Always fenced: what is more than was seen may be less than there is by now.
+    async fn scale(&mut self, revision: &str, to: u32) -> Result<(), WriteError> {
         let live = self.live(&self.seen.workloads, revision);
         let Some(template) = self.template(revision) else { return Ok(()) };
         let wanted = resources::workload(&self.seen.owner, revision, template, to);
-        if let Some(workload) = self.pen.put(live, wanted, fenced).await? {
+        if let Some(workload) = self.pen.put(live, wanted, true).await? {
             self.seen.workloads.insert(revision.to_owned(), Arc::new(workload));
         }
         Ok(())
@@ -268,6 +281,23 @@ impl Act<'_> {
     }
 }
 
+/// The first write that people must put right; what does not depend on it goes on.
+#[derive(Default)]
+struct Refused(Option<WriteError>);
+
+impl Refused {
+    fn pass<T>(&mut self, done: Result<T, WriteError>) -> Result<(), WriteError> {
+        match done {
+            Ok(_) => Ok(()),
+            Err(error) if error.is_for_people() => {
+                self.0.get_or_insert(error);
+                Ok(())
+            }
+            Err(error) => Err(error),
+        }
+    }
+}
+
 /// Pods that a workload asks for.
 #[must_use]
 pub fn replicas(workload: &Deployment) -> u32 {
@@ -283,4 +313,21 @@ fn same_route(live: &ModelRoute, wanted: &ModelRoute) -> bool {
 fn is_same(stored: &ModelRollout, wanted: &ModelRollout) -> bool {
     let (stored, wanted) = (&stored.spec, &wanted.spec);
     (&stored.from, &stored.to, stored.kind) == (&wanted.from, &wanted.to, wanted.kind)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_refused_write_lets_the_rest_go_on_and_a_failed_one_does_not() {
+        let object = || "Deployment x".to_owned();
+        let mut refused = Refused::default();
+        assert!(refused.pass(Ok(())).is_ok());
+        assert!(refused.pass::<()>(Err(WriteError::NameTaken { object: object() })).is_ok());
+        let second = WriteError::Refused { object: object(), reason: String::new() };
+        assert!(refused.pass::<()>(Err(second)).is_ok());
+        assert!(refused.pass::<()>(Err(WriteError::Conflict { object: object() })).is_err());
+        assert!(matches!(refused.0, Some(WriteError::NameTaken { .. })), "the first one is told");
+    }
 }

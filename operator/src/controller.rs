@@ -3,7 +3,7 @@
 mod errors;
 mod queue;
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
@@ -12,6 +12,7 @@ use jiff::Timestamp;
 use kube::Client;
 use kube::runtime::controller::Action;
 use kube::runtime::events::Recorder;
+use kube::runtime::reflector::ObjectRef;
 use rollout::{Plan, decide};
 
 pub use errors::Error;
@@ -126,14 +127,21 @@ impl Context {
         let acted = act.act().await;
         // The routers are asked from this moment on, also when a later write failed.
         self.samplers.order(key, order(act.seen, &valid, &plan));
-        let (acted, refused) = match acted {
-            Ok(()) => (Ok(()), None),
-            // A way back must be told, and remembered, although something else is in the way.
-            Err(error) => match status::trouble(&error) {
-                Some(refused) => (Err(error), Some(refused)),
-                None => return Err(Error::Act(error)),
-            },
+        if self.world.deployments.get(&reference(key)).is_none() {
+            // It went meanwhile, and its end may have been told before this order.
+            self.gone(key);
+            return Ok(Action::await_change());
+        }
+        // A way back must be told, and remembered, although something else is in the way.
+        let refused = match &acted {
+            Ok(refused) => refused.as_ref().and_then(status::trouble),
+            Err(error) => status::trouble(error),
         };
+        if refused.is_none()
+            && let Err(error) = acted
+        {
+            return Err(Error::Act(error));
+        }
         let trouble = refused.as_ref().map(|(reason, message)| (*reason, message.as_str()));
         let picture = Picture {
             seen: &*act.seen,
@@ -145,11 +153,15 @@ impl Context {
             now,
         };
         self.report(key, picture).await?;
-        acted.map_err(Error::Act)?;
+        let refused = acted.map_err(Error::Act)?;
         act.settle().await.map_err(Error::Act)?;
 
         self.notes.with(key, |note| note.failures = 0);
-        Ok(plan.check_again.map_or_else(Action::await_change, |at| Action::requeue(until(at, now))))
+        let again = plan.check_again.map(|at| until(at, now));
+        match refused {
+            Some(error) => Err(Error::ButForOne { error, again }),
+            None => Ok(again.map_or_else(Action::await_change, Action::requeue)),
+        }
     }
 
     fn validate(&self, seen: &Seen) -> Valid {
@@ -222,7 +234,23 @@ impl Context {
         let namespace = key.namespace.as_deref().unwrap_or_default();
         self.written.deployments.forget(namespace, &key.name);
         self.written.routes.forget(namespace, &key.name);
+        self.written.rollouts.forget_of(key);
     }
+
+    /// Forgets every deployment that the store no longer has: a list that was read anew does not name them.
+    fn forget_missing(&self) {
+        let mut known: HashSet<Key> = self.notes.all().keys().cloned().collect();
+        known.extend(self.samplers.known());
+        let here: HashSet<Key> = self.world.deployments.state().iter().map(|object| key_of(object)).collect();
+        for key in known.difference(&here) {
+            self.gone(key);
+        }
+    }
+}
+
+/// How the store names a deployment.
+fn reference(key: &Key) -> ObjectRef<Guarded> {
+    ObjectRef::new(&key.name).within(key.namespace.as_deref().unwrap_or_default())
 }
 
 /// Microseconds are what a status keeps: a finer time would look like a change of it.

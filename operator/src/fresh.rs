@@ -8,6 +8,8 @@ use std::time::{Duration, Instant};
 
 use kube::{Resource, ResourceExt};
 
+use crate::index::{Key, owner_key};
+
 /// A watch that is further behind than this is broken; the fences of the writes still hold.
 const KEEP: Duration = Duration::from_secs(10);
 
@@ -53,6 +55,11 @@ impl<K: Resource> Fresh<K> {
         self.held().remove(&(namespace.to_owned(), name.to_owned()));
     }
 
+    /// Forgets everything that was made for a deployment.
+    pub fn forget_of(&self, key: &Key) {
+        self.held().retain(|_, (_, object)| owner_key(&**object).as_ref() != Some(key));
+    }
+
     fn held(&self) -> MutexGuard<'_, Held<K>> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -91,5 +98,22 @@ mod tests {
         assert_eq!(see(Some(service("u", "9"))).as_deref(), Some("9"), "caught up: no longer held");
         fresh.remember(service("u", "12"));
         assert_eq!(see(Some(service("other", "1"))).as_deref(), Some("1"), "recreated by someone else");
+    }
+
+    #[test]
+    fn what_was_made_for_a_deployment_is_forgotten_with_it() {
+        let fresh = Fresh::default();
+        let made_for = |name: &str, deployment: &str| -> Service {
+            serde_json::from_value(serde_json::json!({"metadata": {
+                "name": name, "namespace": "n", "resourceVersion": "1",
+                "labels": {api::names::DEPLOYMENT: deployment},
+            }}))
+            .unwrap()
+        };
+        fresh.remember(made_for("a-1", "a"));
+        fresh.remember(made_for("a-b-1", "a-b"));
+        fresh.forget_of(&Key::new("a").within("n"));
+        assert!(fresh.newest("n", "a-1", None).is_none());
+        assert!(fresh.newest("n", "a-b-1", None).is_some());
     }
 }

@@ -12,11 +12,12 @@ use kube::runtime::events::{Event, EventType, Recorder};
 use kube::{Resource, ResourceExt};
 use rollout::{Kind, Note, Outcome, Phase, Plan};
 use serde_json::json;
+use tokio::time::timeout;
 
 use crate::observe::Written;
 use crate::revision::DIGEST;
 use crate::status::{self, Picture};
-use crate::write::{Pen, WriteError};
+use crate::write::{Pen, REQUEST, WriteError};
 
 /// Decisions that a record keeps.
 const RECORDS: usize = 100;
@@ -165,8 +166,10 @@ impl Report<'_> {
 
 /// Publishes an event; a failure is logged only.
 async fn publish(recorder: &Recorder, deployment: &ModelDeployment, event: &Event) {
-    if let Err(error) = recorder.publish(event, &deployment.object_ref(&())).await {
-        tracing::warn!(error = &error as &dyn std::error::Error, "an event is lost");
+    match timeout(REQUEST, recorder.publish(event, &deployment.object_ref(&()))).await {
+        Ok(Ok(())) => {}
+        Ok(Err(error)) => tracing::warn!(error = &error as &dyn std::error::Error, "an event is lost"),
+        Err(_) => tracing::warn!("an event is lost: no answer within {REQUEST:?}"),
     }
 }
 

@@ -161,6 +161,12 @@ impl Samplers {
         self.running().remove(key);
     }
 
+    /// The deployments that have a sampler.
+    #[must_use]
+    pub fn known(&self) -> Vec<ObjectRef<ModelDeployment>> {
+        self.running().keys().cloned().collect()
+    }
+
     fn running(&self) -> MutexGuard<'_, HashMap<Key, Running>> {
         // Every change is one insert or remove: a panic elsewhere cannot leave it half done.
         self.0.running.lock().unwrap_or_else(PoisonError::into_inner)

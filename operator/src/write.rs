@@ -2,6 +2,7 @@
 //! an answer means.
 
 use std::fmt::Debug;
+use std::time::Duration;
 
 use api::names;
 use kube::api::{DeleteParams, Patch, PatchParams, PostParams, Preconditions};
@@ -11,8 +12,14 @@ use serde::Serialize;
 use serde::de::DeserializeOwned;
 use serde_json::{Value, json};
 
+use tokio::time::timeout;
+
 use crate::leader::Acting;
 use crate::resources::{Owner, covers, stamp};
+
+/// Longest time for one request: kube sets none, and a reconcile that hangs keeps its deployment from all
+/// others.
+pub const REQUEST: Duration = Duration::from_secs(5);
 
 /// Why a write was not made.
 #[derive(Debug, thiserror::Error)]
@@ -40,6 +47,12 @@ pub enum WriteError {
         /// What the API server says.
         reason: String,
     },
+    /// The API server does not answer in time; whether it was written is not known.
+    #[error("{object}: no answer within {REQUEST:?}")]
+    Slow {
+        /// Kind and name.
+        object: String,
+    },
     /// The API server does not answer as it should.
     #[error("{object} cannot be written")]
     Api {
@@ -52,15 +65,33 @@ pub enum WriteError {
 }
 
 impl WriteError {
-    fn of(object: String, error: kube::Error) -> Self {
+    fn of<K: Object>(name: &str, error: kube::Error) -> Self {
+        let object = describe::<K>(name);
         match error {
             kube::Error::Api(status) if status.code == 409 => Self::Conflict { object },
-            // rule: K8. A pod overlay that it rejects answers 500.
-            kube::Error::Api(status) if matches!(status.code, 400 | 403 | 422 | 500) => {
+            kube::Error::Api(status) if for_people::<K>(status.code) => {
                 Self::Refused { object, reason: status.message.clone() }
             }
             source => Self::Api { object, source },
         }
+    }
+
+    /// Whether people must change something first.
+    #[must_use]
+    pub fn is_for_people(&self) -> bool {
+        matches!(self, Self::Refused { .. } | Self::NameTaken { .. })
+    }
+}
+
+/// Whether such an answer comes of what people wrote, and not of an API server in trouble.
+fn for_people<K: Object>(code: u16) -> bool {
+    match code {
+        400 | 422 => true,
+        // A quota or a policy of the namespace. Our own kinds have none: there it is a role that is late.
+        403 => K::group(&()) != names::GROUP,
+        // rule: K8. A pod overlay that is rejected.
+        500 => K::kind(&()) == "Deployment",
+        _ => false,
     }
 }
 
@@ -132,28 +163,23 @@ impl<'a> Pen<'a> {
         body["apiVersion"] = json!(K::api_version(&()));
         body["kind"] = json!(K::kind(&()));
         let params = PatchParams { force, ..PatchParams::apply(names::MANAGER) };
-        let object = describe::<K>(name);
-        self.api::<K>()
-            .patch(name, &params, &Patch::Apply(&body))
-            .await
-            .map_err(|error| WriteError::of(object, error))
+        ask::<K, _>(name, self.api::<K>().patch(name, &params, &Patch::Apply(&body))).await
     }
 
     /// Makes an object that is not there yet. One of the same name that is ours is a watch that is behind.
     async fn create<K: Object>(&self, wanted: &K) -> Result<K, WriteError> {
         let name = wanted.name_any();
-        match self.api::<K>().get_opt(&name).await {
+        match self.read::<K>(&name).await? {
             // Applied, not posted: a field that is posted stays with its poster when a later apply leaves it
             // out. Not forced: what someone else makes in this very moment is not overwritten.
-            Ok(None) => match self.apply(&name, to_value(wanted), false).await {
+            None => match self.apply(&name, to_value(wanted), false).await {
                 Err(WriteError::Conflict { object }) => Err(WriteError::NameTaken { object }),
                 other => other,
             },
-            Ok(Some(found)) if self.owner.owns(&found) => {
+            Some(found) if self.owner.owns(&found) => {
                 Err(WriteError::Conflict { object: describe::<K>(&name) })
             }
-            Ok(Some(_)) => Err(WriteError::NameTaken { object: describe::<K>(&name) }),
-            Err(error) => Err(WriteError::of(describe::<K>(&name), error)),
+            Some(_) => Err(WriteError::NameTaken { object: describe::<K>(&name) }),
         }
     }
 
@@ -165,13 +191,12 @@ impl<'a> Pen<'a> {
         self.may_write()?;
         let (name, params) = (wanted.name_any(), PostParams { field_manager: manager(), dry_run: false });
         let object = describe::<K>(&name);
-        match self.api::<K>().create(&params, wanted).await {
+        match in_time::<K, _>(&name, self.api::<K>().create(&params, wanted)).await? {
             Err(kube::Error::Api(status)) if status.is_already_exists() => {
-                let found =
-                    self.api::<K>().get(&name).await.map_err(|e| WriteError::of(object.clone(), e))?;
+                let found = ask::<K, _>(&name, self.api::<K>().get(&name)).await?;
                 if self.owner.owns(&found) { Ok(found) } else { Err(WriteError::NameTaken { object }) }
             }
-            other => other.map_err(|error| WriteError::of(object, error)),
+            other => other.map_err(|error| WriteError::of::<K>(&name, error)),
         }
     }
 
@@ -183,10 +208,7 @@ impl<'a> Pen<'a> {
         self.may_write()?;
         let params = PostParams { field_manager: manager(), dry_run: false };
         let name = changed.name_any();
-        self.api::<K>()
-            .replace_status(&name, &params, changed)
-            .await
-            .map_err(|error| WriteError::of(describe::<K>(&name), error))
+        ask::<K, _>(&name, self.api::<K>().replace_status(&name, &params, changed)).await
     }
 
     /// Changes single fields; the caller's patch carries its own preconditions.
@@ -196,10 +218,7 @@ impl<'a> Pen<'a> {
     pub async fn patch<K: Object>(&self, name: &str, patch: &Patch<Value>) -> Result<K, WriteError> {
         self.may_write()?;
         let params = PatchParams { field_manager: manager(), ..PatchParams::default() };
-        self.api::<K>()
-            .patch(name, &params, patch)
-            .await
-            .map_err(|error| WriteError::of(describe::<K>(name), error))
+        ask::<K, _>(name, self.api::<K>().patch(name, &params, patch)).await
     }
 
     /// Deletes an object that is still as it was seen; one that is gone already is fine.
@@ -216,10 +235,10 @@ impl<'a> Pen<'a> {
             ..DeleteParams::background()
         };
         let name = seen.name_any();
-        match self.api::<K>().delete(&name, &params).await {
+        match in_time::<K, _>(&name, self.api::<K>().delete(&name, &params)).await? {
             Ok(_) => Ok(()),
             Err(kube::Error::Api(status)) if status.is_not_found() => Ok(()),
-            Err(error) => Err(WriteError::of(describe::<K>(&name), error)),
+            Err(error) => Err(WriteError::of::<K>(&name, error)),
         }
     }
 
@@ -228,8 +247,22 @@ impl<'a> Pen<'a> {
     /// # Errors
     /// See [`WriteError`].
     pub async fn read<K: Object>(&self, name: &str) -> Result<Option<K>, WriteError> {
-        self.api::<K>().get_opt(name).await.map_err(|error| WriteError::of(describe::<K>(name), error))
+        ask::<K, _>(name, self.api::<K>().get_opt(name)).await
     }
+}
+
+async fn in_time<K: Object, T>(
+    name: &str,
+    request: impl Future<Output = kube::Result<T>>,
+) -> Result<kube::Result<T>, WriteError> {
+    timeout(REQUEST, request).await.map_err(|_| WriteError::Slow { object: describe::<K>(name) })
+}
+
+async fn ask<K: Object, T>(
+    name: &str,
+    request: impl Future<Output = kube::Result<T>>,
+) -> Result<T, WriteError> {
+    in_time::<K, _>(name, request).await?.map_err(|error| WriteError::of::<K>(name, error))
 }
 
 fn manager() -> Option<String> {
@@ -242,4 +275,35 @@ fn describe<K: Object>(name: &str) -> String {
 
 fn to_value<K: Serialize>(object: &K) -> Value {
     serde_json::to_value(object).expect("Kubernetes objects are JSON")
+}
+
+#[cfg(test)]
+mod tests {
+    use api::{ModelDeployment, ModelRoute};
+    use k8s_openapi::api::apps::v1::Deployment;
+    use k8s_openapi::api::core::v1::Service;
+    use kube::core::Status;
+
+    use super::*;
+
+    fn is_for_people<K: Object>(code: u16) -> bool {
+        let status = Status { code, ..Status::failure("no", "") };
+        WriteError::of::<K>("x", kube::Error::Api(status.boxed())).is_for_people()
+    }
+
+    #[test]
+    fn an_api_server_in_trouble_is_nobodys_mistake() {
+        // rule: K8
+        assert!(is_for_people::<Deployment>(500));
+        assert!(!is_for_people::<ModelRoute>(500) && !is_for_people::<Service>(500));
+        assert!(is_for_people::<Deployment>(403) && is_for_people::<Service>(403));
+        assert!(!is_for_people::<ModelRoute>(403) && !is_for_people::<ModelDeployment>(403));
+        assert!(is_for_people::<ModelRoute>(422) && !is_for_people::<Deployment>(503));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn an_api_server_that_never_answers_keeps_nobody_waiting() {
+        let done = ask::<ModelRoute, ()>("x", std::future::pending()).await;
+        assert!(matches!(done, Err(WriteError::Slow { .. })), "{done:?}");
+    }
 }

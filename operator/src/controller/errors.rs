@@ -19,6 +19,15 @@ pub enum Error {
     /// A write of the plan was not made.
     #[error("not done: {0}")]
     Act(#[source] WriteError),
+    /// Everything was done and told, but for a write that people must put right.
+    #[error("all done but this: {error}")]
+    ButForOne {
+        /// The first of such writes.
+        #[source]
+        error: WriteError,
+        /// When the plan is to be looked at again.
+        again: Option<Duration>,
+    },
     /// A write that tells of the plan was not made.
     #[error("not reported: {0}")]
     Report(#[source] WriteError),
@@ -30,7 +39,7 @@ pub enum Error {
 /// Pause after a write was refused because the object had changed: the watch brings the change meanwhile.
 const CONFLICT: Duration = Duration::from_millis(20);
 /// First and longest pause after the API server failed.
-const BACKOFF: (Duration, Duration) = (Duration::from_millis(200), Duration::from_secs(60));
+const BACKOFF: (Duration, Duration) = (Duration::from_millis(200), Duration::from_secs(10));
 /// Pause while people must change something that no watch shows.
 const PEOPLE: Duration = Duration::from_secs(30);
 
@@ -39,12 +48,12 @@ impl Error {
     #[must_use]
     pub fn class(&self) -> &'static str {
         match self {
-            Self::Act(error) | Self::Report(error) => match error {
+            Self::Act(error) | Self::Report(error) | Self::ButForOne { error, .. } => match error {
                 WriteError::NotLeading => "NotLeading",
                 WriteError::Conflict { .. } => "Conflict",
                 WriteError::NameTaken { .. } => "NameTaken",
                 WriteError::Refused { .. } => "Refused",
-                WriteError::Api { .. } => "Api",
+                WriteError::Api { .. } | WriteError::Slow { .. } => "Api",
             },
             other => other.into(),
         }
@@ -60,8 +69,12 @@ impl Error {
                 WriteError::NotLeading => Action::await_change(),
                 WriteError::Conflict { .. } if failures < 20 => Action::requeue(CONFLICT),
                 WriteError::NameTaken { .. } | WriteError::Refused { .. } => Action::requeue(PEOPLE),
-                WriteError::Conflict { .. } | WriteError::Api { .. } => Action::requeue(backoff(failures)),
+                WriteError::Conflict { .. } | WriteError::Api { .. } | WriteError::Slow { .. } => {
+                    Action::requeue(backoff(failures))
+                }
             },
+            // The clock of a rollout, and of a way back, does not wait for people.
+            Self::ButForOne { again, .. } => Action::requeue(again.unwrap_or(PEOPLE).min(PEOPLE)),
             Self::Panicked => Action::requeue(backoff(failures)),
         }
     }
@@ -85,6 +98,10 @@ mod tests {
         assert_eq!(refused.policy(1), Action::requeue(PEOPLE));
         assert_eq!(Error::Unreadable(String::new()).policy(1), Action::await_change());
         assert_eq!(Error::Panicked.policy(0), Action::requeue(Duration::from_millis(200)));
-        assert_eq!(Error::Panicked.policy(40), Action::requeue(Duration::from_secs(60)));
+        assert_eq!(Error::Panicked.policy(40), Action::requeue(Duration::from_secs(10)));
+        let soon = Duration::from_secs(1);
+        let refused = || WriteError::Refused { object: object(), reason: String::new() };
+        let part = Error::ButForOne { error: refused(), again: Some(soon) };
+        assert_eq!((part.class(), part.policy(0)), ("Refused", Action::requeue(soon)));
     }
 }

@@ -9,7 +9,7 @@ use kube::runtime::applier;
 use kube::runtime::controller::{Action, Config, Error as QueueError, ReconcileReason, ReconcileRequest};
 use kube::runtime::reflector::ObjectRef;
 
-use super::{Context, Error, reconcile};
+use super::{Context, Error, reconcile, reference};
 use crate::index::Key;
 use crate::world::{Guarded, Trigger, key_of};
 
@@ -54,6 +54,8 @@ fn began(context: Arc<Context>) -> impl Stream<Item = Trigger> {
             context.stand_by();
         }
         acting.began().await;
+        // A reconcile that was late may have started one since.
+        context.stand_by();
         context.metrics.leading.set(1);
         Some((Trigger::All, (acting, context)))
     })
@@ -62,7 +64,10 @@ fn began(context: Arc<Context>) -> impl Stream<Item = Trigger> {
 fn expand(context: &Context, trigger: Trigger) -> Vec<Key> {
     match trigger {
         Trigger::One(key) => vec![key],
-        Trigger::All => context.world.deployments.state().iter().map(|object| key_of(object)).collect(),
+        Trigger::All => {
+            context.forget_missing();
+            context.world.deployments.state().iter().map(|object| key_of(object)).collect()
+        }
         Trigger::Gone(key) => {
             context.gone(&key);
             Vec::new()
@@ -71,9 +76,7 @@ fn expand(context: &Context, trigger: Trigger) -> Vec<Key> {
 }
 
 fn request(key: &Key) -> ReconcileRequest<Guarded> {
-    let object: ObjectRef<Guarded> =
-        ObjectRef::new(&key.name).within(key.namespace.as_deref().unwrap_or_default());
-    ReconcileRequest { obj_ref: object, reason: ReconcileReason::Unknown }
+    ReconcileRequest { obj_ref: reference(key), reason: ReconcileReason::Unknown }
 }
 
 fn follow(context: &Context, key: &Key, error: &Error) -> Action {
