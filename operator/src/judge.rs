@@ -8,6 +8,7 @@ use k8s_openapi::api::core::v1::Pod;
 use kube::ResourceExt;
 use rollout::{Kind, Observed, Phase, Plan, Pods, Request, RouteSeen};
 
+use crate::act::replicas;
 use crate::observe::{Seen, is_ready};
 use crate::resources;
 use crate::sampler::{Order, Snapshot, acknowledgement, running_routers};
@@ -18,11 +19,10 @@ use crate::validate::Valid;
 pub fn judge(seen: &Seen, snapshot: &Snapshot) -> Observed {
     let annotation = |name: &str| seen.deployment.annotations().get(name).cloned();
     let workloads = seen.running_revisions().map(|(name, workload)| {
-        let replicas = workload.spec.as_ref().and_then(|s| s.replicas).unwrap_or(1);
         let ready =
             seen.servers(name).filter(|pod| is_ready(pod) && counts(seen, snapshot, name, pod)).count();
         let pods = Pods {
-            replicas: u32::try_from(replicas).unwrap_or(0),
+            replicas: replicas(workload),
             ready: u32::try_from(ready).unwrap_or(u32::MAX),
             existing: u32::try_from(seen.servers(name).count()).unwrap_or(u32::MAX),
             conflict: digests(seen, snapshot, name).len() > 1,

@@ -161,8 +161,10 @@ fn recovered(rollouts: &BTreeMap<u64, Arc<ModelRollout>>) -> State {
     let Some(newest) = rollouts.values().next_back() else { return State::default() };
     let ended = newest.status.as_ref().and_then(|s| s.outcome);
     let promoted = ended == Some(api::Outcome::Promoted);
-    let Some(stable) = (if promoted { Some(newest.spec.to.clone()) } else { newest.spec.from.clone() })
-    else {
+    // What was being gone back to is what is good.
+    let goes_back = newest.spec.kind == api::RolloutKind::Rollback && ended.is_none();
+    let to = promoted || goes_back;
+    let Some(stable) = (if to { Some(newest.spec.to.clone()) } else { newest.spec.from.clone() }) else {
         return State { sequence: newest.spec.sequence, ..State::default() };
     };
     let of_spec = newest.spec.kind == api::RolloutKind::Rollout;
@@ -277,4 +279,32 @@ pub fn is_ready(pod: &Pod) -> bool {
     let conditions = pod.status.as_ref().and_then(|s| s.conditions.as_ref());
     pod.metadata.deletion_timestamp.is_none()
         && conditions.is_some_and(|all| all.iter().any(|c| c.type_ == "Ready" && c.status == "True"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn rollout(kind: &str, outcome: Option<&str>) -> BTreeMap<u64, Arc<ModelRollout>> {
+        let rollout = serde_json::from_value(serde_json::json!({
+            "apiVersion": "sluice.dev/v1alpha1", "kind": "ModelRollout", "metadata": {"name": "digits-2"},
+            "spec": {
+                "deployment": "digits", "sequence": 2, "kind": kind, "from": "a", "fromVersion": "1",
+                "to": "b", "toVersion": "2", "stages": [], "salt": "s",
+            },
+            "status": {"outcome": outcome},
+        }));
+        BTreeMap::from([(2, Arc::new(rollout.unwrap()))])
+    }
+
+    #[test]
+    fn after_the_loss_of_the_status_what_is_good_is_stable() {
+        // rule: I2
+        let stable = |kind, outcome| recovered(&rollout(kind, outcome)).stable.unwrap();
+        assert_eq!(stable("Rollout", None), "a", "the candidate was not proven");
+        assert_eq!(stable("Rollout", Some("Promoted")), "b");
+        assert_eq!(stable("Rollout", Some("RolledBack")), "a");
+        assert_eq!(stable("Rollback", None), "b", "the way back was not finished");
+        assert_eq!(stable("Rollback", Some("Promoted")), "b");
+    }
 }

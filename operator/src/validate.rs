@@ -12,8 +12,6 @@ use rollout::{Stage, Wanted};
 
 use crate::revision::Asked;
 
-/// Time between two readings of the routers.
-pub const INTERVAL: Duration = Duration::from_secs(15);
 const KEEP_WARM: Duration = Duration::from_secs(30 * 60);
 const PROGRESS_DEADLINE: Duration = Duration::from_secs(10 * 60);
 const FALSE_ROLLBACK: f64 = 0.01;

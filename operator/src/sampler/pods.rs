@@ -7,6 +7,8 @@ use api::names;
 use k8s_openapi::api::core::v1::Pod;
 use kube::ResourceExt;
 
+use crate::observe::is_ready;
+
 /// A pod with a page.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Target {
@@ -31,7 +33,7 @@ pub(super) fn routers(pods: &[Arc<Pod>], namespace: &str, deployment: &str) -> V
 /// The server pods that are ready: what they say can be trusted to last.
 pub(super) fn servers(pods: &[Arc<Pod>], namespace: &str, deployment: &str) -> Vec<Target> {
     of_role(pods, namespace, deployment, names::ROLE_SERVER)
-        .filter(|pod| pod.metadata.deletion_timestamp.is_none() && is_ready(pod))
+        .filter(|pod| is_ready(pod))
         .filter_map(|pod| target(pod))
         .filter(|target| !target.revision.is_empty())
         .collect()
@@ -53,11 +55,6 @@ fn of_role<'a>(
 
 fn is_running(pod: &Pod) -> bool {
     pod.status.as_ref().and_then(|status| status.phase.as_deref()) == Some("Running")
-}
-
-fn is_ready(pod: &Pod) -> bool {
-    let conditions = pod.status.as_ref().and_then(|status| status.conditions.as_ref());
-    conditions.is_some_and(|all| all.iter().any(|c| c.type_ == "Ready" && c.status == "True"))
 }
 
 fn target(pod: &Pod) -> Option<Target> {

@@ -6,6 +6,8 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::{Condition, Time};
 use rollout::{Kind, Outcome, Phase, waiting};
 
 use super::{Picture, judged, ready_routers, strategy_edited};
+use crate::judge::digests;
+use crate::observe::is_ready;
 use crate::write::WriteError;
 
 /// Type of the condition that says what is going on and what it waits for.
@@ -18,8 +20,10 @@ pub(super) const PIN_IGNORED: &str = "PinIgnored";
 pub(super) const NAME_TAKEN: &str = "NameTaken";
 /// Reason: the API server refuses an object as it is.
 pub(super) const REFUSED: &str = "Refused";
+/// Reason: pods of a revision that has a share loaded another artefact than they should (I5).
+pub(super) const DIGEST_MISMATCH: &str = "DigestMismatch";
 /// Reasons that people must hear of by an event, once.
-pub const TROUBLES: [&str; 4] = [INVALID_SPEC, PIN_IGNORED, NAME_TAKEN, REFUSED];
+pub const TROUBLES: [&str; 5] = [INVALID_SPEC, PIN_IGNORED, NAME_TAKEN, REFUSED, DIGEST_MISMATCH];
 
 /// The reason and message of a write that is refused until people change something.
 #[must_use]
@@ -27,7 +31,10 @@ pub fn trouble(error: &WriteError) -> Option<(&'static str, String)> {
     match error {
         WriteError::NameTaken { .. } => Some((NAME_TAKEN, error.to_string())),
         WriteError::Refused { .. } => Some((REFUSED, error.to_string())),
-        WriteError::NotLeading | WriteError::Conflict { .. } | WriteError::Api { .. } => None,
+        WriteError::NotLeading
+        | WriteError::Conflict { .. }
+        | WriteError::Slow { .. }
+        | WriteError::Api { .. } => None,
     }
 }
 
@@ -93,8 +100,21 @@ fn ready(picture: Picture<'_>) -> Answer {
     match (pods, ready_routers(picture.seen)) {
         (0, _) => answer("Ready", false, "NoServer", format!("no pod of {stable} is ready")),
         (_, 0) => answer("Ready", false, "NoRouter", "no router is ready"),
-        _ => answer("Ready", true, "Serving", format!("{stable} answers users")),
+        _ => match mismatch(picture) {
+            Some(message) => answer("Ready", false, DIGEST_MISMATCH, message),
+            None => answer("Ready", true, "Serving", format!("{stable} answers users")),
+        },
     }
+}
+
+/// rule: I5. Which revision with a share answers from more than one artefact.
+fn mismatch(picture: Picture<'_>) -> Option<String> {
+    let Picture { seen, snapshot, observed, .. } = picture;
+    let shares = &observed.route.as_ref()?.shares;
+    let conflict = |name: &&String| observed.workloads.get(*name).is_some_and(|pods| pods.conflict);
+    let revision = shares.iter().filter(|(_, share)| **share > 0).map(|(name, _)| name).find(conflict)?;
+    let digests: Vec<String> = digests(seen, snapshot, revision).into_iter().collect();
+    Some(format!("pods of {revision} have, or should have, different artefacts: {}", digests.join(", ")))
 }
 
 fn progressing(picture: Picture<'_>) -> Answer {
@@ -107,6 +127,9 @@ fn progressing(picture: Picture<'_>) -> Answer {
     let plan = picture.plan;
     let waits = waiting(&picture.valid.wanted, &plan.state, picture.observed, picture.now);
     let mut message = waits.unwrap_or_default();
+    if let Some(unheard) = unheard(picture) {
+        message = if message.is_empty() { unheard } else { format!("{message}; {unheard}") };
+    }
     if strategy_edited(picture) {
         let hint = "the edited strategy acts from the next rollout";
         message = if message.is_empty() { hint.to_owned() } else { format!("{message}; {hint}") };
@@ -128,6 +151,14 @@ fn progressing(picture: Picture<'_>) -> Answer {
     }
 }
 
+/// rule: I5. Pods of the candidate that are ready but do not count yet.
+fn unheard(picture: Picture<'_>) -> Option<String> {
+    let Phase::Rolling(rolling) = &picture.plan.state.phase else { return None };
+    let ready = picture.seen.servers(&rolling.to).filter(|pod| is_ready(pod)).count();
+    let counted = picture.observed.workloads.get(&rolling.to)?.ready as usize;
+    (ready > counted).then(|| format!("{} more have not said yet what they loaded", ready - counted))
+}
+
 fn or(message: String, otherwise: impl Into<String>) -> String {
     if message.is_empty() { otherwise.into() } else { message }
 }
@@ -142,6 +173,9 @@ fn spec_served(picture: Picture<'_>) -> Answer {
     let wanted = &picture.valid.wanted.revision;
     if state.stable.as_ref() == Some(wanted) {
         return answer(KIND, true, "Served", format!("{wanted} is stable"));
+    }
+    if state.acted.as_ref() != Some(wanted) {
+        return answer(KIND, false, "Waiting", format!("no rollout of {wanted} has started"));
     }
     match &state.phase {
         Phase::Rolling(r) if r.kind == Kind::Rollout => {
@@ -200,7 +234,11 @@ fn rollback_ready(picture: Picture<'_>) -> Answer {
     } else if picture.observed.known.contains(from) {
         answer(KIND, true, "NeedsPods", format!("{from} has no ready pods: they are started first"))
     } else {
-        answer(KIND, false, "Impossible", format!("{from} is no longer in the history"))
+        let mut message = format!("{from} is no longer in the history");
+        for why in &picture.seen.unreadable {
+            message = format!("{message}; {why}");
+        }
+        answer(KIND, false, "Impossible", message)
     }
 }
 

@@ -8,7 +8,7 @@ use rollout::{Pods, RouteSeen, Shares, State, decide};
 use serde_json::{Value, json};
 
 use super::*;
-use crate::resources::{self, Owner};
+use crate::resources::{self, Images, Owner};
 use crate::revision::{self, Asked};
 use crate::validate::{Defaults, validate};
 use crate::write::WriteError;
@@ -51,11 +51,17 @@ impl Case {
         let old = deployment("1.0.0", &json!({}));
         let new = deployment("1.1.0", more);
         let owner = Owner::of(&new).unwrap();
+        let images = Images {
+            router: "router:1".into(),
+            server: "server:1".into(),
+            pull_policy: None,
+            pull_secrets: Vec::new(),
+        };
         let mut revisions = BTreeMap::new();
         for (number, spec) in [(1, &old.spec), (2, &new.spec)] {
             let asked = Asked::of(spec);
             let name = revision::name("digits", &asked, &revisions);
-            let resolved = resources::template(&owner, &name, &asked, "server:1");
+            let resolved = resources::template(&owner, &name, &asked, &images);
             let stored = revision::store(owner.meta(&name, &[]), number, &asked, &resolved);
             revisions.insert(name, revision::read(&stored).unwrap());
         }
@@ -228,6 +234,39 @@ fn a_spec_that_cannot_be_carried_out_is_told_and_what_serves_goes_on() {
     assert!(message.starts_with("spec.analysis.metrics[0].max: found 3, must lie"), "{message}");
     assert_eq!(condition(&status, "SpecServed").1, "InvalidSpec");
     assert_eq!(status.stable.unwrap().model.version, "1.0.0");
+}
+
+#[test]
+fn pods_of_a_served_revision_that_loaded_another_artefact_are_told_of() {
+    // rule: I5
+    let mut case = Case::new(&json!({}));
+    assert_eq!(condition(&case.turns(4), "Ready"), ("False", "NoRouter", "no router is ready"));
+    let router = json!({
+        "metadata": {"name": "r", "labels": {names::ROLE: names::ROLE_ROUTER}},
+        "status": {"conditions": [{"type": "Ready", "status": "True"}]},
+    });
+    case.seen.pods.push(Arc::new(serde_json::from_value(router).unwrap()));
+    assert_eq!(condition(&case.turn(1), "Ready").1, "Serving");
+    let candidate = case.name("1.1.0");
+    case.observed.workloads.get_mut(&candidate).unwrap().conflict = true;
+    let status = case.turn(1);
+    let (ready, reason, message) = condition(&status, "Ready");
+    assert_eq!((ready, reason), ("False", "DigestMismatch"));
+    assert!(message.contains(&candidate), "{message}");
+    assert!(TROUBLES.contains(&reason), "an event tells of it");
+}
+
+#[test]
+fn a_model_that_waits_is_not_said_to_be_on_its_way() {
+    let mut case = Case::new(&json!({"paused": true}));
+    let status = case.turns(3);
+    let message = format!("no rollout of {} has started", case.name("1.1.0"));
+    assert_eq!(condition(&status, "SpecServed"), ("False", "Waiting", message.as_str()));
+    // A rollout of one model stands still, and the spec asks for yet another.
+    let mut case = Case::new(&json!({}));
+    case.turns(4);
+    case.deployment = deployment("1.2.0", &json!({"paused": true}));
+    assert_eq!(condition(&case.turn(1), "SpecServed").1, "Waiting");
 }
 
 #[test]

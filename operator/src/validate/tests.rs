@@ -3,7 +3,7 @@ use serde_json::{Value, json};
 
 use super::*;
 
-const DEFAULTS: Defaults = Defaults { interval: INTERVAL };
+const DEFAULTS: Defaults = Defaults { interval: Duration::from_secs(15) };
 
 fn spec(analysis: &Value, steps: &Value) -> ModelDeploymentSpec {
     serde_json::from_value(json!({
