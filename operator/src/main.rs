@@ -7,13 +7,14 @@ use operator::crd;
 
 fn main() -> anyhow::Result<()> {
     match Cli::read().command {
-        Command::Crd(args) => match args.dir {
-            Some(dir) => crd::write(&dir)?,
-            None => {
+        Command::Crd(args) => {
+            if let Some(dir) = args.dir {
+                crd::write(&dir)?;
+            } else {
                 let text = if args.chart { crd::chart()? } else { crd::yaml()? };
                 std::io::stdout().write_all(text.as_bytes())?;
             }
-        },
+        }
         Command::Reference => {
             let reference = operator::reference::reference(&crd::definitions());
             std::io::stdout().write_all(reference.as_bytes())?;
