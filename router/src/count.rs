@@ -15,6 +15,7 @@ pub(crate) use classes::Classes;
 pub use collector::Collector;
 pub use ledger::Ledger;
 
+use crate::Table;
 use crate::items::{AnswerHeaders, Item};
 
 /// Units of a histogram's sum in one: so fine that 580 years of seconds fit.
@@ -28,6 +29,26 @@ pub(crate) struct Tally {
 }
 
 impl Tally {
+    /// Adds what is kept for good: names beyond the bound are added to the others.
+    pub(crate) fn fold(&mut self, mut other: Self) {
+        let known = &self.counts.classes;
+        let mut room = Classes::MAX.saturating_sub(known.len());
+        let mut excess = 0;
+        other.counts.classes.retain(|name, n| {
+            let fits = room > 0;
+            let keep = name == classes::OTHER || known.contains_key(name) || fits;
+            if keep && !known.contains_key(name) {
+                room = room.saturating_sub(1);
+            }
+            excess += if keep { 0 } else { *n };
+            keep
+        });
+        if excess > 0 {
+            *other.counts.classes.entry(classes::OTHER.to_owned()).or_default() += excess;
+        }
+        self.add(&other);
+    }
+
     pub(crate) fn add(&mut self, other: &Self) {
         self.counts.add(&other.counts);
         for (mine, theirs) in self.sums.iter_mut().zip(other.sums) {
@@ -95,7 +116,17 @@ impl Series {
 fn observe(cells: &[AtomicU64], sum: &AtomicU64, grid: Grid, value: f64) {
     if let Some(cell) = grid.cell(value) {
         cells[cell].fetch_add(1, Relaxed);
-        sum.fetch_add((value.max(0.0) * UNITS).round() as u64, Relaxed);
+        sum.fetch_add((value.clamp(0.0, most(grid)) * UNITS).round() as u64, Relaxed);
+    }
+}
+
+/// Largest value that enters a sum: one absurd value shall not drown all others.
+fn most(grid: Grid) -> f64 {
+    match grid {
+        Grid::Unit | Grid::Doubt => 1.0,
+        Grid::Half => 0.5,
+        // A day, far beyond every timeout.
+        Grid::Seconds => 86_400.0,
     }
 }
 
@@ -104,11 +135,14 @@ pub(crate) struct StateCounts {
     state: RouteState,
     revisions: Vec<Arc<str>>,
     series: Vec<[Series; Assignment::ALL.len()]>,
-    classes: Arc<Classes>,
+    classes: Classes,
 }
 
 impl StateCounts {
-    fn new(state: RouteState, revisions: Vec<Arc<str>>, classes: Arc<Classes>) -> Self {
+    fn new(table: &Table) -> Self {
+        let state = table.state.clone();
+        let revisions: Vec<_> = table.revisions.iter().map(|r| r.name.clone()).collect();
+        let classes = Classes::new(&state, &revisions, |i| table.is_busy(i));
         let series = revisions.iter().map(|_| Assignment::ALL.map(|_| Series::new())).collect();
         Self { state, revisions, series, classes }
     }
@@ -143,6 +177,18 @@ impl Ticket {
         Self { counts, revision, assignment, started, finished: false }
     }
 
+    /// Leaves it out of all counts: it is no prediction.
+    pub(crate) fn uncounted(self) -> Self {
+        let mut this = self;
+        this.finished = true;
+        this
+    }
+
+    /// Takes time out of the latency: the client was waited for.
+    pub(crate) fn pause(&mut self, waited: Duration) {
+        self.started += waited;
+    }
+
     /// Counts the request without an answer of the revision drawn, except for a timeout's latency.
     pub(crate) fn finish(mut self, outcome: Outcome) {
         if outcome == Outcome::Timeout {
@@ -156,8 +202,10 @@ impl Ticket {
         if outcome != Outcome::Cancelled {
             self.count_latency();
         }
-        for item in success.map(AnswerHeaders::items).unwrap_or_default() {
-            self.series().count_item(&item, &self.counts.classes);
+        if !self.finished {
+            for item in success.map(AnswerHeaders::items).unwrap_or_default() {
+                self.series().count_item(&item, &self.counts.classes);
+            }
         }
         self.count(outcome);
     }
@@ -167,6 +215,9 @@ impl Ticket {
     }
 
     fn count_latency(&self) {
+        if self.finished {
+            return;
+        }
         let elapsed: Duration = self.started.elapsed();
         let series = self.series();
         observe(&series.latency, &series.sums[0], Grid::Seconds, elapsed.as_secs_f64());

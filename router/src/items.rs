@@ -3,6 +3,9 @@
 use http::{HeaderMap, HeaderValue};
 use wire::{Feature, header};
 
+/// Most items that are counted of one answer.
+const MOST: usize = 1_024;
+
 /// The headers that are counted, kept until the answer is complete.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct AnswerHeaders {
@@ -18,7 +21,7 @@ pub(crate) struct Item {
     pub(crate) class: Option<String>,
     /// Confidence within 0..=1; absent for a null output.
     pub(crate) confidence: Option<f64>,
-    /// Whether the answer was withheld or NaN.
+    /// Whether the answer was withheld, or its confidence is NaN or not within 0..=1.
     pub(crate) null: bool,
     /// Input features.
     pub(crate) stats: Vec<(Feature, f64)>,
@@ -34,29 +37,38 @@ impl AnswerHeaders {
         }
     }
 
-    /// The items, as many as the longest of the three lists has. What cannot be read is not counted.
+    /// The items, as many as the longest of the three lists has, at most [`MOST`]. What cannot be read is not counted.
     pub(crate) fn items(&self) -> Vec<Item> {
         let (mut classes, mut confidences, mut stats) =
             (texts(&self.classes), texts(&self.confidences), texts(&self.stats));
         let mut items = vec![];
-        loop {
+        while items.len() < MOST {
             let next = (classes.next(), confidences.next(), stats.next());
             if next == (None, None, None) {
-                return items;
+                break;
             }
             items.push(item(next.0, next.1, next.2));
         }
+        items
     }
 }
 
 fn item(class: Option<&str>, confidence: Option<&str>, stats: Option<&str>) -> Item {
     let value = confidence.and_then(|c| c.parse::<f64>().ok());
-    let null = class == Some("-") || value.is_some_and(f64::is_nan);
+    // A confidence that is none, NaN or beyond 0..=1, is no answer either.
+    let null = class == Some("-") || value.is_some_and(|v| !(0.0..=1.0).contains(&v));
+    let mut features: Vec<(Feature, f64)> = vec![];
+    for (feature, value) in stats.into_iter().flat_map(header::decode_stats) {
+        // The first value of each: an item has one brightness.
+        if value.is_finite() && features.iter().all(|(f, _)| *f != feature) {
+            features.push((feature, value));
+        }
+    }
     Item {
         class: class.filter(|c| !null && !c.is_empty()).map(header::decode_class),
-        confidence: value.filter(|v| !null && (0.0..=1.0).contains(v)),
+        confidence: value.filter(|_| !null),
         null,
-        stats: stats.map(|s| header::decode_stats(s).collect()).unwrap_or_default(),
+        stats: features,
     }
 }
 
@@ -97,7 +109,17 @@ mod tests {
     #[test]
     fn nonsense_is_not_counted() {
         assert_eq!(read(&[]), []);
-        let items = read(&[("x-confidence", "1.5,high,inf"), ("x-prediction", "")]);
-        assert!(items.iter().all(|i| i.confidence.is_none() && i.class.is_none() && !i.null), "{items:?}");
+        let items = read(&[("x-confidence", "1.5,high,inf,-0.1"), ("x-prediction", "cat,,cat,cat")]);
+        assert!(items.iter().all(|i| i.confidence.is_none() && i.class.is_none()), "{items:?}");
+        assert_eq!(items.iter().map(|i| i.null).collect::<Vec<_>>(), [true, false, true, true]);
+        let items = read(&[("x-input-stats", "brightness=NaN brightness=0.5 brightness=0.9 contrast=7")]);
+        assert_eq!(items[0].stats, [(Feature::Brightness, 0.5), (Feature::Contrast, 7.0)]);
+    }
+
+    #[test]
+    fn an_answer_has_a_bounded_number_of_items() {
+        let mut headers = HeaderMap::new();
+        headers.insert(header::PREDICTION, HeaderValue::try_from("a,".repeat(5_000)).unwrap());
+        assert_eq!(AnswerHeaders::of(&headers).items().len(), MOST);
     }
 }

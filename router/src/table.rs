@@ -27,7 +27,7 @@ pub struct Table {
     pub sticky: Option<HeaderName>,
     /// Salt of the sticky hash.
     pub salt: String,
-    /// Longest time from a request's head to the end of its answer.
+    /// Longest time from the last byte of a request to the end of its answer.
     pub request_timeout: Duration,
     /// Whether a request whose connection breaks before any byte of the answer is sent once more (R6).
     pub retry: bool,
@@ -100,6 +100,12 @@ pub enum TableError {
 }
 
 impl Table {
+    /// Whether a revision is drawn for requests: it has slots, or takes those of no revision.
+    #[must_use]
+    pub fn is_busy(&self, revision: usize) -> bool {
+        self.stable == Some(revision) || self.slots.iter().any(|slot| usize::from(*slot) == revision)
+    }
+
     /// Checks a ModelRoute and prepares it for look-ups.
     ///
     /// # Errors

@@ -1,48 +1,87 @@
-//! Names of predicted classes, bounded, and the same cell for the same name in all counters.
+//! Names of predicted classes of one state, bounded, and the same cell for the same name in its counters.
 
 use std::collections::HashMap;
-use std::sync::{PoisonError, RwLock};
+use std::sync::{Arc, PoisonError, RwLock};
+
+use wire::{CELLS, FEATURES, LATENCY_CELLS, Outcome, RouteState, endpoint};
 
 /// Where names beyond the bound are counted. A class of this name is counted here too.
 pub(crate) const OTHER: &str = "(other)";
-/// Longest class name that is kept, in bytes.
-const MAX_NAME: usize = 128;
+/// Longest class name that is kept, in bytes as it stands on the page.
+const MAX_NAME: usize = 48;
+/// States with split evidence that are on the page at the same time: the current one and the one before.
+const STATES: usize = 2;
+/// What the page needs for pinned states and its own lines, in bytes.
+const MARGIN: usize = 64 * 1024;
 
-/// Gives each class name a cell, in order of appearance. Shared by all states and revisions, so that two arms
-/// never disagree on which classes are `(other)`.
-#[derive(Default)]
-pub(crate) struct Classes(RwLock<Known>);
+/// Gives each class name a cell, in order of appearance. Shared by the revisions of a state, so that two arms
+/// never disagree on which classes are `(other)`; of one state, so that names which one model made up do not
+/// stay for ever.
+pub(crate) struct Classes {
+    known: RwLock<Known>,
+    /// Bytes on the page of a name, in all revisions that count it, without the name itself.
+    around: usize,
+    /// Revisions that count it.
+    revisions: usize,
+}
 
-#[derive(Default)]
 struct Known {
     cells: HashMap<String, usize>,
     names: Vec<String>,
+    /// Bytes on the page that names may still take.
+    room: usize,
 }
 
 impl Classes {
-    /// Most names: as many as ImageNet has classes.
+    /// Most names: as many as ImageNet has classes. Fewer when the page could not hold them.
     pub(crate) const MAX: usize = 1_000;
     /// Cells that counters need: one for each name, and the one for others.
     pub(crate) const CELLS: usize = Self::MAX + 1;
 
+    /// Names of a state. `busy` says which revisions are given requests.
+    pub(crate) fn new(state: &RouteState, revisions: &[Arc<str>], busy: impl Fn(usize) -> bool) -> Self {
+        /// A line without its labels: names, quotes, an upper bound, and a count of up to 10^15.
+        const LINE: usize = 96;
+        // The labels that name a state and revision.
+        let labels = |revision: &str| 80 + state.uid.len() + revision.len();
+        let outcomes = Outcome::ALL.len() + 1 + FEATURES.len() + 2;
+        let cells = (FEATURES.len() + 1) * CELLS + LATENCY_CELLS;
+        let mut room = (endpoint::PAGE_LIMIT - MARGIN) / STATES;
+        let mut classes = (0, 0);
+        for (i, revision) in revisions.iter().enumerate() {
+            let lines = outcomes + if busy(i) { cells } else { 0 };
+            room = room.saturating_sub(lines * (LINE + labels(revision)));
+            if busy(i) {
+                classes = (classes.0 + LINE + labels(revision), classes.1 + 1);
+            }
+        }
+        let (around, revisions) = classes;
+        let room = room.saturating_sub(around + OTHER.len() * revisions);
+        let known = Known { cells: HashMap::new(), names: vec![], room };
+        Self { known: RwLock::new(known), around, revisions }
+    }
+
     /// The cell of a name.
     pub(crate) fn index(&self, name: &str) -> usize {
-        let known = self.0.read().unwrap_or_else(PoisonError::into_inner);
+        let known = self.known.read().unwrap_or_else(PoisonError::into_inner);
         if let Some(cell) = known.cells.get(name) {
             return *cell;
         }
-        if known.names.len() == Self::MAX || name.len() > MAX_NAME || name == OTHER {
+        let length = escaped(name);
+        let cost = self.around + length * self.revisions;
+        if known.names.len() == Self::MAX || known.room < cost || length > MAX_NAME || name == OTHER {
             return Self::MAX;
         }
         drop(known);
-        let mut known = self.0.write().unwrap_or_else(PoisonError::into_inner);
-        let Known { cells, names } = &mut *known;
+        let mut known = self.known.write().unwrap_or_else(PoisonError::into_inner);
+        let Known { cells, names, room } = &mut *known;
         if let Some(cell) = cells.get(name) {
             return *cell;
         }
-        if names.len() == Self::MAX {
+        if names.len() == Self::MAX || *room < cost {
             return Self::MAX;
         }
+        *room -= cost;
         names.push(name.to_owned());
         cells.insert(name.to_owned(), names.len() - 1);
         names.len() - 1
@@ -50,7 +89,12 @@ impl Classes {
 
     /// The name of a cell.
     pub(crate) fn name(&self, cell: usize) -> String {
-        let known = self.0.read().unwrap_or_else(PoisonError::into_inner);
+        let known = self.known.read().unwrap_or_else(PoisonError::into_inner);
         known.names.get(cell).cloned().unwrap_or_else(|| OTHER.to_owned())
     }
+}
+
+/// Bytes of a label's value as it is written.
+fn escaped(name: &str) -> usize {
+    name.len() + name.bytes().filter(|b| matches!(b, b'\\' | b'"' | b'\n')).count()
 }

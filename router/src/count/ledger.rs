@@ -5,36 +5,36 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use wire::{Assignment, Key, Page, RouteState};
 
-use super::{Classes, StateCounts, Tally};
+use super::{StateCounts, Tally};
 use crate::Table;
 
-/// States on the page: the current one and the one before, so that a change of weights drops nothing.
-const KEPT: usize = 2;
+/// Most states on the page: the current one and the one before, so that a change of weights drops nothing, and
+/// the others of the same generation, so that a pin that goes away finds its counters.
+const KEPT: usize = 8;
 /// Revisions whose totals outlive their states on `/metrics`.
 const FOLDED: usize = 32;
 
 /// All counters of this process.
 pub struct Ledger {
     instance: String,
-    classes: Arc<Classes>,
     books: Mutex<Books>,
 }
 
 #[derive(Default)]
-struct Books {
+pub(super) struct Books {
     /// The last states, the current one last.
-    kept: Vec<Arc<StateCounts>>,
+    pub(super) kept: Vec<Arc<StateCounts>>,
     /// States that left the page while requests were under way.
-    retiring: Vec<Arc<StateCounts>>,
+    pub(super) retiring: Vec<Arc<StateCounts>>,
     /// Totals of states without any request left, oldest first.
-    folded: Vec<(Key, Tally)>,
+    pub(super) folded: Vec<(Key, Tally)>,
 }
 
 impl Ledger {
     /// An empty ledger. `instance` names the process: it must differ after every start.
     #[must_use]
     pub fn new(instance: String) -> Self {
-        Self { instance, classes: Arc::default(), books: Mutex::default() }
+        Self { instance, books: Mutex::default() }
     }
 
     /// The name of the process.
@@ -46,29 +46,28 @@ impl Ledger {
     /// The counters of the table's state; those of a state that is still kept go on.
     pub(crate) fn enter(&self, table: &Table) -> Arc<StateCounts> {
         let mut books = self.books();
-        let known = books.kept.iter().position(|c| c.state == table.state);
-        let counts = if let Some(i) = known {
-            books.kept.remove(i)
-        } else {
-            let revisions = table.revisions.iter().map(|r| r.name.clone()).collect();
-            Arc::new(StateCounts::new(table.state.clone(), revisions, self.classes.clone()))
-        };
+        let counts = books.take(table).unwrap_or_else(|| Arc::new(StateCounts::new(table)));
         books.kept.push(counts.clone());
-        if books.kept.len() > KEPT {
-            let oldest = books.kept.remove(0);
-            books.retiring.push(oldest);
-        }
+        books.retire();
+        // Here too: nobody may ever ask for the totals.
+        books.fold();
         counts
     }
 
-    /// The evidence page. Split counters are always there, others once they have counted.
+    /// The evidence page. Split counters are always there unless the state is pinned, others once they have
+    /// counted. Of pinned requests, which are no evidence (C1), only the outcomes are there: the page is bounded.
     #[must_use]
     pub fn page(&self) -> Page {
         let mut states: BTreeMap<RouteState, BTreeMap<Key, wire::Counts>> = BTreeMap::new();
         for counts in self.books().kept.clone() {
             let keys = states.entry(counts.state.clone()).or_default();
-            for (revision, assignment, tally) in counts.tallies() {
-                if assignment == Assignment::Split || tally.counts.requests() > 0 {
+            for (revision, assignment, mut tally) in counts.tallies() {
+                if assignment != Assignment::Split {
+                    let outcomes = tally.counts.outcomes;
+                    tally.counts = wire::Counts { outcomes, ..wire::Counts::default() };
+                }
+                let always = assignment == Assignment::Split && counts.state.pin.is_none();
+                if always || tally.counts.requests() > 0 {
                     let key = Key { revision: revision.to_string(), assignment };
                     keys.insert(key, tally.counts);
                 }
@@ -90,12 +89,38 @@ impl Ledger {
         totals
     }
 
-    fn books(&self) -> MutexGuard<'_, Books> {
+    pub(super) fn books(&self) -> MutexGuard<'_, Books> {
         self.books.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
 impl Books {
+    /// The counters of a state that is still known.
+    fn take(&mut self, table: &Table) -> Option<Arc<StateCounts>> {
+        let same = |c: &Arc<StateCounts>| c.state == table.state;
+        if let Some(i) = self.kept.iter().position(same) {
+            return Some(self.kept.remove(i));
+        }
+        let i = self.retiring.iter().position(same)?;
+        Some(self.retiring.swap_remove(i))
+    }
+
+    /// Takes off the page what belongs to neither the current generation nor the state before.
+    fn retire(&mut self) {
+        let Some(current) = self.kept.last().map(|c| c.state.clone()) else { return };
+        let before = self.kept.len().saturating_sub(2);
+        let mut i = 0;
+        let (stay, go) = std::mem::take(&mut self.kept).into_iter().partition::<Vec<_>, _>(|counts| {
+            let state = &counts.state;
+            i += 1;
+            i > before || (state.uid == current.uid && state.generation == current.generation)
+        });
+        self.kept = stay;
+        self.retiring.extend(go);
+        let surplus = self.kept.len().saturating_sub(KEPT);
+        self.retiring.extend(self.kept.drain(..surplus));
+    }
+
     /// Adds up the states that no request can count into any more: this is their last owner.
     fn fold(&mut self) {
         let (done, busy) = std::mem::take(&mut self.retiring)
@@ -106,7 +131,7 @@ impl Books {
             for (revision, assignment, tally) in counts.tallies() {
                 let key = Key { revision: revision.to_string(), assignment };
                 match self.folded.iter_mut().find(|(k, _)| *k == key) {
-                    Some((_, total)) => total.add(&tally),
+                    Some((_, total)) => total.fold(tally),
                     None => self.folded.push((key, tally)),
                 }
             }

@@ -1,6 +1,6 @@
 use std::time::Instant;
 
-use api::{ModelRoute, ModelRouteSpec, RouteRevision};
+use api::{ModelRoute, ModelRouteSpec, RouteRevision, SlotRange};
 use http::HeaderMap;
 use prometheus::core::Collector as _;
 use prometheus::{Registry, TextEncoder};
@@ -13,7 +13,11 @@ use crate::Table;
 fn table(generation: i64, revisions: &[&str]) -> Table {
     let revisions = revisions
         .iter()
-        .map(|n| RouteRevision { name: (*n).into(), service: (*n).into(), slots: vec![] })
+        .zip(0..)
+        .map(|(n, i)| {
+            let slots = vec![SlotRange { from: i, to: i + 1 }];
+            RouteRevision { name: (*n).into(), service: (*n).into(), slots }
+        })
         .collect();
     let mut route = ModelRoute::new(
         "digits",
@@ -135,26 +139,104 @@ fn a_state_that_comes_back_goes_on_counting() {
     assert_eq!(ledger.page().states[&plain.state][&key("a")].requests(), 2);
 }
 
-// rule: C3
+// rule: R1
 #[test]
-fn classes_and_names_are_bounded_and_the_page_fits() {
-    let ledger = Ledger::new("digits-router-7d9f8c6b5-abcde-1f2e3d4c".into());
-    let names = ["a-name-of-forty-characters-00000-1a2b3c4d", "a-name-of-forty-characters-00000-5e6f7a8b"];
-    for generation in [1, 2] {
-        let counts = ledger.enter(&table(generation, &names));
-        for i in 0..1_200 {
-            let headers = headers(&format!("imagenet-class-{i}"), "0.75");
-            for revision in [0, 1] {
-                ticket(&counts, revision).finish_answered(Outcome::Ok, Some(&headers));
-            }
+fn a_pin_and_back_keeps_all_counters_of_a_generation() {
+    let ledger = Ledger::new("i".into());
+    let pinned = |pin: Option<&str>| {
+        let mut table = table(1, &["a", "b"]);
+        table.state.pin = pin.map(str::to_owned);
+        table
+    };
+    let slow = ticket(&ledger.enter(&pinned(None)), 0);
+    for _ in 0..3 {
+        for pin in [Some("a"), Some("b"), None] {
+            ticket(&ledger.enter(&pinned(pin)), 0).finish(Outcome::Ok);
         }
     }
+    slow.finish(Outcome::Error);
     let page = ledger.page();
-    for counts in page.states.values().flat_map(|keys| keys.values()) {
-        assert_eq!((counts.classes.len(), counts.classes[classes::OTHER]), (1_001, 200));
+    assert_eq!(page.states.len(), 3);
+    let counts = &page.states[&pinned(None).state][&key("a")];
+    assert_eq!((counts.requests(), counts.outcome(Outcome::Error)), (4, 1));
+    // Another generation: the one before stays, its pins go.
+    ledger.enter(&table(2, &["a", "b"]));
+    assert_eq!(ledger.page().states.len(), 2);
+    // The number of pins is bounded.
+    for i in 0..20 {
+        ledger.enter(&pinned(Some(&format!("r{i}"))));
     }
-    let text = page.render();
-    assert!(text.len() <= endpoint::PAGE_LIMIT, "{} bytes", text.len());
+    assert!(ledger.books().kept.len() <= 8);
+    assert!(ledger.books().retiring.is_empty(), "they are folded without anybody asking for totals");
+}
+
+// rule: C3
+#[test]
+fn classes_are_of_one_state_and_their_names_are_short() {
+    let ledger = Ledger::new("i".into());
+    let first = ledger.enter(&table(1, &["a"]));
+    for i in 0..2_000 {
+        ticket(&first, 0).finish_answered(Outcome::Ok, Some(&headers(&format!("c{i}"), "0.5")));
+    }
+    let second = ledger.enter(&table(2, &["a"]));
+    let quotes = "%22".repeat(25);
+    for name in ["new", &"y".repeat(48), &"z".repeat(49), &quotes] {
+        ticket(&second, 0).finish_answered(Outcome::Ok, Some(&headers(name, "0.5")));
+    }
+    let page = ledger.page();
+    assert_eq!(page.states[&first.state][&key("a")].classes.len(), 1_001);
+    assert_eq!(page.states[&first.state][&key("a")].classes[classes::OTHER], 1_000);
+    let classes = &page.states[&second.state][&key("a")].classes;
+    assert_eq!((classes.len(), classes["new"], classes[classes::OTHER]), (3, 1, 2));
+    // The totals of all states are bounded too.
+    for generation in 3..8 {
+        let counts = ledger.enter(&table(generation, &["a"]));
+        for i in 0..900 {
+            let name = format!("g{generation}c{i}");
+            ticket(&counts, 0).finish_answered(Outcome::Ok, Some(&headers(&name, "0.5")));
+        }
+    }
+    assert_eq!(ledger.totals()[&key("a")].counts.classes.values().sum::<u64>(), 2_004 + 5 * 900);
+    assert!(ledger.books().folded.iter().all(|(_, tally)| tally.counts.classes.len() <= 1_001));
+}
+
+// rule: C3
+#[test]
+fn the_page_fits_with_all_cells_filled_and_the_longest_names() {
+    let ledger = Ledger::new("digits-router-7d9f8c6b5-abcde-1f2e3d4c".into());
+    let names = ["a-name-of-forty-characters-00000-1a2b3c4d", "a-name-of-forty-characters-00000-5e6f7a8b"];
+    let mut pins = vec![];
+    for (generation, pin) in [(i64::MAX - 1, None), (i64::MAX, None)]
+        .into_iter()
+        .chain((0..7).map(|i| (i64::MAX, Some(format!("a-name-of-forty-characters-00000-{i:08}")))))
+    {
+        let mut table = table(generation, &names);
+        // A pinned state has no split requests.
+        let assignment = if pin.is_some() { Assignment::Pin } else { Assignment::Split };
+        table.state.pin = pin;
+        let counts = ledger.enter(&table);
+        for i in 0..1_100 {
+            let headers = headers(&format!("{i:048}"), "0.75");
+            for revision in [0, 1] {
+                let ticket = Ticket::new(counts.clone(), revision, assignment, Instant::now());
+                ticket.finish_answered(Outcome::Ok, Some(&headers));
+            }
+        }
+        let large = 100_000_000_000;
+        for series in counts.series.iter().map(|both| &both[assignment as usize]) {
+            let cells = series.features.iter().flatten().chain(&series.latency).chain(&series.doubt);
+            for cell in cells.chain(&series.outcomes).chain([&series.nulls]) {
+                cell.store(large, Relaxed);
+            }
+            series.classes.iter().filter(|c| c.load(Relaxed) > 0).for_each(|c| c.store(large, Relaxed));
+        }
+        pins.push(counts);
+        // After each state, as every state is the last one for a while.
+        let text = ledger.page().render();
+        assert!(text.len() <= endpoint::PAGE_LIMIT, "{} bytes", text.len());
+    }
+    let kept = pins[1].series[0][0].classes.iter().filter(|c| c.load(Relaxed) > 0).count();
+    assert!(kept > 400, "{kept} names of the longest kind");
 }
 
 #[test]
