@@ -12,6 +12,7 @@
 
 mod attempts;
 mod board;
+mod budget;
 mod choose;
 mod count;
 mod endpoints;
@@ -24,6 +25,7 @@ mod table;
 mod upstream;
 
 pub use board::{Board, RoutePage};
+pub use budget::CONNECTIONS;
 pub use choose::{Choice, choose, slot_of, slot_of_key};
 pub use count::{Collector, Ledger};
 pub use endpoints::{Condition, EndpointStatus, Endpoints, endpoints_of};

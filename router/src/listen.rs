@@ -15,7 +15,7 @@ use hyper_util::rt::{TokioIo, TokioTimer};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
 
-use crate::Proxy;
+use crate::{Proxy, budget};
 use guard::Guarded;
 
 /// Limits of the listener. The defaults are for pods behind a Service.
@@ -25,6 +25,8 @@ pub struct Limits {
     pub connections: usize,
     /// Longest time from the first byte of a head to its last.
     pub head: Duration,
+    /// Longest time in which a client takes no byte of its answer.
+    pub stall: Duration,
     /// Largest head in bytes, at least 8 KiB.
     pub head_bytes: usize,
     /// Most headers of a head.
@@ -41,12 +43,14 @@ pub struct Limits {
 impl Default for Limits {
     fn default() -> Self {
         Self {
-            connections: 10_000,
+            connections: budget::CONNECTIONS,
             head: Duration::from_secs(10),
-            head_bytes: 64 * 1024,
+            stall: Duration::from_secs(30),
+            head_bytes: budget::HEAD,
             headers: 128,
             idle: Duration::from_secs(75),
-            drain: Duration::from_secs(20),
+            // Longer than the default request timeout.
+            drain: Duration::from_secs(31),
             quiet: Duration::from_secs(3),
         }
     }
@@ -143,7 +147,7 @@ async fn connection(
         tracing::debug!(%error, "a client left at once");
         return;
     }
-    let (guarded, verdict) = Guarded::new(stream, limits.head);
+    let (guarded, verdict) = Guarded::new(stream, limits.head, limits.stall);
     let service = service_fn(|request| {
         let (proxy, malformed) = (proxy.clone(), verdict.is_ambiguous());
         async move { Ok::<_, Infallible>(proxy.handle(request, malformed).await) }

@@ -8,6 +8,7 @@ use anyhow::Context;
 use clap::Parser;
 use router::{Board, Collector, Ledger, Limits, Proxy, Source};
 use tokio::net::TcpListener;
+use tokio::task::JoinHandle;
 
 /// Splits requests over the revisions of a ModelRoute and counts what becomes of them.
 #[derive(Debug, Parser)]
@@ -25,12 +26,19 @@ struct Args {
     /// Address for /livez, /readyz, /metrics, /evidence and /route.
     #[arg(long, env = "SLUICE_ADMIN", default_value_t = SocketAddr::from(([0, 0, 0, 0], wire::endpoint::ADMIN_PORT)))]
     admin: SocketAddr,
-    /// Longest time from SIGTERM to the end, such as 20s.
-    #[arg(long, env = "SLUICE_DRAIN", default_value = "20s", value_parser = duration)]
+    /// Longest time from SIGTERM to the end, such as 31s: longer than the requests' timeout.
+    #[arg(long, env = "SLUICE_DRAIN", default_value = "31s", value_parser = duration)]
     drain: Duration,
     /// Largest body of a request, such as 16MiB.
     #[arg(long, env = "SLUICE_MAX_BODY", default_value = "16MiB", value_parser = bytes)]
     max_body: u64,
+    /// Longest time for which a client is waited for while it sends a body, such as 30s.
+    #[arg(long, env = "SLUICE_INTAKE", default_value = "30s", value_parser = duration)]
+    intake: Duration,
+    /// Most connections of clients; further ones wait. Each may need 144 KiB of memory.
+    #[arg(long, env = "SLUICE_MAX_CONNECTIONS", default_value_t = router::CONNECTIONS as u32,
+        value_parser = clap::value_parser!(u32).range(2..=100_000))]
+    max_connections: u32,
     /// Name of this pod: begins the name of this process on its pages.
     #[arg(long, env = "HOSTNAME", default_value = "router")]
     pod: String,
@@ -58,7 +66,7 @@ async fn main() -> anyhow::Result<()> {
     admin::init_tracing()?;
     let ledger = Arc::new(Ledger::new(format!("{}-{:08x}", args.pod, rand::random::<u32>())));
     let board = Arc::new(Board::new(ledger.clone()));
-    let proxy = Arc::new(Proxy::new(board.clone(), args.max_body));
+    let proxy = Arc::new(Proxy::new(board.clone(), args.max_body).with_intake(args.intake));
     let registry = prometheus::Registry::new();
     registry.register(Box::new(Collector::new(ledger.clone())))?;
     proxy.register(&registry)?;
@@ -66,7 +74,7 @@ async fn main() -> anyhow::Result<()> {
     let readiness = admin::Readiness::default();
     let client = client().await?;
     let source = Source { namespace: args.namespace, route: args.route };
-    tokio::spawn(source.run(client, board.clone(), &readiness));
+    let watch = tokio::spawn(source.run(client, board.clone(), &readiness));
 
     let pages = admin::routes(readiness.clone(), registry).merge(router::pages(board, ledger));
     let admin_listener = bind(args.admin, "--admin").await?;
@@ -77,15 +85,34 @@ async fn main() -> anyhow::Result<()> {
         let _ = end.await;
     }));
     let stop = admin::shutdown_signal();
-    let shutdown = async move {
-        stop.await;
+    let mut ending = Ok(());
+    let shutdown = async {
+        ending = until_stopped(stop, watch).await;
         readiness.drain();
     };
-    let limits = Limits { drain: args.drain, ..Limits::default() };
+    let connections = usize::try_from(args.max_connections).context("--max-connections")?;
+    let limits = Limits { drain: args.drain, connections, ..Limits::default() };
     tracing::info!(listen = %args.listen, admin = %args.admin, "router");
     router::serve(listener, proxy, limits, shutdown).await;
     drop(drained);
-    admin.await?.context("the admin port broke")
+    admin.await?.context("the admin port broke")?;
+    ending
+}
+
+/// Waits for the signal to stop. A router whose watch has ended would serve its last table for ever, and look
+/// well: it stops too, with an error.
+async fn until_stopped(stop: impl Future<Output = ()>, watch: JoinHandle<()>) -> anyhow::Result<()> {
+    tokio::select! {
+        () = stop => Ok(()),
+        ended = watch => {
+            let error = match ended {
+                Ok(()) => anyhow::anyhow!("the watch of the API server has ended"),
+                Err(error) => anyhow::Error::new(error).context("the watch of the API server broke"),
+            };
+            tracing::error!(error = format!("{error:#}"), "about to stop");
+            Err(error)
+        }
+    }
 }
 
 async fn client() -> anyhow::Result<kube::Client> {
@@ -101,6 +128,17 @@ async fn bind(address: SocketAddr, flag: &str) -> anyhow::Result<TcpListener> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[tokio::test]
+    async fn a_watch_that_ends_or_panics_stops_the_program() {
+        let never = std::future::pending::<()>;
+        let ended = until_stopped(never(), tokio::spawn(async {})).await.unwrap_err();
+        assert_eq!(ended.to_string(), "the watch of the API server has ended");
+        let broken = until_stopped(never(), tokio::spawn(async { panic!("a slice without a name") })).await;
+        assert!(format!("{:#}", broken.unwrap_err()).contains("a slice without a name"));
+        let stopped = until_stopped(std::future::ready(()), tokio::spawn(std::future::pending())).await;
+        assert!(stopped.is_ok());
+    }
 
     #[test]
     fn sizes_and_durations_are_read() {

@@ -14,9 +14,9 @@ use hyper::body::Incoming;
 use prometheus::{IntCounter, IntCounterVec, Opts};
 use tokio::sync::Semaphore;
 
-use crate::Board;
 use crate::choose::{choose, slot_of, slot_of_key};
 use crate::count::Ticket;
+use crate::{Board, budget};
 use forward::Journey;
 use intake::{Intake, Refused};
 
@@ -24,13 +24,14 @@ pub(crate) use answer::AnswerBody;
 
 /// Largest body that is held back so that it can be sent again (R6).
 const REPLAYABLE: u64 = 1 << 20;
-/// Memory for such bodies over all requests, in KiB; beyond it bodies are streamed and not sent again.
-const HELD_KIB: usize = 256 * 1024;
+/// Longest time for which a client is waited for while it sends a body, unless set otherwise.
+const INTAKE: Duration = Duration::from_secs(30);
 
 /// Passes requests on by the table of its [`Board`].
 pub struct Proxy {
     board: Arc<Board>,
     max_body: u64,
+    intake: Duration,
     held: Arc<Semaphore>,
     pub(crate) draining: AtomicBool,
     pub(crate) load: Arc<Load>,
@@ -89,7 +90,7 @@ impl Numbers {
     fn new() -> Self {
         let unassigned = Opts::new(
             "sluice_router_unassigned_total",
-            "Requests that ended before they were assigned to a revision, by reason.",
+            "Requests that count for no revision, by reason: refused before one was drawn, or not a POST.",
         );
         let again = "Attempts after the first one, by which a request went on.";
         Self {
@@ -107,11 +108,19 @@ impl Proxy {
         Self {
             board,
             max_body,
-            held: Arc::new(Semaphore::new(HELD_KIB)),
+            intake: INTAKE,
+            held: Arc::new(Semaphore::new(budget::HELD_KIB)),
             draining: AtomicBool::new(false),
             load: Arc::new(load),
             numbers: Numbers::new(),
         }
+    }
+
+    /// The same with another limit, by default 30 s, on the time for which a client is waited for while it sends
+    /// a body. This is no time of the request: it begins when the body is here.
+    #[must_use]
+    pub fn with_intake(self, limit: Duration) -> Self {
+        Self { intake: limit, ..self }
     }
 
     /// Shows the router's own numbers to a registry.
@@ -145,7 +154,6 @@ impl Proxy {
         malformed: bool,
         id: &HeaderValue,
     ) -> Response<AnswerBody> {
-        let started = Instant::now();
         if malformed {
             let what =
                 "the length of the body is given twice: send one Content-Length or one Transfer-Encoding";
@@ -154,18 +162,17 @@ impl Proxy {
         if request.method() == Method::CONNECT {
             return self.refuse("malformed", StatusCode::METHOD_NOT_ALLOWED, "CONNECT is not served here");
         }
-        let Some(snapshot) = self.board.snapshot() else {
+        if self.board.snapshot().is_none() {
             return self.refuse(
                 "no_table",
                 StatusCode::SERVICE_UNAVAILABLE,
                 "no route table has been read yet",
             );
-        };
-        let deadline = started + snapshot.table.request_timeout;
+        }
         let (parts, body) = request.into_parts();
         let intake = Intake { max_body: self.max_body, held: &self.held };
         // Leaves the count when the client goes away while it sends: nothing was assigned to it yet.
-        let taken = match tokio::time::timeout_at(deadline.into(), intake.take(body)).await {
+        let taken = match tokio::time::timeout(self.intake, intake.take(body)).await {
             Ok(Ok(taken)) => taken,
             Ok(Err(Refused::TooLarge)) => return self.too_large(true),
             Ok(Err(Refused::Gone)) => {
@@ -191,7 +198,15 @@ impl Proxy {
         let Some(choice) = choose(table, slot) else {
             return self.refuse("no_revision", StatusCode::SERVICE_UNAVAILABLE, "the route has no revision");
         };
-        let ticket = Ticket::new(snapshot.counts.clone(), choice.revision, choice.assignment, started);
+        // The clocks start now: how long a client takes to send says nothing about a revision.
+        let started = Instant::now();
+        let deadline = started + table.request_timeout;
+        let mut ticket = Ticket::new(snapshot.counts.clone(), choice.revision, choice.assignment, started);
+        // Predictions are posted. Whatever else is asked for, such as a page by a scanner, is no evidence (C1).
+        if parts.method != Method::POST {
+            self.numbers.unassigned.with_label_values(&["method"]).inc();
+            ticket = ticket.uncounted();
+        }
         Journey::new(self, &snapshot, choice.revision, ticket, deadline).run(parts, taken, id).await
     }
 

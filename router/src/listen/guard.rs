@@ -1,4 +1,5 @@
-//! A client's connection that is read along: for the time that a head takes, and for lengths given twice.
+//! A client's connection that is read along: for the time that a head takes, and for lengths given twice. A
+//! client that does not read what it asked for is left after a while.
 
 use std::io::{self, ErrorKind};
 use std::pin::Pin;
@@ -32,12 +33,35 @@ pub(super) struct Guarded {
     head: Duration,
     /// Runs while a head is incomplete.
     alarm: Option<Pin<Box<Sleep>>>,
+    /// Longest time in which the client takes no byte.
+    stall: Duration,
+    /// Runs while the client takes nothing.
+    stalled: Option<Pin<Box<Sleep>>>,
 }
 
 impl Guarded {
-    pub(super) fn new(stream: TcpStream, head: Duration) -> (Self, Verdict) {
+    pub(super) fn new(stream: TcpStream, head: Duration, stall: Duration) -> (Self, Verdict) {
         let verdict = Verdict::default();
-        (Self { stream, scan: Scan::default(), verdict: verdict.clone(), head, alarm: None }, verdict)
+        let scan = Scan::default();
+        let this = Self { stream, scan, verdict: verdict.clone(), head, alarm: None, stall, stalled: None };
+        (this, verdict)
+    }
+
+    fn watch_write(
+        &mut self,
+        cx: &mut Context<'_>,
+        result: Poll<io::Result<usize>>,
+    ) -> Poll<io::Result<usize>> {
+        if result.is_ready() {
+            self.stalled = None;
+            return result;
+        }
+        let stall = self.stall;
+        let alarm = self.stalled.get_or_insert_with(|| Box::pin(tokio::time::sleep(stall)));
+        if alarm.as_mut().poll(cx).is_ready() {
+            return Poll::Ready(Err(io::Error::new(ErrorKind::TimedOut, "the client does not read")));
+        }
+        Poll::Pending
     }
 
     fn inspect(&mut self, bytes: &[u8]) {
@@ -75,7 +99,8 @@ impl AsyncRead for Guarded {
 
 impl AsyncWrite for Guarded {
     fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &[u8]) -> Poll<io::Result<usize>> {
-        Pin::new(&mut self.stream).poll_write(cx, buf)
+        let result = Pin::new(&mut self.stream).poll_write(cx, buf);
+        self.watch_write(cx, result)
     }
 
     fn poll_write_vectored(
@@ -83,7 +108,8 @@ impl AsyncWrite for Guarded {
         cx: &mut Context<'_>,
         bufs: &[io::IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
-        Pin::new(&mut self.stream).poll_write_vectored(cx, bufs)
+        let result = Pin::new(&mut self.stream).poll_write_vectored(cx, bufs);
+        self.watch_write(cx, result)
     }
 
     fn is_write_vectored(&self) -> bool {

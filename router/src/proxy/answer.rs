@@ -3,7 +3,7 @@
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use http::{HeaderValue, Response, StatusCode, header};
@@ -15,7 +15,10 @@ use wire::Outcome;
 use super::UnderWay;
 use crate::count::Ticket;
 use crate::items::AnswerHeaders;
-use crate::upstream::{Endpoint, Link};
+use crate::upstream::{Endpoint, Fault, Link};
+
+/// Shorter pauses between two frames are the router's own work.
+const NOTICEABLE: Duration = Duration::from_millis(1);
 
 /// The body of an answer.
 pub(crate) struct AnswerBody {
@@ -38,6 +41,12 @@ pub(crate) struct Relayed {
     link: Option<(Arc<Endpoint>, Link)>,
     deadline: Instant,
     alarm: Option<Pin<Box<Sleep>>>,
+    /// What the client does with the body of its request, which may still be on its way.
+    fault: Fault,
+    /// When the last frame was handed over: until it is asked for the next, the client is what is waited for.
+    handed_over: Instant,
+    /// Whether it was asked for a frame since.
+    asked: bool,
 }
 
 /// What a complete answer counts as.
@@ -68,17 +77,20 @@ impl Relayed {
         meaning: Meaning,
         link: (Arc<Endpoint>, Link),
         deadline: Instant,
+        fault: Fault,
     ) -> Self {
-        let mut this = Self { body, ticket: Some(ticket), meaning, link: Some(link), deadline, alarm: None };
+        let (ticket, link) = (Some(ticket), Some(link));
+        let handed_over = Instant::now();
+        let mut this =
+            Self { body, ticket, meaning, link, deadline, alarm: None, fault, handed_over, asked: false };
         // The server does not ask for the frames of an empty body.
-        this.complete_at_end();
+        if this.body.is_end_stream() {
+            this.complete();
+        }
         this
     }
 
-    fn complete_at_end(&mut self) {
-        if !self.body.is_end_stream() {
-            return;
-        }
+    fn complete(&mut self) {
         if let Some(ticket) = self.ticket.take() {
             match &self.meaning {
                 Meaning::Own { outcome, success } => ticket.finish_answered(*outcome, success.as_ref()),
@@ -100,14 +112,37 @@ impl Relayed {
         self.link = None;
     }
 
+    /// Charges the time since the last frame to the client, which did not take it.
+    fn resume(&mut self) {
+        let waited = self.handed_over.elapsed();
+        if waited < NOTICEABLE {
+            return;
+        }
+        self.deadline += waited;
+        self.alarm = None;
+        if let Some(ticket) = &mut self.ticket {
+            ticket.pause(waited);
+        }
+    }
+
     fn poll(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, AnswerError>>> {
+        if !std::mem::replace(&mut self.asked, true) {
+            self.resume();
+        }
         match Pin::new(&mut self.body).poll_frame(cx) {
             Poll::Ready(Some(Err(error))) => {
                 self.fail(Outcome::Error);
                 Poll::Ready(Some(Err(error.into())))
             }
             Poll::Ready(frame) => {
-                self.complete_at_end();
+                // A body without a length announces its end by nothing but the end, or by trailers, behind
+                // which the server asks no more.
+                if frame.as_ref().is_none_or(|f| f.as_ref().is_ok_and(Frame::is_trailers))
+                    || self.body.is_end_stream()
+                {
+                    self.complete();
+                }
+                (self.handed_over, self.asked) = (Instant::now(), false);
                 Poll::Ready(frame.map(|f| f.map_err(AnswerError::from)))
             }
             Poll::Pending => {
@@ -117,7 +152,8 @@ impl Relayed {
                 if alarm.as_mut().poll(cx).is_pending() {
                     return Poll::Pending;
                 }
-                self.fail(Outcome::Timeout);
+                let waits_for_client = self.fault.client_slow();
+                self.fail(if waits_for_client { Outcome::Cancelled } else { Outcome::Timeout });
                 Poll::Ready(Some(Err(AnswerError::Timeout)))
             }
         }

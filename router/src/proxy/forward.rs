@@ -1,8 +1,9 @@
 //! Sends an assigned request until somebody answers it (R5, R6).
 
 use std::net::SocketAddr;
+use std::pin::pin;
 use std::sync::Arc;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use http::request::Parts;
 use http::{HeaderValue, Request, Response, StatusCode, header};
@@ -48,6 +49,12 @@ enum Lost {
     Garbled,
 }
 
+/// Who took too long.
+enum Late {
+    Client,
+    Endpoint,
+}
+
 /// What an attempt sends.
 struct Cargo {
     parts: Parts,
@@ -89,18 +96,22 @@ impl<'a> Journey<'a> {
         headers::strip(&mut parts.headers);
         // Answered by our own server already; a server behind would only delay its answer.
         parts.headers.remove(header::EXPECT);
-        parts.headers.entry(headers::REQUEST_ID).or_insert_with(|| id.clone());
+        parts.headers.insert(headers::REQUEST_ID, id.clone());
         parts.uri = headers::origin_form(&parts.uri);
         parts.version = http::Version::HTTP_11;
         // Held until the answer's head is here.
         let (body, fault, _held) = match taken {
             Taken::Whole(bytes, permit) => (Source::Whole(bytes), Fault::default(), permit),
-            Taken::Stream(payload, fault) => (Source::Once(Some(payload)), fault, None),
+            Taken::Stream(payload, fault, permit) => (Source::Once(Some(payload)), fault, permit),
         };
         let mut cargo = Cargo { parts, body };
-        let deadline = self.deadline.into();
-        match tokio::time::timeout_at(deadline, self.attempts(&mut cargo)).await {
-            Ok(Ok(arrived)) => self.relay(arrived),
+        let (deadline, intake) = (self.deadline, self.proxy.intake);
+        let result = in_time(self.attempts(&mut cargo), deadline, intake, &fault).await;
+        let waited = fault.waited();
+        self.deadline += waited;
+        self.ticket.pause(waited);
+        match result {
+            Ok(Ok(arrived)) => self.relay(arrived, fault),
             Ok(Err(_)) if fault.too_large() => {
                 self.ticket.finish(Outcome::Rejected);
                 self.proxy.too_large(false)
@@ -110,11 +121,11 @@ impl<'a> Journey<'a> {
                 answer::error(StatusCode::BAD_REQUEST, "the body broke off")
             }
             Ok(Err(lost)) => self.lost(&lost),
-            Err(_) if fault.client_slow() => {
+            Err(Late::Client) => {
                 self.ticket.finish(Outcome::Cancelled);
                 answer::error(StatusCode::REQUEST_TIMEOUT, "the body did not arrive in time")
             }
-            Err(_) => {
+            Err(Late::Endpoint) => {
                 self.ticket.finish(self.fallback.unwrap_or(Outcome::Timeout));
                 answer::error(StatusCode::GATEWAY_TIMEOUT, "the model did not answer in time")
             }
@@ -171,7 +182,7 @@ impl<'a> Journey<'a> {
         Some((table.revisions[index].name.clone(), endpoint))
     }
 
-    fn relay(self, arrived: Arrived) -> Response<AnswerBody> {
+    fn relay(self, arrived: Arrived, fault: Fault) -> Response<AnswerBody> {
         let Arrived { response, revision, endpoint, link } = arrived;
         let (mut parts, body) = response.into_parts();
         let meaning = match self.fallback {
@@ -185,7 +196,7 @@ impl<'a> Journey<'a> {
         if let Ok(name) = HeaderValue::from_str(&revision) {
             parts.headers.insert(wire::header::REVISION, name);
         }
-        let relayed = Relayed::new(body, self.ticket, meaning, (endpoint, link), self.deadline);
+        let relayed = Relayed::new(body, self.ticket, meaning, (endpoint, link), self.deadline, fault);
         Response::from_parts(parts, AnswerBody::relayed(relayed))
     }
 
@@ -203,6 +214,31 @@ impl<'a> Journey<'a> {
         let drained = self.fallback.filter(|outcome| *outcome == Outcome::Drained);
         self.ticket.finish(drained.unwrap_or(own));
         answer::error(status, what)
+    }
+}
+
+/// Waits until the deadline, which moves for as long as the client is waited for: that is not the endpoint's
+/// time. The client has `intake` for it.
+async fn in_time<T>(
+    work: impl Future<Output = T>,
+    deadline: Instant,
+    intake: Duration,
+    fault: &Fault,
+) -> Result<T, Late> {
+    let mut work = pin!(work);
+    loop {
+        let waited = fault.waited();
+        if waited >= intake {
+            return Err(Late::Client);
+        }
+        let now = Instant::now();
+        if now >= deadline + waited {
+            return Err(Late::Endpoint);
+        }
+        let look = (deadline + waited).min(now + (intake - waited));
+        if let Ok(done) = tokio::time::timeout_at(look.into(), work.as_mut()).await {
+            return Ok(done);
+        }
     }
 }
 

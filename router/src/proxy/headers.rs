@@ -40,9 +40,9 @@ pub(crate) fn strip(headers: &mut HeaderMap) {
     }
 }
 
-/// The id of a request: its own, or a random one.
+/// The id of a request: its own, if it is not absurd, or a random one.
 pub(crate) fn request_id(headers: &HeaderMap) -> HeaderValue {
-    headers.get(REQUEST_ID).filter(|id| id.len() <= 128).cloned().unwrap_or_else(|| {
+    headers.get(REQUEST_ID).filter(|id| (1..=128).contains(&id.len())).cloned().unwrap_or_else(|| {
         HeaderValue::try_from(format!("{:032x}", rand::random::<u128>()))
             .expect("hex digits are a header value")
     })

@@ -9,21 +9,25 @@ use hyper::body::Incoming;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 use super::REPLAYABLE;
+use crate::budget::FREE;
 use crate::upstream::{Fault, Payload};
 
 /// The limits.
 pub(crate) struct Intake<'a> {
     pub(crate) max_body: u64,
-    /// Memory for bodies that are held back, in KiB.
+    /// Memory for bodies that are held back, beyond what each has anyway, in KiB.
     pub(crate) held: &'a Arc<Semaphore>,
 }
+
+/// The memory that a body has been granted.
+pub(crate) type Held = Option<OwnedSemaphorePermit>;
 
 /// A body that was taken in.
 pub(crate) enum Taken {
     /// Can be sent as often as wanted.
-    Whole(Bytes, Option<OwnedSemaphorePermit>),
+    Whole(Bytes, Held),
     /// Can be sent once.
-    Stream(Payload, Fault),
+    Stream(Payload, Fault, Held),
 }
 
 /// Why a body was not taken in.
@@ -43,11 +47,10 @@ impl Intake<'_> {
         if declared.is_some_and(|length| length > self.max_body) {
             return Err(Refused::TooLarge);
         }
-        let expected = declared.unwrap_or(REPLAYABLE);
-        let kib = u32::try_from(expected.div_ceil(1024)).unwrap_or(u32::MAX);
-        let permit = (expected <= REPLAYABLE).then(|| self.held.clone().try_acquire_many_owned(kib).ok());
-        let Some(Some(permit)) = permit else { return Ok(self.stream(None, body)) };
-        let mut bytes = Buffer::Empty;
+        if declared.is_some_and(|length| length > REPLAYABLE) {
+            return Ok(self.stream(None, body, None));
+        }
+        let (mut bytes, mut held) = (Buffer::Empty, None);
         while let Some(frame) = body.frame().await {
             let Ok(frame) = frame else { return Err(Refused::Gone) };
             if let Ok(data) = frame.into_data() {
@@ -56,17 +59,37 @@ impl Intake<'_> {
             if bytes.len() > self.max_body {
                 return Err(Refused::TooLarge);
             }
-            if bytes.len() > REPLAYABLE {
-                return Ok(self.stream(Some(bytes.freeze()), body));
+            if bytes.len() > REPLAYABLE || !self.grow(&mut held, bytes.len()) {
+                return Ok(self.stream(Some(bytes.freeze()), body, held));
             }
         }
-        Ok(Taken::Whole(bytes.freeze(), Some(permit)))
+        Ok(Taken::Whole(bytes.freeze(), held))
     }
 
-    fn stream(&self, first: Option<Bytes>, rest: Incoming) -> Taken {
+    /// Takes memory for what has arrived; what was merely announced takes none. False when there is no more.
+    fn grow(&self, held: &mut Held, length: u64) -> bool {
+        let needed = usize::try_from(length.saturating_sub(FREE).div_ceil(1024)).unwrap_or(usize::MAX);
+        let missing = needed - held.as_ref().map_or(0, OwnedSemaphorePermit::num_permits).min(needed);
+        let missing = u32::try_from(missing).unwrap_or(u32::MAX);
+        if missing == 0 {
+            return true;
+        }
+        let Ok(more) = self.held.clone().try_acquire_many_owned(missing) else { return false };
+        match held {
+            Some(held) => held.merge(more),
+            None => *held = Some(more),
+        }
+        true
+    }
+
+    fn stream(&self, first: Option<Bytes>, rest: Incoming, held: Held) -> Taken {
         let fault = Fault::default();
         let room = self.max_body - first.as_ref().map_or(0, |b| b.len() as u64);
-        Taken::Stream(Payload::Stream { first, rest: Box::new(rest), room, fault: fault.clone() }, fault)
+        Taken::Stream(
+            Payload::Stream { first, rest: Box::new(rest), room, fault: fault.clone() },
+            fault,
+            held,
+        )
     }
 }
 
@@ -108,5 +131,25 @@ impl Buffer {
             Self::One(bytes) => bytes,
             Self::Many(bytes) => bytes.freeze(),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn memory_is_taken_as_bytes_arrive_and_small_bodies_take_none() {
+        let held = Arc::new(Semaphore::new(100));
+        let intake = Intake { max_body: 1 << 20, held: &held };
+        let (mut one, mut two) = (None, None);
+        assert!(intake.grow(&mut one, FREE) && one.is_none());
+        assert!(intake.grow(&mut one, FREE + 1) && held.available_permits() == 99);
+        assert!(intake.grow(&mut one, FREE + 60 * 1024) && held.available_permits() == 40);
+        assert!(intake.grow(&mut one, FREE + 60 * 1024) && held.available_permits() == 40);
+        assert!(!intake.grow(&mut two, FREE + 41 * 1024) && two.is_none());
+        assert!(intake.grow(&mut two, FREE), "small ones are held whoever has the rest");
+        drop(one);
+        assert_eq!(held.available_permits(), 100);
     }
 }

@@ -21,7 +21,7 @@ use crate::attempts::Failure;
 
 /// Largest read buffer, and so the largest head of an answer. Bounded, because hyper's own grows with the
 /// answers: 70 MB were seen at 128 connections.
-const BUFFER: usize = 64 * 1024;
+const BUFFER: usize = crate::budget::ANSWER;
 
 /// What has passed since the last request was handed over.
 #[derive(Debug, Default)]

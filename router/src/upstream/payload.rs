@@ -1,17 +1,30 @@
 //! The body of a request on its way to an endpoint.
 
 use std::pin::Pin;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicU8, Ordering::SeqCst};
-use std::task::{Context, Poll, ready};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::task::{Context, Poll};
+use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use http_body::{Body, Frame, SizeHint};
 use hyper::body::Incoming;
 
-/// What went wrong on the client's side while its body was passed on.
+/// What the client does while its body is passed on: what went wrong, and how long it was waited for.
 #[derive(Debug, Clone, Default)]
-pub(crate) struct Fault(Arc<AtomicU8>);
+pub(crate) struct Fault(Arc<State>);
+
+#[derive(Debug, Default)]
+struct State {
+    code: AtomicU8,
+    waits: Mutex<Waits>,
+}
+
+#[derive(Debug, Default)]
+struct Waits {
+    over: Duration,
+    since: Option<Instant>,
+}
 
 impl Fault {
     const NONE: u8 = 0;
@@ -20,16 +33,39 @@ impl Fault {
     const SLOW: u8 = 3;
 
     pub(crate) fn too_large(&self) -> bool {
-        self.0.load(SeqCst) == Self::TOO_LARGE
+        self.0.code.load(SeqCst) == Self::TOO_LARGE
     }
 
     pub(crate) fn client_gone(&self) -> bool {
-        self.0.load(SeqCst) == Self::GONE
+        self.0.code.load(SeqCst) == Self::GONE
     }
 
     /// Whether the endpoint waits for more of the body, and the client has not sent it.
     pub(crate) fn client_slow(&self) -> bool {
-        self.0.load(SeqCst) == Self::SLOW
+        self.0.code.load(SeqCst) == Self::SLOW
+    }
+
+    /// For how long the endpoint has waited for the client in all: no time of the endpoint's.
+    pub(crate) fn waited(&self) -> Duration {
+        let waits = self.waits();
+        waits.over + waits.since.map(|since| since.elapsed()).unwrap_or_default()
+    }
+
+    fn waits(&self) -> MutexGuard<'_, Waits> {
+        self.0.waits.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn wait(&self) {
+        self.0.code.store(Self::SLOW, SeqCst);
+        self.waits().since.get_or_insert_with(Instant::now);
+    }
+
+    fn set(&self, code: u8) {
+        let mut waits = self.waits();
+        if let Some(since) = waits.since.take() {
+            waits.over += since.elapsed();
+        }
+        self.0.code.store(code, SeqCst);
     }
 }
 
@@ -79,20 +115,22 @@ impl Body for Payload {
         if let Some(bytes) = first.take() {
             return Poll::Ready(Some(Ok(Frame::data(bytes))));
         }
-        fault.0.store(Fault::SLOW, SeqCst);
-        let result = ready!(Pin::new(rest).poll_frame(cx));
-        fault.0.store(Fault::NONE, SeqCst);
+        let Poll::Ready(result) = Pin::new(rest).poll_frame(cx) else {
+            fault.wait();
+            return Poll::Pending;
+        };
+        fault.set(Fault::NONE);
         let frame = match result {
             Some(Ok(frame)) => frame,
             Some(Err(error)) => {
-                fault.0.store(Fault::GONE, SeqCst);
+                fault.set(Fault::GONE);
                 return Poll::Ready(Some(Err(error.into())));
             }
             None => return Poll::Ready(None),
         };
         let length = frame.data_ref().map_or(0, |data| data.len() as u64);
         let Some(left) = room.checked_sub(length) else {
-            fault.0.store(Fault::TOO_LARGE, SeqCst);
+            fault.set(Fault::TOO_LARGE);
             return Poll::Ready(Some(Err(PayloadError::TooLarge)));
         };
         *room = left;

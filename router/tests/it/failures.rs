@@ -22,9 +22,10 @@ async fn every_answer_is_passed_on_and_counted_by_its_status() {
     for (code, outcome) in [
         (200, Outcome::Ok),
         (204, Outcome::Ok),
-        (302, Outcome::Ok),
+        (302, Outcome::Error),
         (400, Outcome::Rejected),
         (422, Outcome::Rejected),
+        (499, Outcome::Rejected),
         (408, Outcome::Cancelled),
         (429, Outcome::Overload),
         (503, Outcome::Overload),
@@ -47,6 +48,34 @@ async fn every_answer_is_passed_on_and_counted_by_its_status() {
         );
         assert_eq!(counts.doubt.iter().sum::<u64>(), items);
         assert_eq!(counts.latency.iter().sum::<u64>(), u64::from(code != 408), "{code}");
+    }
+}
+
+// rule: C2 (an answer without a length is complete at its end)
+#[tokio::test(flavor = "multi_thread")]
+async fn answers_of_any_framing_are_counted_by_their_status() {
+    for (act, code, outcome, connections) in [
+        (Act::Chunked(200, false), 200, Outcome::Ok, 1),
+        (Act::Chunked(200, true), 200, Outcome::Ok, 1),
+        (Act::Chunked(500, false), 500, Outcome::Error, 1),
+        (Act::UntilClose(200), 200, Outcome::Ok, 3),
+        (Act::UntilClose(500), 500, Outcome::Error, 3),
+    ] {
+        let (rig, _a, b) = rig_with(act.clone()).await;
+        let mut wire = Wire::connect(rig.address).await.unwrap();
+        for i in 1..=3 {
+            let answer = wire.post("", b"x").await.unwrap();
+            assert_eq!((answer.status(), answer.text().as_str()), (code, "seven"), "{act:?}");
+            until("it is counted", || rig.requests() == i).await;
+            // The connection is put back a moment after the last byte.
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+        assert_eq!(rig.outcome("b"), Some((outcome, 3)), "{act:?}");
+        assert_eq!(b.connections(), connections, "{act:?}: a good connection is used again");
+        let counts = rig.counts("b", Assignment::Split);
+        let items = if outcome == Outcome::Ok { 3 } else { 0 };
+        assert_eq!(counts.classes.values().sum::<u64>(), items, "{act:?}");
+        assert_eq!(counts.latency.iter().sum::<u64>(), 3, "{act:?}");
     }
 }
 

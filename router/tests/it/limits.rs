@@ -97,7 +97,7 @@ async fn a_head_has_its_time_and_an_idle_connection_has_more() {
     assert!((150..500).contains(&head), "{head}");
     let idle = closed_after("").await;
     assert!((600..1500).contains(&idle), "{idle}");
-    // A body is part of the request's time, which is charged to nobody.
+    // A body has a time of its own, which is charged to nobody.
     let mut wire = Wire::connect(rig.address).await.unwrap();
     wire.send("POST /p HTTP/1.1\r\nhost: d\r\ncontent-length: 5\r\n\r\nx").await.unwrap();
     assert_eq!(wire.read().await.unwrap().status(), 408);
@@ -159,6 +159,26 @@ async fn heads_are_passed_on_without_what_belongs_to_a_connection() {
     let answer = post(rig.address, "", b"x").await.unwrap();
     assert_eq!(answer.header("x-request-id"), a.seen()[1].header("x-request-id"));
     assert_eq!(answer.header("x-request-id").map(str::len), Some(32));
+    // One that is absurd is replaced, on both sides.
+    let answer = post(rig.address, &format!("x-request-id: {}\r\n", "y".repeat(200)), b"x").await.unwrap();
+    assert_eq!(answer.header("x-request-id").map(str::len), Some(32));
+    assert_eq!(answer.header("x-request-id"), a.seen()[2].header("x-request-id"));
+}
+
+// rule: C1 (a scanner's pages are no predictions)
+#[tokio::test(flavor = "multi_thread")]
+async fn only_posts_are_evidence() {
+    let (rig, a) = rig().await;
+    let mut wire = Wire::connect(rig.address).await.unwrap();
+    for method in ["GET", "DELETE", "PUT"] {
+        wire.send(format!("{method} /p HTTP/1.1\r\nhost: d\r\ncontent-length: 0\r\n\r\n")).await.unwrap();
+        assert_eq!(wire.read().await.unwrap().status(), 200, "{method}");
+    }
+    assert_eq!((a.seen().len(), rig.requests()), (3, 0));
+    let counts = rig.counts("a", Assignment::Split);
+    assert_eq!((counts.classes.len(), counts.latency.iter().sum::<u64>()), (0, 0));
+    assert_eq!(wire.post("", b"x").await.unwrap().status(), 200);
+    assert_eq!(rig.outcome("a"), Some((Outcome::Ok, 1)));
 }
 
 // rule: C3

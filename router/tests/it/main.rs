@@ -3,6 +3,7 @@
 #![allow(clippy::unwrap_used, reason = "all of this is test code, its helpers too")]
 
 mod api_server;
+mod clients;
 mod failures;
 mod limits;
 mod namespace;

@@ -22,6 +22,9 @@ pub(crate) struct Rig {
     pub(crate) task: JoinHandle<()>,
 }
 
+/// How long clients may take to send their bodies.
+pub(crate) const INTAKE: Duration = Duration::from_millis(900);
+
 /// A table that gives `b` this many slots and `a` the rest.
 pub(crate) fn route(b: u16) -> ModelRoute {
     let range = |from, to| if from < to { vec![SlotRange { from, to }] } else { vec![] };
@@ -63,7 +66,7 @@ impl Rig {
     ) -> Self {
         let ledger = Arc::new(Ledger::new("test".into()));
         let board = Arc::new(Board::new(ledger.clone()));
-        let proxy = Arc::new(Proxy::new(board.clone(), 4 << 20));
+        let proxy = Arc::new(Proxy::new(board.clone(), 4 << 20).with_intake(INTAKE));
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();
         let (stop, stopped) = oneshot::channel();

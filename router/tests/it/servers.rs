@@ -1,6 +1,7 @@
 //! Model servers that do what a test tells them.
 
 use std::net::SocketAddr;
+use std::sync::atomic::{AtomicUsize, Ordering::SeqCst};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
@@ -30,9 +31,16 @@ pub(crate) enum Act {
     HalfBody,
     /// A head and half of a body, then nothing.
     StalledBody,
+    /// Answers in chunks, perhaps with trailers.
+    Chunked(u16, bool),
+    /// Answers without any length: the end of the connection is that of the answer.
+    UntilClose(u16),
     /// Something that is not HTTP.
     Garbage,
 }
+
+/// What a prediction says in its head.
+const ITEM: &str = "x-prediction: seven\r\nx-confidence: 0.9\r\n";
 
 /// 200 with a prediction.
 pub(crate) fn ok() -> Act {
@@ -53,6 +61,7 @@ type Script = dyn Fn(usize, &Message) -> Act + Send + Sync;
 pub(crate) struct Server {
     pub(crate) address: SocketAddr,
     seen: Arc<Mutex<Vec<Message>>>,
+    connections: Arc<AtomicUsize>,
     task: tokio::task::JoinHandle<()>,
 }
 
@@ -70,13 +79,21 @@ impl Server {
         let address = listener.local_addr().unwrap();
         let seen = Arc::<Mutex<Vec<Message>>>::default();
         let (script, log): (Arc<Script>, _) = (Arc::new(script), seen.clone());
+        let count = Arc::<AtomicUsize>::default();
+        let accepted = count.clone();
         let task = tokio::spawn(async move {
             let mut connections = JoinSet::new();
             while let Ok((stream, _)) = listener.accept().await {
+                accepted.fetch_add(1, SeqCst);
                 connections.spawn(serve(stream, script.clone(), log.clone()));
             }
         });
-        Self { address, seen, task }
+        Self { address, seen, connections: count, task }
+    }
+
+    /// How many connections it was asked for.
+    pub(crate) fn connections(&self) -> usize {
+        self.connections.load(SeqCst)
     }
 
     pub(crate) fn seen(&self) -> Vec<Message> {
@@ -118,6 +135,19 @@ async fn serve(stream: TcpStream, script: Arc<Script>, log: Arc<Mutex<Vec<Messag
             Act::AnswerAndLeave => {
                 let _ = wire.send(answer(200, "", "bye")).await;
                 tokio::time::sleep(Duration::from_millis(1)).await;
+                return;
+            }
+            Act::Chunked(status, trailers) => {
+                let end = if trailers { "x-checksum: 1\r\n\r\n" } else { "\r\n" };
+                let head = format!("HTTP/1.1 {status} X\r\ntransfer-encoding: chunked\r\n{ITEM}\r\n");
+                let _ = wire.send(head + "2\r\nse\r\n").await;
+                tokio::time::sleep(Duration::from_millis(5)).await;
+                wire.send(format!("3\r\nven\r\n0\r\n{end}")).await
+            }
+            Act::UntilClose(status) => {
+                let _ = wire.send(format!("HTTP/1.1 {status} X\r\n{ITEM}\r\nse")).await;
+                tokio::time::sleep(Duration::from_millis(5)).await;
+                let _ = wire.send("ven").await;
                 return;
             }
             Act::Stall => {

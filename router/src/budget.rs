@@ -1,0 +1,30 @@
+//! How much memory clients and servers can make the router use: it must stay within its container's limit.
+
+/// Most connections of clients by default. Few, because each may hold all of the below at the same time.
+pub const CONNECTIONS: usize = 500;
+/// Largest head of a request, and what is read ahead of a client, in bytes.
+pub(crate) const HEAD: usize = 16 * 1024;
+/// Largest head of an answer, and what is read ahead of a server, in bytes. A batch of 1,024 items needs it.
+pub(crate) const ANSWER: usize = 64 * 1024;
+/// Bodies up to this many bytes are always held back so that they can be sent again (R6).
+pub(crate) const FREE: u64 = 64 * 1024;
+/// Memory for what longer bodies have beyond [`FREE`], over all requests, in KiB; when it is used up they are
+/// streamed and not sent again.
+pub(crate) const HELD_KIB: usize = 24 * 1024;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// The memory limit of the router's container, as in operator/src/resources/router.rs.
+    const CONTAINER_128_MI: usize = 128 << 20;
+    /// For the program itself, its tables and counters, and bytes on their way to a client.
+    const REST: usize = 32 << 20;
+
+    #[test]
+    fn the_sum_of_all_budgets_stays_below_the_containers_limit() {
+        let connection = HEAD + ANSWER + usize::try_from(FREE).unwrap();
+        let sum = CONNECTIONS * connection + HELD_KIB * 1024;
+        assert!(sum < CONTAINER_128_MI - REST, "{} MiB", sum >> 20);
+    }
+}
