@@ -17,7 +17,8 @@ demo-down:      ## remove everything that the demo made
 
 test: lint unit e2e ## everything: lint, unit, property, API-server and node tests
 
-lint: ground    ## format, clippy, shell scripts, licences
+lint:           ## format, clippy, shell scripts, licences
+	hack/ground deny
 	cargo fmt --all --check
 	cargo clippy --quiet --workspace --all-targets -- -D warnings
 	shellcheck -x -a $(SHELL_SCRIPTS)
