@@ -27,6 +27,8 @@ lint:           ## format, clippy, shell scripts, licences
 unit: ground    ## unit, property and API-server tests
 	hack/binaries api >/dev/null
 	SLUICE_OPERATOR=$(CARGO_TARGET_DIR)/debug/operator RUST_TEST_THREADS=4 cargo test --workspace
+	@# Again, to show which phases, verbs and faults its worlds have covered.
+	cargo test --quiet --workspace --test matrix -- --nocapture
 
 e2e: images     ## the whole story on a real node
 	hack/models
