@@ -32,7 +32,7 @@ unit: ground    ## unit, property and API-server tests
 
 e2e: images     ## the whole story on a real node
 	hack/models
-	cargo test --workspace --test node -- --ignored --nocapture --test-threads=1
+	hack/with-cluster cargo test --workspace --test node -- --ignored --nocapture --test-threads=1
 
 cluster:        ## start the node (CLUSTER=kind: with kind and docker)
 	hack/cluster up
