@@ -23,6 +23,8 @@ use crate::write::{Pen, REQUEST, WriteError};
 const RECORDS: usize = 100;
 /// Bytes of a text for people, at most.
 const TEXT: usize = 1024;
+/// Bytes of an event's action, at most: the API server's limit.
+const ACTION: usize = 128;
 /// Bytes of the evidence state, at most (C6).
 const EVIDENCE: usize = 32 * 1024;
 /// Time between two writes of the evidence while a promoted revision is watched.
@@ -178,8 +180,10 @@ fn warning(reason: &str, message: &str) -> Event {
     Event {
         type_: EventType::Warning,
         reason: reason.to_owned(),
-        note: Some(cut(message)),
-        action: "Decide".to_owned(),
+        note: Some(cut(message, TEXT)),
+        // Events of one reason and action are counted as one, with the words of the first: the action says
+        // which decision it is.
+        action: cut(message, ACTION),
         secondary: None,
     }
 }
@@ -222,7 +226,7 @@ fn record(
         status.record.push(Record {
             time: MicroTime(now),
             reason: note.reason.to_string(),
-            message: cut(&note.message),
+            message: cut(&note.message, TEXT),
             weight: weight(plan),
         });
     }
@@ -234,7 +238,7 @@ fn record(
         && !(status.outcome.is_some() && outcome == api::Outcome::Superseded)
     {
         status.outcome = Some(outcome);
-        status.reason = Some(cut(&reason));
+        status.reason = Some(cut(&reason, TEXT));
         status.ended = Some(MicroTime(now));
     }
     status
@@ -286,13 +290,13 @@ fn verdict(reading: &evidence::Reading) -> VerdictStatus {
         value: reading.value,
         threshold: reading.threshold,
         samples: reading.n,
-        reason: cut(&reading.reason),
+        reason: cut(&reading.reason, TEXT),
     }
 }
 
 /// At most as long as the API server stores it, at a character's border.
-fn cut(text: &str) -> String {
-    let end = text.char_indices().map(|(i, c)| i + c.len_utf8()).take_while(|end| *end <= TEXT).last();
+fn cut(text: &str, bytes: usize) -> String {
+    let end = text.char_indices().map(|(i, c)| i + c.len_utf8()).take_while(|end| *end <= bytes).last();
     text[..end.unwrap_or(0)].to_owned()
 }
 

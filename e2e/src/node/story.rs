@@ -180,19 +180,19 @@ impl Story {
     /// # Errors
     /// When it is not refused in time.
     pub async fn second_press(&self) -> Result<String> {
+        // By uid: an earlier object of the same name may have been refused something too.
+        let uid = self.node.kubectl(&["get", "modeldeployment", NAME, "-o", "jsonpath={.metadata.uid}"])?;
+        let selector = format!("reason=ActionRefused,involvedObject.uid={uid}");
+        let refused = || {
+            let messages = "jsonpath={range .items[*]}{.message}{\"\\n\"}{end}";
+            self.node.kubectl(&["get", "events", "--field-selector", &selector, "-o", messages])
+        };
+        let before = refused()?.lines().count();
         self.annotate("rollback")?;
         let deadline = Instant::now() + Duration::from_secs(20);
         loop {
-            let events = self.node.kubectl(&[
-                "get",
-                "events",
-                "--field-selector",
-                &format!("reason=ActionRefused,involvedObject.name={NAME}"),
-                "-o",
-                "jsonpath={.items[*].message}",
-            ])?;
-            if !events.is_empty() {
-                return Ok(events);
+            if let Some(message) = refused()?.lines().nth(before) {
+                return Ok(message.to_owned());
             }
             ensure!(Instant::now() < deadline, "no event says that the rollback was refused");
             tokio::time::sleep(Duration::from_millis(100)).await;
