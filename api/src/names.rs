@@ -25,8 +25,6 @@ pub const PIN: &str = "sluice.dev/pin";
 pub const RETURNING: &str = "sluice.dev/returning";
 /// Name of the ClusterRole that each router's ServiceAccount is bound to (K7).
 pub const ROUTER_ROLE: &str = "sluice-router";
-/// Longest name of a ModelDeployment (K1): names made from it must fit into 63 characters.
-pub const MAX_NAME: usize = 40;
 
 /// Name of the router's Deployment, ServiceAccount and RoleBinding.
 #[must_use]

@@ -1,6 +1,6 @@
 //! The node and the command line.
 
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
@@ -37,12 +37,6 @@ impl Node {
             bail!("hack/cluster env printed {env:?}")
         };
         Ok(Self { root, kubeconfig, path })
-    }
-
-    /// The repository's folder.
-    #[must_use]
-    pub fn root(&self) -> &Path {
-        &self.root
     }
 
     /// Path of the kubeconfig.

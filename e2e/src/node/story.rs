@@ -15,7 +15,7 @@ pub const NAMESPACE: &str = "default";
 /// Name of the ModelDeployment.
 pub const NAME: &str = "digits";
 /// Between two readings of the routers in the demo.
-pub const INTERVAL: Duration = Duration::from_secs(5);
+const INTERVAL: Duration = Duration::from_secs(5);
 
 /// What a rollback took.
 #[derive(Debug, Clone)]

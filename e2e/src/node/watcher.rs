@@ -35,15 +35,6 @@ impl Change {
             .collect();
         format!("{phase:<12}{stage:<12}  {}", shares.join(", "))
     }
-
-    /// Percent of a revision that every router has acknowledged.
-    #[must_use]
-    pub fn acknowledged(&self, revision: &str) -> Option<u8> {
-        match self.status.traffic.iter().find(|t| t.revision == revision) {
-            Some(traffic) => traffic.acknowledged,
-            None => Some(0),
-        }
-    }
 }
 
 /// A running watch.
