@@ -11,7 +11,9 @@ use crate::Duration;
 #[serde(rename_all = "camelCase")]
 #[x_kube(
     validation = Rule::new("!has(self.interval) || (duration(self.interval) >= duration('1s') && duration(self.interval) <= duration('1h'))")
-        .message("analysis.interval: must be between 1s and 1h")
+        .message("analysis.interval: must be between 1s and 1h"),
+    validation = Rule::new("!has(self.sequential) || !has(self.falseRollback) || self.falseRollback > 0.0")
+        .message("analysis.sequential: its tests share falseRollback, which is 0; raise it or leave sequential out")
 )]
 pub struct Analysis {
     /// Time between two readings of the routers, 1s to 1h. Default: 15s.
@@ -21,11 +23,83 @@ pub struct Analysis {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(range(min = 0.0, max = 0.2))]
     pub false_rollback: Option<f64>,
+    /// The tests that compare the candidate with stable by themselves. On by default, unless `falseRollback` is 0.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub sequential: Option<Sequential>,
     /// The metrics, by name.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(length(max = 16))]
     #[x_kube(merge_strategy = ListMerge::Map(vec!["name".into()]))]
     pub metrics: Vec<Metric>,
+}
+
+/// The sequential tests: each may be looked at as often as one likes without ever rolling back more harmless
+/// candidates than its part of `falseRollback` (S1, S2). Settings act from the next rollout (I3).
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct Sequential {
+    /// The candidate fails more often than stable. Default: tolerance 1.1, rollback.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub errors: Option<HarmTest>,
+    /// More of the candidate's answers are slower than what 95 % and 99 % of stable's are. Default: tolerance
+    /// 1.5, rollback.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub latency: Option<HarmTest>,
+    /// More of the candidate's answers are unsure than on its reference profile, beyond what stable shows
+    /// compared with its own. Default: tolerance 1.25, rollback.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub low_confidence: Option<HarmTest>,
+    /// Confidence, classes or inputs are distributed otherwise than stable's. Default: alert.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub change: Option<ChangeTest>,
+}
+
+/// A one-sided test of harm.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct HarmTest {
+    /// Up to how many times stable's rate is no harm, 1..=10.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(range(min = 1.0, max = 10.0))]
+    pub tolerance: Option<f64>,
+    /// What proven harm causes. Default: rollback.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub on_breach: Option<OnHarm>,
+}
+
+/// A two-sided test of equality: a change is not a harm, so it never rolls back.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct ChangeTest {
+    /// What a proven change causes. Default: alert.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub on_breach: Option<OnChange>,
+}
+
+/// What proven harm causes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "lowercase")]
+pub enum OnHarm {
+    /// Back to stable.
+    Rollback,
+    /// Stay where it is until someone resumes.
+    Pause,
+    /// Condition and event only.
+    Alert,
+    /// The test does not run.
+    Off,
+}
+
+/// What a proven change causes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "lowercase")]
+pub enum OnChange {
+    /// Stay where it is until someone resumes.
+    Pause,
+    /// Condition and event only.
+    Alert,
+    /// The test does not run.
+    Off,
 }
 
 /// One thing to watch and its threshold: exactly one kind, and `max` or `maxRatio`.

@@ -22,8 +22,8 @@ mod status;
 mod strategy;
 
 pub use analysis::{
-    Against, Analysis, Drift, ErrorRate, InvalidInputRate, Latency, Metric, OnBreach, OnNoData, Series,
-    Statistic,
+    Against, Analysis, ChangeTest, Drift, ErrorRate, HarmTest, InvalidInputRate, Latency, Metric, OnBreach,
+    OnChange, OnHarm, OnNoData, Sequential, Series, Statistic,
 };
 pub use deployment::{
     Model, ModelDeployment, ModelDeploymentSpec, Rollback, RouterSettings, Routing, Server, Sticky,

@@ -101,7 +101,7 @@ pub struct ModelRolloutStatus {
     pub record: Vec<Record>,
     /// Last verdict per metric.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    #[schemars(length(max = 16))]
+    #[schemars(length(max = 24))]
     pub verdicts: Vec<VerdictStatus>,
     /// State of the judge, opaque, at most 32 KiB.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -153,6 +153,13 @@ pub struct VerdictStatus {
     pub threshold: f64,
     /// The candidate's samples. (Not `n`: YAML 1.1 reads that as false.)
     pub samples: u64,
+    /// Of a sequential test: the always-valid p-value, that of its strongest moment so far.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub p_value: Option<f64>,
+    /// Of a sequential test: requests of both arms still needed until it would prove harm, if what was seen so
+    /// far goes on.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub forecast: Option<u64>,
     /// One sentence with the numbers.
     #[schemars(length(max = 1024))]
     pub reason: String,

@@ -18,6 +18,7 @@ mod interval;
 mod judge;
 mod level;
 mod metric;
+mod packed;
 mod quantile;
 mod reading;
 mod sampling;
@@ -32,7 +33,7 @@ pub use metric::{
     Against, Bound, Kind, Metric, MetricError, OnBreach, OnNoData, Series, Statistic, default_on_breach,
 };
 pub use quantile::{Estimate, quantile};
-pub use reading::{Cell, Reading, Verdict};
+pub use reading::{Cell, Layer, Reading, Verdict};
 pub use sampling::{Arms, Baselines, Dropped, Round};
 pub use state::{State, Track};
 pub use windows::{Interval, MAX_INTERVALS, Windows};

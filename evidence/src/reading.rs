@@ -20,6 +20,16 @@ pub enum Verdict {
     Error,
 }
 
+/// How a reading was made.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default, Serialize, Deserialize)]
+pub enum Layer {
+    /// By comparing a window with the user's threshold.
+    #[default]
+    Threshold,
+    /// By a sequential test over the whole rollout.
+    Sequential,
+}
+
 /// One metric at one check. Every number is finite or absent.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
@@ -60,6 +70,16 @@ pub struct Reading {
     pub window_from: Timestamp,
     /// End of the newest.
     pub window_to: Timestamp,
+    /// Which layer it belongs to.
+    #[serde(default)]
+    pub layer: Layer,
+    /// Of a sequential test: the always-valid p-value, 0..=1, that of its strongest moment so far.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub p_value: Option<f64>,
+    /// Of a sequential test: requests of both arms still needed until it is proven, if what was seen so far
+    /// goes on; absent if that would never be.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub forecast: Option<u64>,
     /// For drift: where the distributions differ most, largest contribution first.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub cells: Vec<Cell>,
@@ -79,4 +99,17 @@ pub struct Cell {
     pub share: f64,
     /// Share of the items compared with.
     pub against: f64,
+}
+
+impl Reading {
+    /// Whether a stage must not be left because of it (T2). A sequential test that has proven nothing is a pass
+    /// so far, also where it has nothing to look at: it is there to take back, the user's metrics to let pass.
+    #[must_use]
+    pub fn holds(&self) -> bool {
+        let passes = match self.layer {
+            Layer::Threshold => self.verdict == Verdict::Pass,
+            Layer::Sequential => matches!(self.verdict, Verdict::Pass | Verdict::NoData),
+        };
+        !passes && self.on_breach != OnBreach::Alert
+    }
 }

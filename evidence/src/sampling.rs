@@ -8,11 +8,13 @@ use wire::{Assignment, Counts, Key, Page, RouteState};
 use crate::Interval;
 
 /// Whose counts are evidence of the present stage.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq)]
 pub struct Arms {
     /// The states of the route table that belong to the stage, usually one; requests are attributed to the
-    /// state under which they were assigned (C2, T1).
+    /// state under which they were assigned (C2, T1). All of them give the candidate the same share.
     pub states: Vec<RouteState>,
+    /// That share, of what is drawn for one of both arms at random; absent under sticky routing.
+    pub split: Option<f64>,
     /// Name of the stable revision.
     pub stable: String,
     /// Name of the candidate revision.
@@ -31,8 +33,10 @@ pub enum Dropped {
 }
 
 /// What one round of sampling found.
-#[derive(Debug, Clone, PartialEq, Eq, Default)]
+#[derive(Debug, Clone, PartialEq, Default)]
 pub struct Round {
+    /// [`Arms::split`].
+    pub split: Option<f64>,
     /// Counts of the candidate since the round before, summed over the pods that were counted.
     pub candidate: Counts,
     /// Counts of stable from the same pods.
@@ -48,7 +52,8 @@ impl Round {
     /// without requests.
     #[must_use]
     pub fn interval(self, from: Timestamp, to: Timestamp) -> Option<Interval> {
-        (self.counted > 0).then_some(Interval { from, to, candidate: self.candidate, stable: self.stable })
+        let Self { split, candidate, stable, counted, .. } = self;
+        (counted > 0).then_some(Interval { from, to, split, candidate, stable })
     }
 }
 
@@ -75,7 +80,7 @@ impl Baselines {
     pub fn round(&mut self, pages: BTreeMap<String, Option<Page>>, arms: &Arms) -> Round {
         // rule: C4
         self.pods.retain(|pod, _| pages.contains_key(pod));
-        let mut round = Round::default();
+        let mut round = Round { split: arms.split, ..Round::default() };
         for (pod, page) in pages {
             match self.take(&pod, page, arms) {
                 Ok((candidate, stable)) => {

@@ -6,7 +6,7 @@ use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 use wire::{Counts, Outcome};
 
-use crate::{Interval, Windows};
+use crate::Windows;
 
 /// Evidence state of one rollout, a few hundred bytes per metric at most.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
@@ -72,18 +72,11 @@ impl State {
         if windows.newest().is_some_and(|newest| self.counted.is_some_and(|counted| newest.to < counted)) {
             self.counted = None;
         }
-        for interval in windows.iter() {
-            self.add(interval);
+        for interval in windows.from(self.counted) {
+            self.counted = Some(interval.to);
+            // rule: T2, C2
+            self.candidate += own(&interval.candidate);
+            self.stable += own(&interval.stable);
         }
-    }
-
-    fn add(&mut self, interval: &Interval) {
-        if self.counted.is_some_and(|counted| interval.from < counted) {
-            return;
-        }
-        self.counted = Some(interval.to);
-        // rule: T2, C2
-        self.candidate += own(&interval.candidate);
-        self.stable += own(&interval.stable);
     }
 }

@@ -5,16 +5,22 @@ use std::collections::VecDeque;
 use jiff::{SignedDuration, Timestamp};
 use wire::Counts;
 
-/// Intervals kept at most; older ones are merged in pairs, the newest half never is.
-pub const MAX_INTERVALS: usize = 512;
+use crate::packed::{Classes, Packed};
+
+/// Intervals kept at most; older ones are merged in pairs, the newest half never is. A window that is longer
+/// than the newest half may therefore reach back a little further than asked.
+pub const MAX_INTERVALS: usize = 96;
 
 /// What both arms did between two samplings, summed over routers. Split requests only (C1).
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq)]
 pub struct Interval {
     /// The earlier sampling.
     pub from: Timestamp,
     /// The later one.
     pub to: Timestamp,
+    /// The candidate's share of the requests that are drawn for one of both arms, between 0 and 1; absent when
+    /// they are not drawn at random one by one (sticky routing), or the interval sums over several shares.
+    pub split: Option<f64>,
     /// Counts of the candidate.
     pub candidate: Counts,
     /// Counts of stable.
@@ -22,27 +28,30 @@ pub struct Interval {
 }
 
 impl Interval {
-    fn absorb(&mut self, other: &Self) {
-        self.from = self.from.min(other.from);
-        self.to = self.to.max(other.to);
-        self.candidate.add(&other.candidate);
-        self.stable.add(&other.stable);
+    fn absorb(&mut self, other: &Packed, classes: &Classes) {
+        if self.split != other.split {
+            self.split = None;
+        }
+        other.add_to(self, classes);
     }
 }
 
 /// The intervals of one stage, oldest first, without overlap. They live in memory only: after a restart
-/// they refill, and metrics are without data until then (C6).
+/// they refill, and metrics are without data until then (C6). All but the newest are kept packed, so that a
+/// judged model takes tens of KiB.
 #[derive(Debug, Clone, Default)]
 pub struct Windows {
     since: Option<Timestamp>,
-    intervals: VecDeque<Interval>,
+    classes: Classes,
+    intervals: VecDeque<Packed>,
+    newest: Option<Interval>,
 }
 
 impl Windows {
     /// Windows of a stage that was acknowledged at `since` (whole microseconds count, as in status).
     #[must_use]
     pub fn new(since: Timestamp) -> Self {
-        Self { since: Some(micros(since)), intervals: VecDeque::new() }
+        Self { since: Some(micros(since)), ..Self::default() }
     }
 
     /// Forgets everything unless the stage is still the one that began at `since` (T1).
@@ -68,14 +77,15 @@ impl Windows {
         // rule: T1, C4
         let Some(since) = self.since else { return false };
         if self.newest().is_some_and(|newest| interval.to < newest.to) {
-            self.intervals.clear();
+            *self = Self::new(since);
         }
         let taken = self.newest().map_or(since, |newest| newest.to);
         interval.from = interval.from.max(since);
         if interval.to <= interval.from || interval.from < taken {
             return false;
         }
-        self.intervals.push_back(interval);
+        self.intervals.push_back(Packed::new(&interval, &mut self.classes));
+        self.newest = Some(interval);
         if self.intervals.len() > MAX_INTERVALS {
             self.merge_older_half();
         }
@@ -84,12 +94,17 @@ impl Windows {
 
     fn merge_older_half(&mut self) {
         let newer = self.intervals.split_off(self.intervals.len() / 2);
-        let mut older = std::mem::replace(&mut self.intervals, VecDeque::with_capacity(MAX_INTERVALS + 1));
-        while let Some(mut first) = older.pop_front() {
-            if let Some(second) = older.pop_front() {
-                first.absorb(&second);
-            }
-            self.intervals.push_back(first);
+        let mut older = std::mem::take(&mut self.intervals);
+        while let Some(first) = older.pop_front() {
+            let merged = match older.pop_front() {
+                None => first,
+                Some(second) => {
+                    let mut sum = first.unpack(&self.classes);
+                    sum.absorb(&second, &self.classes);
+                    Packed::new(&sum, &mut self.classes)
+                }
+            };
+            self.intervals.push_back(merged);
         }
         self.intervals.extend(newer);
     }
@@ -100,15 +115,39 @@ impl Windows {
         self.since
     }
 
-    /// All intervals, oldest first.
-    pub fn iter(&self) -> impl Iterator<Item = &Interval> {
-        self.intervals.iter()
+    /// The intervals that began at or after an instant (all, without one), oldest first.
+    pub fn from(&self, from: Option<Timestamp>) -> impl Iterator<Item = Interval> {
+        let newest = self.newest.as_ref();
+        let wanted = self.intervals.iter().filter(move |packed| from.is_none_or(|from| packed.from >= from));
+        wanted.map(move |packed| match newest {
+            Some(newest) if newest.to == packed.to => newest.clone(),
+            _ => packed.unpack(&self.classes),
+        })
+    }
+
+    /// Number of intervals that are told apart.
+    #[must_use]
+    pub fn len(&self) -> usize {
+        self.intervals.len()
+    }
+
+    /// Whether nothing was taken yet.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.intervals.is_empty()
     }
 
     /// The newest interval.
     #[must_use]
-    pub fn newest(&self) -> Option<&Interval> {
-        self.intervals.back()
+    pub const fn newest(&self) -> Option<&Interval> {
+        self.newest.as_ref()
+    }
+
+    /// Bytes that the intervals take on the heap.
+    #[must_use]
+    pub fn bytes(&self) -> usize {
+        let newest = self.newest.iter().map(|i| 16 * i.candidate.cells().count()).sum::<usize>();
+        newest + self.intervals.iter().map(|packed| size_of::<Packed>() + packed.bytes()).sum::<usize>()
     }
 
     /// The sum of the intervals that reach into the last `window` before the newest one ended, and of older
@@ -116,14 +155,13 @@ impl Windows {
     #[must_use]
     pub fn select(&self, window: SignedDuration, enough: impl Fn(&Interval) -> bool) -> Option<Interval> {
         // rule: J5
-        let mut newest_first = self.intervals.iter().rev();
-        let mut sum = newest_first.next()?.clone();
+        let mut sum = self.newest.clone()?;
         let start = sum.to.checked_sub(window).unwrap_or(Timestamp::MIN);
-        for older in newest_first {
+        for older in self.intervals.iter().rev().skip(1) {
             if older.to <= start && enough(&sum) {
                 break;
             }
-            sum.absorb(older);
+            sum.absorb(older, &self.classes);
         }
         Some(sum)
     }

@@ -14,7 +14,7 @@ fn state(generation: i64) -> RouteState {
 }
 
 fn arms() -> Arms {
-    Arms { states: vec![state(STAGE)], stable: "old".into(), candidate: "new".into() }
+    Arms { states: vec![state(STAGE)], split: Some(0.1), stable: "old".into(), candidate: "new".into() }
 }
 
 /// A router whose every request has a class of its own, so that its counting can be followed.
@@ -122,7 +122,7 @@ impl World {
             };
             (pod.clone(), page)
         });
-        let Round { candidate, stable, counted, dropped } = self.baselines.round(pages.collect(), &arms());
+        let Round { candidate, stable, counted, dropped, .. } = self.baselines.round(pages.collect(), &arms());
         assert_eq!(counted + dropped.len(), self.routers.len(), "every pod is counted or accounted for");
         self.seen.0.add(&candidate);
         self.seen.1.add(&stable);

@@ -61,13 +61,13 @@ fn memory_is_bounded_and_merging_loses_nothing() {
     let n = 5 * MAX_INTERVALS as i64;
     for i in 0..n {
         assert!(windows.push(interval(i, i + 1, &requests(1), &requests(2))));
-        assert!(windows.iter().count() <= MAX_INTERVALS);
+        assert!(windows.len() <= MAX_INTERVALS);
     }
     let all = windows.select(SignedDuration::from_hours(9), never).unwrap();
     assert_eq!((all.candidate.requests(), all.stable.requests()), (n as u64, 2 * n as u64));
     assert_eq!((all.from, all.to), (at(0), at(n)));
-    let recent = windows.select(SignedDuration::from_secs(200), |_| true).unwrap();
-    assert_eq!(recent.candidate.requests(), 200, "the newest half keeps its resolution");
+    let recent = windows.select(SignedDuration::from_secs(40), |_| true).unwrap();
+    assert_eq!(recent.candidate.requests(), 40, "the newest half keeps its resolution");
 }
 
 #[test]
@@ -92,7 +92,7 @@ fn a_stage_is_recognised_by_the_microseconds_that_status_keeps() {
     let mut windows = Windows::new(exact);
     windows.push(interval(0, 15, &requests(1), &requests(1)));
     windows.enter_stage(stored);
-    assert_eq!(windows.iter().count(), 1);
+    assert_eq!(windows.len(), 1);
     windows.clear();
     assert!(!windows.push(interval(15, 30, &requests(1), &requests(1))), "no stage, no evidence");
 }

@@ -290,6 +290,8 @@ fn verdict(reading: &evidence::Reading) -> VerdictStatus {
         value: reading.value,
         threshold: reading.threshold,
         samples: reading.n,
+        p_value: reading.p_value,
+        forecast: reading.forecast,
         reason: cut(&reading.reason, TEXT),
     }
 }

@@ -25,7 +25,7 @@ use std::time::Duration;
 
 use api::ModelDeployment;
 use arc_swap::ArcSwap;
-use evidence::{Metric, State};
+use evidence::{Metric, State, Tests};
 use futures::Stream;
 use k8s_openapi::api::core::v1::Pod;
 use kube::runtime::reflector::{ObjectRef, Store};
@@ -49,8 +49,13 @@ pub struct Order {
     pub with_share: BTreeSet<String>,
     /// The stage that is judged, if any.
     pub sampling: Option<Sampling>,
+    /// The candidate's share of the requests that `route` draws at random for it or for stable; absent under
+    /// sticky routing.
+    pub split: Option<f64>,
     /// By what it is judged.
     pub metrics: Vec<Metric>,
+    /// The sequential tests, as a rollout that begins now would have them.
+    pub tests: Tests,
     /// Budget of false rollbacks (S2).
     pub false_rollback: f64,
     /// Time between two samplings, and between two questions to a router that stays behind; above 0.

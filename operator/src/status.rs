@@ -10,7 +10,7 @@ use std::collections::BTreeSet;
 use api::{
     CandidateStatus, ModelDeploymentStatus, Phase, ServedModel, StableStatus, StageStatus, Traffic, names,
 };
-use evidence::Verdict;
+use evidence::{Layer, Verdict};
 use jiff::Timestamp;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::MicroTime;
 use kube::ResourceExt;
@@ -175,7 +175,9 @@ fn verdict(picture: Picture<'_>, previous: Option<String>) -> Option<String> {
             matches!(&picture.plan.state.phase, rollout::Phase::Rolling(r) if r.kind == Kind::Rollout);
         return previous.filter(|_| !begins || picture.plan.sampling.is_some());
     };
-    let worst = evidence.readings.iter().map(|r| r.verdict).max_by_key(|v| severity(*v))?;
+    // A sequential test that has nothing to look at says nothing.
+    let says = |r: &&evidence::Reading| r.layer == Layer::Threshold || r.verdict != Verdict::NoData;
+    let worst = evidence.readings.iter().filter(says).map(|r| r.verdict).max_by_key(|v| severity(*v))?;
     Some(spell(worst).to_owned())
 }
 

@@ -27,6 +27,8 @@ pub struct Valid {
     pub asked: Asked,
     /// By what a candidate is judged.
     pub metrics: Vec<evidence::Metric>,
+    /// The sequential tests of a rollout that begins now (S1).
+    pub tests: Tests,
     /// Budget of false rollbacks (S2).
     pub false_rollback: f64,
     /// Routers.

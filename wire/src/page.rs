@@ -121,7 +121,8 @@ impl Counts {
         Some(delta)
     }
 
-    fn cells(&self) -> impl Iterator<Item = &u64> {
+    /// Every counter but those of classes, in a fixed order.
+    pub fn cells(&self) -> impl Iterator<Item = &u64> {
         self.outcomes
             .iter()
             .chain(&self.latency)
@@ -130,7 +131,8 @@ impl Counts {
             .chain(std::iter::once(&self.null_outputs))
     }
 
-    fn cells_mut(&mut self) -> impl Iterator<Item = &mut u64> {
+    /// The same, to be changed.
+    pub fn cells_mut(&mut self) -> impl Iterator<Item = &mut u64> {
         self.outcomes
             .iter_mut()
             .chain(&mut self.latency)

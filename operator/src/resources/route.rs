@@ -38,6 +38,18 @@ pub fn shares(route: &ModelRoute) -> Shares {
     all.filter(|(_, percent)| *percent > 0).collect()
 }
 
+/// The share of one revision among the requests that a table draws at random for it or for another one; absent
+/// under sticky routing, where slots are drawn, and when one of them has no share.
+#[must_use]
+pub fn split(route: &ModelRouteSpec, revision: &str, other: &str) -> Option<f64> {
+    let slots = |name: &str| {
+        let ranges = route.revisions.iter().filter(|r| r.name == name).flat_map(|r| &r.slots);
+        ranges.map(|range| u32::from(range.to.saturating_sub(range.from))).sum::<u32>()
+    };
+    let (ours, theirs) = (slots(revision), slots(other));
+    (route.sticky.is_none() && ours > 0 && theirs > 0).then(|| f64::from(ours) / f64::from(ours + theirs))
+}
+
 /// The decision to go back that was written with a table.
 #[must_use]
 pub fn undo(route: &ModelRoute) -> Option<Undo> {

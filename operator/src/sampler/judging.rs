@@ -17,8 +17,10 @@ const STATES: usize = 8;
 #[derive(Debug)]
 pub(super) struct Judging {
     sampling: Sampling,
-    /// States of the route ordered since the stage began.
+    /// States of the route ordered since the stage began, as long as the split stays the same.
     states: Vec<RouteState>,
+    /// The candidate's share in all of them.
+    split: Option<f64>,
     baselines: Baselines,
     windows: Windows,
     state: State,
@@ -34,6 +36,7 @@ impl Judging {
         Self {
             sampling,
             states: order.route.iter().cloned().collect(),
+            split: order.split,
             baselines: Baselines::default(),
             windows,
             state: order.resume.clone().unwrap_or_default(),
@@ -58,6 +61,11 @@ impl Judging {
         }
         self.windows.enter_stage(sampling.since);
         self.sampling = sampling.clone();
+        if self.split != order.split {
+            // An interval has one split: what was drawn by another one is lost.
+            self.states.clear();
+            self.split = order.split;
+        }
         if let Some(route) = order.route.as_ref().filter(|route| !self.states.contains(route)) {
             self.states.push(route.clone());
             let surplus = self.states.len().saturating_sub(STATES);
@@ -76,6 +84,7 @@ impl Judging {
         // rule: C2, T1
         let arms = Arms {
             states: self.states.clone(),
+            split: self.split,
             stable: self.sampling.stable.clone(),
             candidate: self.sampling.candidate.clone(),
         };
@@ -86,6 +95,7 @@ impl Judging {
         }
         let rules = Rules {
             metrics: &order.metrics,
+            tests: &order.tests,
             false_rollback: order.false_rollback,
             interval: SignedDuration::try_from(order.interval).unwrap_or(SignedDuration::MAX),
         };

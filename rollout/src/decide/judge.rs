@@ -82,7 +82,7 @@ impl Turn<'_> {
         evidence
             .readings
             .iter()
-            .find(|r| r.verdict != Verdict::Pass && r.on_breach != OnBreach::Alert)
+            .find(|r| r.holds())
             .map(|r| r.reason.clone())
     }
 
