@@ -2,15 +2,17 @@
 
 mod compare;
 mod reason;
+mod sequential;
 
 use jiff::{SignedDuration, Timestamp};
 use wire::{Outcome, Profile};
 
 use crate::judge::compare::{Comparison, Finding, Sample, reference_of, sample};
 use crate::state::own;
+use crate::windows::Sums;
 use crate::{
-    Against, Interval, Kind, Metric, OnBreach, Reading, Series, State, Track, Verdict, Windows, check_level,
-    default_on_breach, metric_budget,
+    Against, Interval, Kind, Layer, Metric, OnBreach, Reading, Series, State, Tests, Track, Verdict, Windows,
+    check_level, default_on_breach, metric_budget,
 };
 
 /// Intervals that may be missing before what is in the windows counts as stale (J1).
@@ -21,7 +23,9 @@ const STALE_AFTER: i32 = 3;
 pub struct Rules<'a> {
     /// The metrics, with unique names.
     pub metrics: &'a [Metric],
-    /// Budget of false rollbacks, 0..1; 0 compares raw values (S2).
+    /// The sequential tests of a rollout that begins now; one that runs keeps those that it began with (I3).
+    pub tests: &'a Tests,
+    /// Budget of false rollbacks, 0..1; 0 compares raw values and runs no sequential test (S2).
     pub false_rollback: f64,
     /// Time between two samplings; windows whose newest interval is older than three of them are stale.
     pub interval: SignedDuration,
@@ -55,11 +59,14 @@ pub fn judge(
     state.count(windows);
     let budget = metric_budget(rules.metrics, rules.false_rollback);
     let judging = Judging { rules, windows, references, budget, now };
-    rules
+    let mut sums = windows.sums();
+    let mut readings: Vec<Reading> = rules
         .metrics
         .iter()
-        .map(|metric| judging.read(metric, state.tracks.entry(metric.name.clone()).or_default()))
-        .collect()
+        .map(|metric| judging.read(metric, state.tracks.entry(metric.name.clone()).or_default(), &mut sums))
+        .collect();
+    readings.extend(sequential::judge(rules, windows, references, state, now));
+    readings
 }
 
 struct Judging<'a> {
@@ -85,14 +92,14 @@ impl Lack {
 }
 
 impl Judging<'_> {
-    fn read(&self, metric: &Metric, track: &mut Track) -> Reading {
-        let window = self.windows.select(metric.window, |sum| {
+    fn read(&self, metric: &Metric, track: &mut Track, sums: &mut Sums<'_>) -> Reading {
+        let window = sums.select(metric.window, |sum| {
             let sample = sample(metric, sum);
             sample.n >= metric.min_samples && sample.n_stable.is_none_or(|m| m >= metric.min_samples)
         });
-        match self.comparable(metric, window.as_ref()) {
+        match self.comparable(metric, window) {
             Ok((window, reference)) => self.check(metric, track, window, reference),
-            Err(lack) => self.without(metric, track, window.as_ref(), &lack),
+            Err(lack) => self.without(metric, track, window, &lack),
         }
     }
 
@@ -188,6 +195,9 @@ impl Judging<'_> {
             check: track.checks,
             window_from: window.from,
             window_to: window.to,
+            layer: Layer::Threshold,
+            p_value: None,
+            forecast: None,
             cells: found.cells,
             reason,
         }
@@ -297,6 +307,9 @@ impl Judging<'_> {
             check: track.checks,
             window_from: window.map_or(start, |w| w.from),
             window_to: window.map_or(self.now, |w| w.to),
+            layer: Layer::Threshold,
+            p_value: None,
+            forecast: None,
             cells: Vec::new(),
             reason: if overdue {
                 let span = reason::span(self.now.duration_since(since));

@@ -14,6 +14,7 @@
 //! `judge/compare.rs`.
 
 mod distance;
+mod harm;
 mod interval;
 mod judge;
 mod level;
@@ -26,6 +27,7 @@ mod state;
 mod windows;
 
 pub use distance::{GROUPS, chi_square_critical, g_statistic, groups, ks, ks_critical, psi, psi_critical};
+pub use harm::{ALERT_LEVEL, Harm, SEQUENTIAL_SHARE, Tests};
 pub use interval::clopper_pearson;
 pub use judge::{References, Rules, judge};
 pub use level::{THRESHOLD_SHARE, check_level, metric_budget};

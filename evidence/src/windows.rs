@@ -154,16 +154,49 @@ impl Windows {
     /// ones, back to the stage's start, for as long as `enough` says no (J5).
     #[must_use]
     pub fn select(&self, window: SignedDuration, enough: impl Fn(&Interval) -> bool) -> Option<Interval> {
+        self.sums().select(window, enough).cloned()
+    }
+
+    /// Sums for many selections.
+    pub(crate) const fn sums(&self) -> Sums<'_> {
+        Sums { windows: self, sums: Vec::new() }
+    }
+}
+
+/// Sums of the newest 1, 2, 3… intervals, made as far back as one was asked for: the metrics of a judgement
+/// share them.
+pub(crate) struct Sums<'w> {
+    windows: &'w Windows,
+    sums: Vec<Interval>,
+}
+
+impl Sums<'_> {
+    /// [`Windows::select`].
+    pub(crate) fn select(
+        &mut self,
+        window: SignedDuration,
+        enough: impl Fn(&Interval) -> bool,
+    ) -> Option<&Interval> {
         // rule: J5
-        let mut sum = self.newest.clone()?;
-        let start = sum.to.checked_sub(window).unwrap_or(Timestamp::MIN);
-        for older in self.intervals.iter().rev().skip(1) {
-            if older.to <= start && enough(&sum) {
+        let newest = self.windows.newest.as_ref()?;
+        let start = newest.to.checked_sub(window).unwrap_or(Timestamp::MIN);
+        if self.sums.is_empty() {
+            self.sums.push(newest.clone());
+        }
+        let older = self.windows.intervals.iter().rev().skip(1);
+        let mut chosen = 0;
+        for (i, older) in older.enumerate() {
+            if older.to <= start && enough(&self.sums[i]) {
                 break;
             }
-            sum.absorb(older, &self.classes);
+            chosen = i + 1;
+            if self.sums.len() == chosen {
+                let mut sum = self.sums[i].clone();
+                sum.absorb(older, &self.windows.classes);
+                self.sums.push(sum);
+            }
         }
-        Some(sum)
+        Some(&self.sums[chosen])
     }
 }
 

@@ -4,8 +4,8 @@ mod common;
 
 use common::{EVERY, alike, at, drift, errors, fail, interval, one, profile, read, read_with, with_errors};
 use evidence::{
-    Against, Bound, Kind, Metric, OnBreach, OnNoData, References, Rules, Series, State, Statistic, Verdict,
-    Windows, judge,
+    Against, Bound, Kind, Metric, OnBreach, OnNoData, References, Rules, Series, State, Statistic, Tests,
+    Verdict, Windows, judge,
 };
 use jiff::SignedDuration;
 use wire::{Counts, Feature, Outcome};
@@ -266,7 +266,7 @@ fn an_edited_significance_or_no_budget_compares_as_asked() {
     let reading = read(&raw, &windows, &mut State::default(), 15);
     assert_eq!((reading.verdict, reading.level, reading.low), (Verdict::Fail, 0.0, None));
     assert!(reading.reason.ends_with("above 2 % (check 1, raw)"), "{}", reading.reason);
-    let rules = Rules { metrics: &[metric], false_rollback: 0.0, interval: EVERY };
+    let rules = Rules { metrics: &[metric], tests: &Tests::OFF, false_rollback: 0.0, interval: EVERY };
     let reading = judge(&rules, &windows, References::default(), &mut State::default(), at(15)).remove(0);
     assert_eq!((reading.verdict, reading.level), (Verdict::Fail, 0.0));
 }

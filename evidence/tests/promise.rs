@@ -6,8 +6,8 @@ use common::{EVERY, answer, at, drift, errors, fail, interval, read, with_errors
 use std::collections::BTreeSet;
 
 use evidence::{
-    Against, Bound, Kind, Metric, Reading, References, Rules, Series, State, Statistic, Verdict, Windows,
-    judge,
+    Against, Bound, Kind, Metric, Reading, References, Rules, Series, State, Statistic, Tests, Verdict,
+    Windows, judge,
 };
 use jiff::SignedDuration;
 use proptest::prelude::*;
@@ -191,7 +191,12 @@ fn rollout<const N: usize>(
         assert!(windows.push(interval(15 * i, 15 * i + 15, &ours, &theirs)));
         // A failed check ends its rollout.
         for (false_rollback, state, failed) in worlds.iter_mut().filter(|(_, _, failed)| failed.is_empty()) {
-            let rules = Rules { metrics: &metrics, false_rollback: *false_rollback, interval: EVERY };
+            let rules = Rules {
+                metrics: &metrics,
+                tests: &Tests::OFF,
+                false_rollback: *false_rollback,
+                interval: EVERY,
+            };
             let readings = judge(&rules, &windows, References::default(), state, at(15 * i + 15));
             failed.extend(readings.into_iter().filter(|r| r.verdict == Verdict::Fail).map(|r| r.metric));
         }

@@ -93,9 +93,10 @@ pub fn order(seen: &Seen, valid: &Valid, plan: &Plan) -> Order {
         route: seen.route_state(),
         with_share: seen.route.as_deref().map(resources::shares).unwrap_or_default().into_keys().collect(),
         sampling: plan.sampling.clone(),
-        split: plan.sampling.as_ref().and_then(|s| {
-            resources::split(&seen.route.as_deref()?.spec, &s.candidate, &s.stable)
-        }),
+        split: plan
+            .sampling
+            .as_ref()
+            .and_then(|s| resources::split(&seen.route.as_deref()?.spec, &s.candidate, &s.stable)),
         metrics: valid.metrics.clone(),
         tests: valid.tests.clone(),
         false_rollback: valid.false_rollback,

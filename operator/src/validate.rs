@@ -7,10 +7,13 @@ use std::collections::BTreeSet;
 use std::time::Duration;
 
 use api::{ModelDeploymentSpec, Step, Strategy};
+use evidence::Tests;
 use jiff::SignedDuration;
 use rollout::{Stage, Wanted};
 
 use crate::revision::Asked;
+
+mod sequential;
 
 const KEEP_WARM: Duration = Duration::from_secs(30 * 60);
 const PROGRESS_DEADLINE: Duration = Duration::from_secs(10 * 60);
@@ -73,16 +76,16 @@ pub fn validate(
 ) -> Valid {
     let asked = Asked::of(spec);
     let checked = stages(&spec.strategy).and_then(|stages| Ok((stages, analysis(spec, defaults)?)));
-    let (stages, (interval, metrics, false_rollback), refused) = match checked {
+    let (stages, Analysis { interval, metrics, tests, false_rollback }, refused) = match checked {
         Ok((stages, analysis)) => (stages, analysis, None),
-        Err(why) => (Vec::new(), (defaults.interval, Vec::new(), FALSE_ROLLBACK), Some(why.to_string())),
+        Err(why) => (Vec::new(), Analysis::default_of(defaults), Some(why.to_string())),
     };
     let revision = served.filter(|_| refused.is_some()).map_or(revision, str::to_owned);
     let rollback = spec.rollback.as_ref();
     let wanted = Wanted {
         revision,
         stages,
-        judged: !metrics.is_empty(),
+        judged: !metrics.is_empty() || tests != Tests::OFF,
         interval,
         replicas: spec.replicas.max(1),
         keep_warm: rollback.and_then(|r| r.keep_warm).map_or(KEEP_WARM, api::Duration::get),
@@ -95,6 +98,7 @@ pub fn validate(
         wanted,
         asked,
         metrics,
+        tests,
         false_rollback,
         routers: router.and_then(|r| r.replicas).unwrap_or(ROUTERS).max(1),
         history: spec.revision_history_limit.unwrap_or(HISTORY).max(1) as usize,
@@ -133,10 +137,27 @@ fn stage(step: &Step) -> Stage {
     }
 }
 
-type Analysis = (Duration, Vec<evidence::Metric>, f64);
+/// What `spec.analysis` asks for.
+struct Analysis {
+    interval: Duration,
+    metrics: Vec<evidence::Metric>,
+    tests: Tests,
+    false_rollback: f64,
+}
+
+impl Analysis {
+    fn default_of(defaults: Defaults) -> Self {
+        Self {
+            interval: defaults.interval,
+            metrics: Vec::new(),
+            tests: Tests::default(),
+            false_rollback: FALSE_ROLLBACK,
+        }
+    }
+}
 
 fn analysis(spec: &ModelDeploymentSpec, defaults: Defaults) -> Result<Analysis, Invalid> {
-    let Some(analysis) = &spec.analysis else { return Ok((defaults.interval, Vec::new(), FALSE_ROLLBACK)) };
+    let Some(analysis) = &spec.analysis else { return Ok(Analysis::default_of(defaults)) };
     let interval = analysis.interval.map_or(defaults.interval, api::Duration::get);
     if interval < Duration::from_secs(1) {
         return Err(invalid("spec.analysis.interval", format!("{interval:?}"), "must be at least 1s"));
@@ -154,7 +175,9 @@ fn analysis(spec: &ModelDeploymentSpec, defaults: Defaults) -> Result<Analysis, 
         }
         metrics.push(self::metric(&field, metric)?);
     }
-    Ok((interval, metrics, budget))
+    // rule: S2. Without a budget there is nothing that they may spend.
+    let tests = if budget > 0.0 { sequential::tests(analysis.sequential.as_ref())? } else { Tests::OFF };
+    Ok(Analysis { interval, metrics, tests, false_rollback: budget })
 }
 
 fn metric(field: &str, metric: &api::Metric) -> Result<evidence::Metric, Invalid> {

@@ -3,8 +3,8 @@
 #![allow(clippy::unwrap_used, reason = "tests only, but not within a test function")]
 
 use evidence::{
-    Against, Bound, Interval, Kind, Metric, Reading, References, Rules, Series, State, Statistic, Windows,
-    judge,
+    Against, Bound, Interval, Kind, Metric, Reading, References, Rules, Series, State, Statistic, Tests,
+    Windows, judge,
 };
 use jiff::{SignedDuration, Timestamp};
 use wire::{ClassCount, Counts, Feature, Grid, Outcome, Profile};
@@ -46,13 +46,7 @@ pub(crate) fn with_errors(n: u64, errors: u64) -> Counts {
 }
 
 pub(crate) fn interval(from: i64, to: i64, candidate: &Counts, stable: &Counts) -> Interval {
-    Interval {
-        from: at(from),
-        to: at(to),
-        split: None,
-        candidate: candidate.clone(),
-        stable: stable.clone(),
-    }
+    Interval { from: at(from), to: at(to), split: None, candidate: candidate.clone(), stable: stable.clone() }
 }
 
 /// Windows with one interval of 15 s from the stage's start.
@@ -82,7 +76,12 @@ pub(crate) fn read_with(
     state: &mut State,
     now: i64,
 ) -> Reading {
-    let rules = Rules { metrics: std::slice::from_ref(metric), false_rollback: 0.01, interval: EVERY };
+    let rules = Rules {
+        metrics: std::slice::from_ref(metric),
+        tests: &Tests::OFF,
+        false_rollback: 0.01,
+        interval: EVERY,
+    };
     judge(&rules, windows, references, state, at(now)).remove(0)
 }
 

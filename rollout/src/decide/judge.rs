@@ -79,11 +79,7 @@ impl Turn<'_> {
         if later(evidence.at, 3 * self.wanted.interval) < self.now {
             return Some(format!("the newest evidence is of {}", evidence.at));
         }
-        evidence
-            .readings
-            .iter()
-            .find(|r| r.holds())
-            .map(|r| r.reason.clone())
+        evidence.readings.iter().find(|r| r.holds()).map(|r| r.reason.clone())
     }
 
     /// A gate that a person's `promote` does not override.

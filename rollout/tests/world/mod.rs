@@ -11,7 +11,7 @@ mod rules;
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
-use evidence::{OnBreach, OnNoData, Reading, Verdict};
+use evidence::{Layer, OnBreach, OnNoData, Reading, Verdict};
 use jiff::{SignedDuration, Timestamp};
 use rollout::{Plan, Pods, Sampling, Shares, Stage, StageEvidence, State, Undo, Wanted};
 pub use rules::Rules;
@@ -381,6 +381,9 @@ fn reading(says: Says, now: Timestamp) -> Reading {
         check: 0,
         window_from: now,
         window_to: now,
+        layer: Layer::Threshold,
+        p_value: None,
+        forecast: None,
         cells: Vec::new(),
         reason: format!("errors: {verdict:?}"),
     }
