@@ -1,0 +1,58 @@
+//! One test of harm with the totals that explain it.
+
+use serde::{Deserialize, Serialize};
+
+use crate::text::count;
+use crate::{Process, Stratum};
+
+/// Events and units of both arms.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+pub(super) struct Totals {
+    pub(super) x: u64,
+    pub(super) n: u64,
+    pub(super) x_stable: u64,
+    pub(super) n_stable: u64,
+}
+
+impl Totals {
+    fn add(&mut self, other: Self) {
+        self.x += other.x;
+        self.n += other.n;
+        self.x_stable += other.x_stable;
+        self.n_stable += other.n_stable;
+    }
+
+    /// "41 of 1,900".
+    pub(super) fn ours(&self) -> String {
+        format!("{} of {}", count(self.x), count(self.n))
+    }
+
+    /// The same of stable.
+    pub(super) fn theirs(&self) -> String {
+        format!("{} of {}", count(self.x_stable), count(self.n_stable))
+    }
+}
+
+/// A process and its totals.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub(super) struct Test {
+    pub(super) process: Process,
+    pub(super) totals: Totals,
+}
+
+impl Test {
+    pub(super) fn new(tolerance: f64) -> Self {
+        let process = Process::new(tolerance).expect("tolerances are validated with the spec");
+        Self { process, totals: Totals::default() }
+    }
+
+    /// Takes the counts of an interval; `batch` is the mean number of units that share a fate.
+    pub(super) fn observe(&mut self, counts: Totals, split: Option<f64>, batch: f64) {
+        let Totals { x, n, x_stable, n_stable } = counts;
+        let stratum = Stratum { x, n, x_stable, n_stable, split };
+        // Counts of a page are consistent and below 2^53; otherwise the interval says nothing.
+        if self.process.observe_in_batches(&stratum, batch).is_ok() {
+            self.totals.add(counts);
+        }
+    }
+}
