@@ -14,6 +14,7 @@
 //! `judge/compare.rs`.
 
 mod distance;
+mod experiment;
 mod interval;
 mod judge;
 mod labels;
@@ -24,9 +25,15 @@ mod reading;
 mod sampling;
 mod share;
 mod state;
+mod text;
 mod windows;
 
 pub use distance::{GROUPS, chi_square_critical, g_statistic, groups, ks, ks_critical, psi, psi_critical};
+pub use experiment::{
+    Baseline, Conclusion, Direction, ExperimentError, ExperimentReading, Hypothesis, MISMATCH, Mode,
+    Observed, SEQUENCE_MINIMUM, Sample, Test, Wager, chi_square, mean_sequence, newcombe, required_means,
+    required_shares, two_proportion_z, welch, welch_interval,
+};
 pub use interval::clopper_pearson;
 pub use judge::{References, Rules, judge};
 pub use labels::{

@@ -46,7 +46,13 @@ impl Share {
     /// events / trials, 0..=1; `None` without trials.
     #[must_use]
     pub fn value(self) -> Option<f64> {
-        (self.trials > 0).then(|| self.events as f64 / self.trials as f64)
+        (self.trials > 0).then(|| self.events.min(self.trials) as f64 / self.trials as f64)
+    }
+
+    /// How often it did not happen.
+    #[must_use]
+    pub fn others(self) -> u64 {
+        self.trials.saturating_sub(self.events)
     }
 
     /// With the [`wilson`] interval at two-sided `level`; `None` without trials.
