@@ -81,7 +81,7 @@ pub struct Labels {
     pub correct: Histogram,
     /// Wrong answers by 1 - confidence on [`Grid::Doubt`].
     pub wrong: Histogram,
-    /// Scores of every class, where all scores of an answer were captured.
+    /// Scores of every class, where all scores of an answer were captured; 1 KiB per class.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub scores: BTreeMap<String, Scores>,
 }

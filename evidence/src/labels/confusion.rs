@@ -42,7 +42,7 @@ impl Tally {
     /// Hits of all items that are of the class or were predicted as it (Jaccard's index J).
     #[must_use]
     pub fn overlap(self) -> Share {
-        Share::new(self.hits, self.truths + self.predictions - self.hits)
+        Share::new(self.hits, (self.truths + self.predictions).saturating_sub(self.hits))
     }
 
     /// F1 = 2 hits / (truths + predictions), the harmonic mean of precision and recall; `None` when the

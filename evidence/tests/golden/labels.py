@@ -1,8 +1,8 @@
 """Golden vectors for `evidence/src/labels`, by scikit-learn, scipy and statsmodels.
 
-    python3 -m venv ~/.cache/sluice/venv-labels
-    ~/.cache/sluice/venv-labels/bin/pip install scikit-learn==1.9.1 scipy==1.17.1 statsmodels==0.15.0 numpy==2.4.6
-    ~/.cache/sluice/venv-labels/bin/python evidence/tests/golden/labels.py
+    python3 -m venv /tmp/venv-labels
+    /tmp/venv-labels/bin/pip install scikit-learn==1.9.1 scipy==1.17.1 statsmodels==0.15.0 numpy==2.4.6
+    /tmp/venv-labels/bin/python evidence/tests/golden/labels.py
 
 Writes labels.json beside itself, with the versions. Seeded: running it again changes nothing.
 """
