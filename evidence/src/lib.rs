@@ -15,21 +15,35 @@
 
 mod distance;
 mod harm;
+mod experiment;
 mod interval;
 mod judge;
+mod labels;
 mod level;
 mod metric;
 mod packed;
 mod quantile;
 mod reading;
 mod sampling;
+mod share;
 mod state;
+mod text;
 mod windows;
 
 pub use distance::{GROUPS, chi_square_critical, g_statistic, groups, ks, ks_critical, psi, psi_critical};
 pub use harm::{ALERT_LEVEL, Harm, SEQUENTIAL_SHARE, Tests};
+pub use experiment::{
+    Baseline, Conclusion, Direction, ExperimentError, ExperimentReading, Hypothesis, MISMATCH, Mode,
+    Observed, SEQUENCE_MINIMUM, Sample, Test, Wager, chi_square, mean_sequence, newcombe, required_means,
+    required_shares, two_proportion_z, welch, welch_interval,
+};
 pub use interval::clopper_pearson;
 pub use judge::{References, Rules, judge};
+pub use labels::{
+    Calibration, CalibrationBin, ClassScores, Confusion, Histogram, HistogramError, LabelError, Labels,
+    MAX_PAIRS, Macro, OTHER, Scores, Tally, auc, auc_variance, calibration, confidence_bins, macro_f1,
+    macro_precision, macro_recall,
+};
 pub use level::{THRESHOLD_SHARE, check_level, metric_budget};
 pub use metric::{
     Against, Bound, Kind, Metric, MetricError, OnBreach, OnNoData, Series, Statistic, default_on_breach,
@@ -37,5 +51,6 @@ pub use metric::{
 pub use quantile::{Estimate, quantile};
 pub use reading::{Cell, Layer, Reading, Verdict};
 pub use sampling::{Arms, Baselines, Dropped, Round};
+pub use share::{Measured, Share, wilson};
 pub use state::{State, Track};
 pub use windows::{Interval, MAX_INTERVALS, Windows};

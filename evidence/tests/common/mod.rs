@@ -3,8 +3,8 @@
 #![allow(clippy::unwrap_used, reason = "tests only, but not within a test function")]
 
 use evidence::{
-    Against, Bound, Interval, Kind, Metric, Reading, References, Rules, Series, State, Statistic, Tests,
-    Windows, judge,
+    Against, Bound, Confusion, Interval, Kind, Metric, Reading, References, Rules, Series, State, Statistic,
+    Tests, Windows, judge,
 };
 use jiff::{SignedDuration, Timestamp};
 use wire::{ClassCount, Counts, Feature, Grid, Outcome, Profile};
@@ -104,4 +104,40 @@ pub(crate) fn profile(like: &Counts) -> Profile {
         .collect();
     profile.check().unwrap();
     profile
+}
+
+/// A confusion matrix, from rows of true classes; classes are named by their numbers, no pair is capped.
+pub(crate) fn matrix(rows: &[Vec<u64>]) -> Confusion {
+    let mut confusion = Confusion::default();
+    for (truth, row) in rows.iter().enumerate() {
+        for (predicted, &count) in row.iter().enumerate() {
+            confusion.classes.entry(truth.to_string()).or_default().truths += count;
+            confusion.classes.entry(predicted.to_string()).or_default().predictions += count;
+            if truth == predicted {
+                confusion.classes.entry(truth.to_string()).or_default().hits += count;
+            } else if count > 0 {
+                let row = confusion.mistakes.entry(truth.to_string()).or_default();
+                row.insert(predicted.to_string(), count);
+            }
+        }
+    }
+    confusion
+}
+
+/// Within a relative `tolerance`, of 0.001 at least.
+#[track_caller]
+pub(crate) fn close(ours: f64, theirs: f64, tolerance: f64, what: &str) {
+    let error = (ours - theirs).abs() / theirs.abs().max(1e-3);
+    assert!(error <= tolerance, "{what}: {ours} here, {theirs} there");
+}
+
+/// What a binomial count exceeds with probability 1e-6 at most: Chernoff's bound, by the relative entropy.
+pub(crate) fn at_most(runs: u64, probability: f64) -> u64 {
+    let n = runs as f64;
+    let unlikely = |x: f64| {
+        let (share, p) = (x / n, probability);
+        let rest = if x < n { (1.0 - share) * ((1.0 - share) / (1.0 - p)).ln() } else { 0.0 };
+        n * (share * (share / p).ln() + rest) > 1e6f64.ln()
+    };
+    (0..=runs).find(|&x| x as f64 > n * probability && unlikely((x + 1) as f64)).unwrap_or(runs)
 }
