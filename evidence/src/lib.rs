@@ -13,6 +13,7 @@
 //! To add a metric: a variant of [`Kind`], its validation in [`Metric::check`], and its comparison in
 //! `judge/compare.rs`.
 
+mod bandit;
 mod distance;
 mod interval;
 mod judge;
@@ -24,6 +25,10 @@ mod sampling;
 mod state;
 mod windows;
 
+pub use bandit::{
+    Arrived, Bandit, BanditError, BanditReading, BanditState, HalfLife, Lead, MAX_ARMS, Posterior,
+    probability_best,
+};
 pub use distance::{GROUPS, chi_square_critical, g_statistic, groups, ks, ks_critical, psi, psi_critical};
 pub use interval::clopper_pearson;
 pub use judge::{References, Rules, judge};
