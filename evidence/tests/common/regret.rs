@@ -9,7 +9,7 @@ use rand::{Rng, SeedableRng};
 use super::at;
 
 /// Requests between two allotments.
-const INTERVAL: usize = 100;
+const INTERVAL: usize = 200;
 
 /// A world for a bandit.
 pub(crate) struct World<'a> {
@@ -65,7 +65,8 @@ pub(crate) fn run(bandit: &Bandit, world: &World<'_>, seed: u64) -> Run {
             continue;
         }
         let mut arrived: BTreeMap<String, Arrived> = BTreeMap::new();
-        while let Some((_, arm, reward)) = pending.pop_front_if(|(due, _, _)| *due <= request) {
+        while pending.front().is_some_and(|(due, _, _)| *due <= request) {
+            let (_, arm, reward) = pending.pop_front().unwrap();
             let of = arrived.entry(names[arm].clone()).or_default();
             of.trials += 1;
             of.successes += u64::from(reward);
