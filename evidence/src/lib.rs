@@ -13,6 +13,7 @@
 //! To add a metric: a variant of [`Kind`], its validation in [`Metric::check`], and its comparison in
 //! `judge/compare.rs`.
 
+mod bandit;
 mod distance;
 mod harm;
 mod experiment;
@@ -30,6 +31,10 @@ mod state;
 mod text;
 mod windows;
 
+pub use bandit::{
+    Arrived, Bandit, BanditError, BanditReading, BanditState, HalfLife, Lead, MAX_ARMS, Posterior,
+    probability_best,
+};
 pub use distance::{GROUPS, chi_square_critical, g_statistic, groups, ks, ks_critical, psi, psi_critical};
 pub use harm::{ALERT_LEVEL, Harm, SEQUENTIAL_SHARE, Tests};
 pub use experiment::{

@@ -5,6 +5,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use clap::{Args, Parser, Subcommand, value_parser};
+use model_server::corrupt::Corruption;
 
 const fn any(port: u16) -> SocketAddr {
     SocketAddr::new(IpAddr::V4(Ipv4Addr::UNSPECIFIED), port)
@@ -32,6 +33,8 @@ pub(crate) enum Command {
     },
     /// Measure accuracy offline, through the preprocessing and engine of `serve`.
     Evaluate(Evaluate),
+    /// Corrupt the images of a data file in known ways, and write what the model says of each.
+    SimulateDrift(SimulateDrift),
     /// Answer requests.
     Serve(Serve),
 }
@@ -109,6 +112,34 @@ pub(crate) struct Evaluate {
     /// Also write every answer to this file, as a JSON list of index, label, prediction, confidence.
     #[arg(long)]
     pub(crate) predictions: Option<PathBuf>,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct SimulateDrift {
+    /// Artefact directory.
+    #[arg(long)]
+    pub(crate) model: PathBuf,
+    /// Data file, such as test.bin; class names lie beside it.
+    #[arg(long)]
+    pub(crate) data: PathBuf,
+    /// File to write: a line per image and condition, with corruption, severity, index, label, prediction,
+    /// confidence, brightness, contrast, sharpness.
+    #[arg(long)]
+    pub(crate) out: PathBuf,
+    /// Write JSON objects, one a line, in place of CSV.
+    #[arg(long)]
+    pub(crate) json: bool,
+    /// Seed of noise, of textures, and of which images a mix changes.
+    #[arg(long, default_value_t = 1)]
+    pub(crate) seed: u64,
+    /// What to do to the images. With the constants of CIFAR-10-C: gaussian_noise, shot_noise, impulse_noise,
+    /// gaussian_blur, brightness, contrast, pixelate, jpeg. Another domain for 2, 5, 10, 25, 100 % of the
+    /// images: rotation, channel_swap, texture. Or none. [default: all]
+    #[arg(long, value_delimiter = ',')]
+    pub(crate) corruptions: Vec<Corruption>,
+    /// Severities, 1 (least) to 5.
+    #[arg(long, value_delimiter = ',', default_value = "1,2,3,4,5", value_parser = value_parser!(u8).range(1..=5))]
+    pub(crate) severities: Vec<u8>,
 }
 
 #[derive(Debug, Args)]
@@ -218,5 +249,24 @@ mod tests {
             let line = format!("model-server serve --model /m --version 1.1.0 --revision digits-1 {wrong}");
             assert!(Cli::try_parse_from(line.split(' ')).is_err(), "{wrong}");
         }
+    }
+
+    #[test]
+    fn conditions_of_a_simulation_are_lists() {
+        let line = "model-server simulate-drift --model /m --data t.bin --out o.csv";
+        let read = |more: &str| match Cli::try_parse_from(format!("{line}{more}").split(' ')) {
+            Ok(Cli { command: Command::SimulateDrift(args) }) => Ok((args.corruptions, args.severities)),
+            Ok(_) => panic!(),
+            Err(error) => Err(error.to_string()),
+        };
+        assert_eq!(read(""), Ok((vec![], vec![1, 2, 3, 4, 5])));
+        let some = read(" --corruptions none,jpeg --severities 1,3");
+        assert_eq!(some, Ok((vec![Corruption::None, Corruption::Jpeg], vec![1, 3])));
+        let error = read(" --corruptions fog").unwrap_err();
+        assert!(
+            error.contains("--corruptions") && error.contains("allowed: none, gaussian_noise"),
+            "{error}"
+        );
+        assert!(read(" --severities 0").unwrap_err().contains("1..=5"));
     }
 }

@@ -8,10 +8,12 @@
 //! | what an artefact is, and its digest | [`Artefact`], [`digest`], [`Metadata`] |
 //! | what happens to an image | [`mod@decode`], [`Preprocessing`], [`stats`] |
 //! | how a model is trained | [`dataset`], [`train`], [`profile`] |
+//! | what drift does to a model | [`corrupt`], [`mod@simulate`] |
 //! | how a request is answered | [`mod@serve`], then [`listen`], [`http`], [`queue`], [`Engine`] |
 
 mod answer;
 mod artefact;
+pub mod corrupt;
 pub mod data;
 pub mod dataset;
 pub mod decode;
@@ -29,6 +31,7 @@ mod preprocess;
 pub mod profile;
 pub mod queue;
 pub mod serve;
+pub mod simulate;
 pub mod stats;
 mod torch;
 pub mod train;

@@ -3,14 +3,17 @@
 mod args;
 mod progress;
 
+use std::fs::File;
+use std::io::{BufWriter, Write};
 use std::path::Path;
 use std::process::ExitCode;
 use std::time::Duration;
 
 use anyhow::{Context, Result, bail};
 use clap::Parser;
+use model_server::corrupt::Corruption;
 use model_server::dataset::Dataset;
-use model_server::{Artefact, Torch, data, digest, evaluate, http, serve, train};
+use model_server::{Artefact, Torch, data, digest, evaluate, http, serve, simulate, train};
 
 use crate::args::{Cli, Command, Data};
 
@@ -40,6 +43,7 @@ fn run(command: Command) -> Result<()> {
         Command::Train(args) => train_model(args)?,
         Command::Digest { directory } => print(&digest::of_directory(&directory)?),
         Command::Evaluate(args) => evaluate_model(&args)?,
+        Command::SimulateDrift(args) => simulate_drift(args)?,
         Command::Serve(args) => serve_model(args)?,
     }
     Ok(())
@@ -73,18 +77,7 @@ fn train_model(args: args::Train) -> Result<()> {
 }
 
 fn evaluate_model(args: &args::Evaluate) -> Result<()> {
-    let artefact = Artefact::read(&args.model)?;
-    let data = Dataset::file(&args.data)?;
-    if data.classes != artefact.metadata.classes {
-        bail!(
-            "the model's classes are {:?}, those of {} are {:?}",
-            artefact.metadata.classes,
-            args.data.display(),
-            data.classes
-        );
-    }
-    model_server::limit_threads(cores());
-    let mut engine = Torch::load(&artefact.model, &artefact.metadata)?;
+    let (artefact, data, mut engine) = open(&args.model, &args.data)?;
     let answers = evaluate::answers(&mut engine, &artefact.metadata, &data)?;
     if let Some(path) = &args.predictions {
         let list = evaluate::predictions(&artefact.metadata, &data, &answers);
@@ -104,6 +97,54 @@ fn evaluate_model(args: &args::Evaluate) -> Result<()> {
     print(&format!("mean confidence  {confidence}"));
     print(&format!("sha256           {}", report.digest));
     Ok(())
+}
+
+fn simulate_drift(mut args: args::SimulateDrift) -> Result<()> {
+    if args.corruptions.is_empty() {
+        args.corruptions = Corruption::ALL.to_vec();
+    }
+    let (artefact, data, mut engine) = open(&args.model, &args.data)?;
+    let conditions = simulate::conditions(&args.corruptions, &args.severities);
+    let failed = || args.out.display().to_string();
+    let mut out = BufWriter::new(File::create(&args.out).with_context(failed)?);
+    if !args.json {
+        writeln!(out, "{}", simulate::CSV_HEADER).with_context(failed)?;
+    }
+    let steps = progress::steps(conditions.len() * data.samples.len(), "images");
+    let mut table = vec![format!("{:<15} severity  accuracy  mean confidence", "corruption")];
+    for condition in conditions {
+        let write = |row: &simulate::Row<'_>| {
+            steps.inc(1);
+            let line = if args.json { serde_json::to_string(row)? } else { row.csv() };
+            writeln!(out, "{line}")
+        };
+        let done = simulate::simulate(&mut engine, &artefact.metadata, &data, condition, args.seed, write)?;
+        let confidence = done.mean_confidence.map_or("none".to_owned(), |c| format!("{c:.4}"));
+        let (corruption, severity) = condition;
+        table.push(format!("{:<15} {severity:<8}  {:<8.4}  {confidence}", corruption.name(), done.accuracy));
+    }
+    out.flush().with_context(failed)?;
+    steps.finish_and_clear();
+    table.iter().for_each(|line| print(line));
+    print(&format!("{} images of {} under each, in {}", data.samples.len(), args.data.display(), failed()));
+    Ok(())
+}
+
+/// A model, images of its classes, and an engine that uses all cores.
+fn open(model: &Path, data_file: &Path) -> Result<(Artefact, Dataset, Torch)> {
+    let artefact = Artefact::read(model)?;
+    let data = Dataset::file(data_file)?;
+    if data.classes != artefact.metadata.classes {
+        bail!(
+            "the model's classes are {:?}, those of {} are {:?}",
+            artefact.metadata.classes,
+            data_file.display(),
+            data.classes
+        );
+    }
+    model_server::limit_threads(cores());
+    let engine = Torch::load(&artefact.model, &artefact.metadata)?;
+    Ok((artefact, data, engine))
 }
 
 fn serve_model(args: args::Serve) -> Result<()> {

@@ -143,17 +143,27 @@ pub(crate) fn resize(
     height: u32,
     filter: Resize,
 ) -> Result<RgbImage, PreprocessError> {
+    let algorithm = match filter {
+        Resize::Nearest => fir::ResizeAlg::Nearest,
+        Resize::Bilinear => fir::ResizeAlg::Convolution(fir::FilterType::Bilinear),
+        Resize::Lanczos3 => fir::ResizeAlg::Convolution(fir::FilterType::Lanczos3),
+    };
+    resize_by(image, width, height, algorithm)
+}
+
+/// The same by any algorithm of the resizer.
+pub(crate) fn resize_by(
+    image: RgbImage,
+    width: u32,
+    height: u32,
+    algorithm: fir::ResizeAlg,
+) -> Result<RgbImage, PreprocessError> {
     let (from_width, from_height) = image.dimensions();
     let failed = |reason: String| PreprocessError::Resize { width: from_width, height: from_height, reason };
     let source =
         fir::images::Image::from_vec_u8(from_width, from_height, image.into_raw(), fir::PixelType::U8x3)
             .map_err(|error| failed(error.to_string()))?;
     let mut target = fir::images::Image::new(width, height, fir::PixelType::U8x3);
-    let algorithm = match filter {
-        Resize::Nearest => fir::ResizeAlg::Nearest,
-        Resize::Bilinear => fir::ResizeAlg::Convolution(fir::FilterType::Bilinear),
-        Resize::Lanczos3 => fir::ResizeAlg::Convolution(fir::FilterType::Lanczos3),
-    };
     let options = fir::ResizeOptions::new().resize_alg(algorithm).use_alpha(false);
     fir::Resizer::new().resize(&source, &mut target, &options).map_err(|error| failed(error.to_string()))?;
     RgbImage::from_raw(width, height, target.into_vec())

@@ -1,10 +1,16 @@
-//! Progress of a training: a bar on a terminal, plain lines elsewhere.
+//! Progress: a bar on a terminal; elsewhere plain lines for a training, nothing for what is short.
 
 use std::io::IsTerminal;
 use std::time::Instant;
 
 use indicatif::{ProgressBar, ProgressStyle};
 use model_server::train::{Epoch, Part, Progress};
+
+/// A bar on stderr for so many steps; invisible where stderr is no terminal.
+pub(crate) fn steps(length: usize, of: &str) -> ProgressBar {
+    let style = ProgressStyle::with_template(&format!("{{bar:40}} {{pos}}/{{len}} {of}, {{eta}} left"));
+    ProgressBar::new(length as u64).with_style(style.expect("the template is valid"))
+}
 
 /// Shows epochs on stderr.
 #[derive(Debug)]

@@ -2,6 +2,8 @@
 #![allow(dead_code, reason = "each test file uses its part")]
 #![allow(clippy::unwrap_used, reason = "tests only, but not within a test function")]
 
+pub(crate) mod regret;
+
 use evidence::{
     Against, Bound, Confusion, Interval, Kind, Metric, Reading, References, Rules, Series, State, Statistic,
     Tests, Windows, judge,
