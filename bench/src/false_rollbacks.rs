@@ -121,7 +121,7 @@ fn rollout(family: Family, settings: &Settings, cast: &Cast, seed: u64) -> Tally
         [&cast.candidate, &cast.stable].map(|arm| arm.profile(&mut random, PROFILE));
     let mut world = Simulated::new(settings, Some([&ours, &theirs]));
     let mut peers = Peers::default();
-    let mut users = crate::users::Users::new(&mut random);
+    let users = crate::users::Users::new(&mut random);
     let mut drifting_share = 0.1;
     let per_interval = (RATE * f64::from(settings.interval)) as u64;
     let mut requests = 0;

@@ -2,13 +2,13 @@
 
 mod compare;
 mod reason;
-mod sequential;
 
 use jiff::{SignedDuration, Timestamp};
 use wire::{Outcome, Profile};
 
 use crate::judge::compare::{Comparison, Finding, Sample, reference_of, sample};
 use crate::state::own;
+use crate::text::number;
 use crate::windows::Sums;
 use crate::{
     Against, Interval, Kind, Layer, Metric, OnBreach, Reading, Series, State, Tests, Track, Verdict, Windows,
@@ -41,7 +41,8 @@ pub struct References<'a> {
     pub stable: Option<&'a Profile>,
 }
 
-/// Judges every metric, in the order of the rules, and brings `state` up to these windows.
+/// Judges every metric, in the order of the rules, then every sequential test, and brings `state` up to these
+/// windows.
 ///
 /// Calling it again without a new interval makes no new check: the same numbers are read at the same level,
 /// so it may be called as often as it is convenient. State of another stage is carried over as J3 and T1
@@ -56,7 +57,8 @@ pub fn judge(
     if let Some(since) = windows.since() {
         state.enter_stage(since);
     }
-    state.count(windows);
+    state.begin(rules);
+    state.count(windows, references);
     let budget = metric_budget(rules.metrics, rules.false_rollback);
     let judging = Judging { rules, windows, references, budget, now };
     let mut sums = windows.sums();
@@ -65,7 +67,7 @@ pub fn judge(
         .iter()
         .map(|metric| judging.read(metric, state.tracks.entry(metric.name.clone()).or_default(), &mut sums))
         .collect();
-    readings.extend(sequential::judge(rules, windows, references, state, now));
+    readings.extend(state.running.iter().flat_map(|running| running.readings(rules, references, now)));
     readings
 }
 
@@ -276,10 +278,10 @@ impl Judging<'_> {
                 metric.min_samples
             )),
             Some((Comparison { finding: Finding::Breach, value, .. }, _)) => {
-                alert(&format!("stable drifts as well, {}: the world moved", reason::number(value)))
+                alert(&format!("stable drifts as well, {}: the world moved", number(value)))
             }
             Some((Comparison { finding: Finding::Unclear, value, .. }, _)) => {
-                wait(format!("stable may drift as well, {}, but that may be noise", reason::number(value)))
+                wait(format!("stable may drift as well, {}, but that may be noise", number(value)))
             }
             Some((Comparison { finding: Finding::Within, .. }, _)) => ruling,
         }

@@ -25,7 +25,9 @@ mod metric;
 mod packed;
 mod quantile;
 mod reading;
+mod running;
 mod sampling;
+mod sequential;
 mod share;
 mod state;
 mod text;
@@ -56,6 +58,7 @@ pub use metric::{
 pub use quantile::{Estimate, quantile};
 pub use reading::{Cell, Layer, Reading, Verdict};
 pub use sampling::{Arms, Baselines, Dropped, Round};
+pub use sequential::{MAX_COUNT, Process, SequentialError, Stratum};
 pub use share::{Measured, Share, wilson};
 pub use state::{State, Track};
 pub use windows::{Interval, MAX_INTERVALS, Windows};

@@ -15,7 +15,7 @@ use unsure::Unsure;
 /// State of the sequential tests, of one rollout, over all of its stages and its watch.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
-pub struct Running {
+pub(crate) struct Running {
     tests: Tests,
     false_rollback: f64,
     /// Start of the first interval and end of the newest.

@@ -6,10 +6,11 @@ use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 use wire::{Counts, Outcome};
 
-use crate::Windows;
+use crate::running::Running;
+use crate::{References, Rules, Tests, Windows};
 
 /// Evidence state of one rollout, a few hundred bytes per metric at most.
-#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct State {
     /// When the present stage began.
@@ -26,6 +27,9 @@ pub struct State {
     /// Per metric name.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub tracks: BTreeMap<String, Track>,
+    /// The sequential tests.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) running: Option<Running>,
 }
 
 /// Requests that the revision itself answered or failed: not those whose client left, and not those that
@@ -64,10 +68,18 @@ impl State {
         }
     }
 
-    /// Adds the intervals of the stage to the totals, each once: one that began before the last one that was
+    /// Starts the sequential tests of the rollout, unless they run (I3) or there is no budget for them (S2).
+    pub(crate) fn begin(&mut self, rules: &Rules<'_>) {
+        let wanted = rules.false_rollback > 0.0 && *rules.tests != Tests::OFF;
+        if self.running.is_none() && wanted {
+            self.running = Some(Running::new(rules.tests, rules.false_rollback));
+        }
+    }
+
+    /// Adds the intervals of the stage to the totals and to the tests, each once: one that began before the last one that was
     /// added ended is ignored. Windows that end before it began anew, because the clock was set back: nothing
     /// in them was added yet.
-    pub(crate) fn count(&mut self, windows: &Windows) {
+    pub(crate) fn count(&mut self, windows: &Windows, references: References<'_>) {
         // rule: C4
         if windows.newest().is_some_and(|newest| self.counted.is_some_and(|counted| newest.to < counted)) {
             self.counted = None;
@@ -77,6 +89,9 @@ impl State {
             // rule: T2, C2
             self.candidate += own(&interval.candidate);
             self.stable += own(&interval.stable);
+            if let Some(running) = &mut self.running {
+                running.observe(&interval, references);
+            }
         }
     }
 }

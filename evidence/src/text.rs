@@ -25,3 +25,20 @@ pub(crate) fn count(n: u64) -> String {
         .collect();
     groups.join(",")
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn numbers_are_short() {
+        let shown: Vec<String> = [0.62, 0.000_2, 1.0 / 3.0, 1234.5, 100.0, 99.0, 0.1 + 0.2, 0.0, 1e-9, 2.5e7]
+            .into_iter()
+            .map(number)
+            .collect();
+        assert_eq!(shown, ["0.62", "0.0002", "0.333", "1234", "100", "99", "0.3", "0", "1.0e-9", "2.5e7"]);
+        assert_eq!(count(3_708), "3,708");
+        assert_eq!(count(412), "412");
+        assert_eq!(count(1_000_000), "1,000,000");
+    }
+}

@@ -3,6 +3,8 @@
 //! Fixed cells make counts of pods, windows and of the reference profile addable and comparable.
 //! Changing a grid changes [`GRID_VERSION`]; pages and profiles of another version are refused.
 
+use std::sync::LazyLock;
+
 use serde::{Deserialize, Serialize};
 
 /// Version of all grids below; written into every page and profile.
@@ -92,6 +94,10 @@ impl Grid {
     /// Upper edge of cell `i` (inclusive); infinite for the last cell, which takes all that is larger.
     #[must_use]
     pub fn edge(self, i: usize) -> f64 {
+        self.written().get(i).map_or(f64::INFINITY, |(edge, _)| *edge)
+    }
+
+    fn formula(self, i: usize) -> f64 {
         if i + 1 >= self.len() {
             return f64::INFINITY;
         }
@@ -102,6 +108,19 @@ impl Grid {
             Self::Doubt => 10f64.powf(-6.0 + 6.0 * next / 64.0),
             Self::Seconds => 1e-4 * 1.1f64.powi(i as i32),
         }
+    }
+
+    /// Edges and their labels, made once: every line of a page holds one.
+    fn written(self) -> &'static [(f64, String)] {
+        static ALL: LazyLock<[Vec<(f64, String)>; 4]> = LazyLock::new(|| {
+            [Grid::Unit, Grid::Half, Grid::Doubt, Grid::Seconds].map(|grid| {
+                let label = |edge: f64| {
+                    if edge.is_infinite() { "+Inf".to_owned() } else { format!("{edge:.6e}") }
+                };
+                (0..grid.len()).map(|i| grid.formula(i)).map(|edge| (edge, label(edge))).collect()
+            })
+        });
+        &ALL[self as usize]
     }
 
     /// The cell that `x` falls into; `None` for NaN. Values outside of the grid go to the end cells.
@@ -127,11 +146,10 @@ impl Grid {
         Some(i)
     }
 
-    /// The edge as it is written in a page's `le` label.
+    /// The edge as it is written in a page's `le` label; that of the last cell for all beyond.
     #[must_use]
-    pub fn label(self, i: usize) -> String {
-        let edge = self.edge(i);
-        if edge.is_infinite() { "+Inf".to_owned() } else { format!("{edge:.6e}") }
+    pub fn label(self, i: usize) -> &'static str {
+        &self.written()[i.min(self.len() - 1)].1
     }
 
     /// The cell whose [`Grid::label`] is `le`.
@@ -170,7 +188,7 @@ mod tests {
     fn labels_name_cells() {
         for grid in ALL {
             for i in 0..grid.len() {
-                assert_eq!(grid.find(&grid.label(i)), Some(i), "{grid:?} {i} {}", grid.label(i));
+                assert_eq!(grid.find(grid.label(i)), Some(i), "{grid:?} {i} {}", grid.label(i));
             }
             assert_eq!(grid.find("0.12345"), None);
         }

@@ -7,9 +7,9 @@ use wire::{Counts, Grid, Outcome, Profile};
 
 use crate::distance::{groups, ks, ks_critical, psi, psi_critical};
 use crate::interval::clopper_pearson;
-use crate::judge::reason::number;
 use crate::quantile::quantile;
 use crate::state::own;
+use crate::text::number;
 use crate::{Bound, Cell, Interval, Kind, Metric, Series, Statistic};
 
 /// Cells that a reading names.

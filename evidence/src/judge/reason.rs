@@ -3,6 +3,7 @@
 use jiff::SignedDuration;
 
 use crate::judge::compare::{Comparison, Finding, unit};
+use crate::text::{count, number};
 use crate::{Against, Bound, Interval, Kind, Metric, Series, Statistic};
 
 /// The whole sentence of a comparison.
@@ -108,32 +109,6 @@ fn show(metric: &Metric, value: f64) -> String {
     }
 }
 
-/// A number with three significant digits, without trailing zeros.
-pub(super) fn number(value: f64) -> String {
-    if value == 0.0 || !value.is_finite() {
-        return value.to_string();
-    }
-    let magnitude = value.abs().log10().floor() as i32;
-    if !(-4..6).contains(&magnitude) {
-        return format!("{value:.1e}");
-    }
-    let decimals = (2 - magnitude).max(0) as usize;
-    let text = format!("{value:.decimals$}");
-    if text.contains('.') { text.trim_end_matches('0').trim_end_matches('.').to_owned() } else { text }
-}
-
-/// A count with thousands separated.
-fn count(n: u64) -> String {
-    let digits = n.to_string();
-    let groups: Vec<&str> = digits
-        .as_bytes()
-        .rchunks(3)
-        .rev()
-        .map(|group| std::str::from_utf8(group).expect("digits are ASCII"))
-        .collect();
-    groups.join(",")
-}
-
 /// A duration for people, to the second above one second.
 pub(super) fn span(duration: SignedDuration) -> String {
     let whole = if duration.abs() < SignedDuration::from_secs(1) {
@@ -147,18 +122,6 @@ pub(super) fn span(duration: SignedDuration) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn numbers_are_short() {
-        let shown: Vec<String> = [0.62, 0.000_2, 1.0 / 3.0, 1234.5, 100.0, 99.0, 0.1 + 0.2, 0.0, 1e-9, 2.5e7]
-            .into_iter()
-            .map(number)
-            .collect();
-        assert_eq!(shown, ["0.62", "0.0002", "0.333", "1234", "100", "99", "0.3", "0", "1.0e-9", "2.5e7"]);
-        assert_eq!(count(3_708), "3,708");
-        assert_eq!(count(412), "412");
-        assert_eq!(count(1_000_000), "1,000,000");
-    }
 
     #[test]
     fn durations_are_short() {

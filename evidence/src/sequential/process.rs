@@ -64,6 +64,16 @@ impl Process {
     /// # Errors
     /// [`Stratum::check`]; then nothing changes.
     pub fn observe(&mut self, stratum: &Stratum) -> Result<(), SequentialError> {
+        self.observe_in_batches(stratum, 1.0)
+    }
+
+    /// Takes an interval whose units share their fate in groups of about `batch`, at least 1, as items of one
+    /// request may: the likelihood ratio is raised to the power 1/batch. That is an e-value if units are
+    /// independent (Jensen), and if all of a group are events or none; between these it is an approximation.
+    ///
+    /// # Errors
+    /// [`Stratum::check`]; then nothing changes.
+    pub fn observe_in_batches(&mut self, stratum: &Stratum, batch: f64) -> Result<(), SequentialError> {
         stratum.check()?;
         self.requests = self.requests.saturating_add(stratum.n + stratum.n_stable);
         if !stratum.informs() {
@@ -74,7 +84,7 @@ impl Process {
             None => self.conditional(stratum),
         };
         for (evidence, gained) in self.evidence.iter_mut().zip(gained) {
-            *evidence += gained;
+            *evidence += gained / batch;
         }
         self.pool(stratum);
         self.log_peak = self.log_peak.max(self.log_e());
@@ -144,6 +154,13 @@ impl Process {
         let [more, less] = self.pooled;
         (less > 0.0).then(|| more / less)
     }
+
+    /// TEMP
+    #[must_use]
+    pub fn interval(&self, _level: f64) -> (f64, f64) { (0.0, f64::INFINITY) }
+    /// TEMP
+    #[must_use]
+    pub fn forecast(&self, _level: f64) -> Option<u64> { None }
 
     /// Events and requests of both arms that it has seen.
     #[must_use]

@@ -1,12 +1,12 @@
 //! Reads the page. Strict: a page that is not what the writer writes is an error, never a guess.
 
-use std::collections::HashMap;
+use std::borrow::Cow;
 
 use super::{Counts, END, Key, Page, PageError, family};
 use crate::{Assignment, Feature, GRID_VERSION, Grid, Outcome, RouteState};
 
-/// Labels of one line.
-type Labels = HashMap<String, String>;
+/// Labels of one line: so few that a search beats hashing, and seldom with anything to unescape.
+type Labels<'a> = Vec<(&'a str, Cow<'a, str>)>;
 
 impl Page {
     /// Reads a page.
@@ -72,7 +72,7 @@ impl Page {
         Ok(())
     }
 
-    fn counts(&mut self, labels: &Labels) -> Result<&mut Counts, String> {
+    fn counts(&mut self, labels: &Labels<'_>) -> Result<&mut Counts, String> {
         let generation = label(labels, "generation")?;
         let pin = label(labels, "pin")?;
         let assignment = label(labels, "assignment")?;
@@ -93,7 +93,7 @@ impl Page {
 fn histogram<'a>(
     counts: &'a mut Counts,
     name: &str,
-    labels: &Labels,
+    labels: &Labels<'_>,
 ) -> Result<(&'a mut Vec<u64>, Grid), String> {
     match name.strip_suffix("_bucket") {
         Some(family::SECONDS) => Ok((&mut counts.latency, Grid::Seconds)),
@@ -120,12 +120,14 @@ fn uncumulate(counts: &mut Counts) {
     }
 }
 
-fn label<'a>(labels: &'a Labels, name: &str) -> Result<&'a str, String> {
-    labels.get(name).map(String::as_str).ok_or_else(|| format!("label {name} is missing"))
+fn label<'a>(labels: &'a Labels<'_>, name: &str) -> Result<&'a str, String> {
+    // As in a map, the last one of a name counts.
+    let found = labels.iter().rev().find(|(label, _)| *label == name);
+    found.map(|(_, value)| &**value).ok_or_else(|| format!("label {name} is missing"))
 }
 
 /// `name{labels} value` to its parts.
-fn split(line: &str) -> Result<(&str, Labels, &str), String> {
+fn split(line: &str) -> Result<(&str, Labels<'_>, &str), String> {
     let end = line.find(['{', ' ']).ok_or("no value")?;
     let (name, rest) = line.split_at(end);
     let Some(mut rest) = rest.strip_prefix('{') else {
@@ -138,25 +140,25 @@ fn split(line: &str) -> Result<(&str, Labels, &str), String> {
         }
         let (label, after) = rest.split_once("=\"").ok_or("a label without a value")?;
         let (value, after) = unescape(after)?;
-        labels.insert(label.trim_start_matches(',').to_owned(), value);
+        labels.push((label.trim_start_matches(','), value));
         rest = after;
     }
 }
 
 /// Reads up to the closing quote.
-fn unescape(text: &str) -> Result<(String, &str), String> {
-    let mut value = String::new();
-    let mut chars = text.char_indices();
-    while let Some((i, c)) = chars.next() {
-        match c {
-            '"' => return Ok((value, &text[i + 1..])),
-            '\\' => match chars.next() {
-                Some((_, 'n')) => value.push('\n'),
-                Some((_, c)) => value.push(c),
-                None => break,
-            },
-            c => value.push(c),
+fn unescape(text: &str) -> Result<(Cow<'_, str>, &str), String> {
+    let mut value = Cow::default();
+    let mut rest = text;
+    loop {
+        let at = rest.find(['"', '\\']).ok_or("a label value without its closing quote")?;
+        let (plain, special) = rest.split_at(at);
+        value += plain;
+        if let Some(after) = special.strip_prefix('"') {
+            return Ok((value, after));
         }
+        let mut chars = special.chars();
+        let escaped = chars.nth(1).ok_or("a label value without its closing quote")?;
+        value.to_mut().push(if escaped == 'n' { '\n' } else { escaped });
+        rest = chars.as_str();
     }
-    Err("a label value without its closing quote".to_owned())
 }

@@ -1,0 +1,9 @@
+//! Benchmarks that prove what Sluice promises; `make bench-evidence` runs them.
+
+pub mod false_rollbacks;
+pub mod family;
+pub mod peers;
+pub mod simulated;
+pub mod targets;
+pub mod traffic;
+pub mod users;
