@@ -113,7 +113,7 @@ impl Act<'_> {
     /// Stores what the spec asks for, once, with what it resolves to now (I1).
     async fn revision(&mut self) -> Result<(), WriteError> {
         let name = &self.valid.wanted.revision;
-        if self.valid.refused.is_some() || self.seen.revisions.contains_key(name) {
+        if self.valid.refused().is_some() || self.seen.revisions.contains_key(name) {
             return Ok(());
         }
         let owner = &self.seen.owner;

@@ -205,7 +205,7 @@ pub fn spell(verdict: Verdict) -> &'static str {
 fn strategy_edited(picture: Picture<'_>) -> bool {
     let rollout::Phase::Rolling(rolling) = &picture.plan.state.phase else { return false };
     !rolling.stages.is_empty()
-        && picture.valid.refused.is_none()
+        && picture.valid.refused().is_none()
         && rolling.stages != picture.valid.wanted.stages
 }
 

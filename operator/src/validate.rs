@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use api::{ModelDeploymentSpec, Step, Strategy};
 use jiff::SignedDuration;
-use rollout::{Stage, Wanted};
+use rollout::{Pause, Stage, Wanted};
 
 use crate::revision::Asked;
 
@@ -33,8 +33,14 @@ pub struct Valid {
     pub routers: u32,
     /// Rollouts and unused revisions that are kept.
     pub history: usize,
-    /// Why the spec cannot be carried out: what runs goes on as it is, and only the way back is open.
-    pub refused: Option<String>,
+}
+
+impl Valid {
+    /// Why the spec cannot be carried out, if so: what runs goes on as it is, and only the way back is open.
+    #[must_use]
+    pub fn refused(&self) -> Option<&Pause> {
+        self.wanted.paused.as_ref().filter(|why| matches!(why, Pause::Refused(_)))
+    }
 }
 
 /// Why a spec cannot be carried out.
@@ -86,7 +92,8 @@ pub fn validate(
         keep_warm: rollback.and_then(|r| r.keep_warm).map_or(KEEP_WARM, api::Duration::get),
         holdback: rollback.and_then(|r| r.holdback).unwrap_or(0).min(100),
         progress_deadline: spec.progress_deadline.map_or(PROGRESS_DEADLINE, api::Duration::get),
-        paused: spec.paused || refused.is_some(),
+        // What cannot be carried out must be put right first, whatever else is asked for.
+        paused: refused.map(Pause::Refused).or(spec.paused.then_some(Pause::Asked)),
     };
     let router = spec.router.as_ref();
     Valid {
@@ -96,7 +103,6 @@ pub fn validate(
         false_rollback,
         routers: router.and_then(|r| r.replicas).unwrap_or(ROUTERS).max(1),
         history: spec.revision_history_limit.unwrap_or(HISTORY).max(1) as usize,
-        refused,
     }
 }
 

@@ -107,8 +107,8 @@ impl Turn<'_> {
     }
 
     fn stands_still(&self, counts: impl Fn(&Halt) -> bool) -> Option<String> {
-        if self.wanted.paused {
-            return Some("spec.paused is true".into());
+        if let Some(why) = &self.wanted.paused {
+            return Some(why.to_string());
         }
         if let Some(halt) = self.state.halt.as_ref().filter(|halt| counts(halt)) {
             return Some(halt.reason.clone());

@@ -37,6 +37,17 @@ pub struct Wanted {
     pub holdback: u8,
     /// How long a candidate may lack capacity, readiness or acknowledgement (T3).
     pub progress_deadline: Duration,
-    /// `spec.paused`.
-    pub paused: bool,
+    /// Why no stage is left and no rollout starts, if the spec says so (T4).
+    pub paused: Option<Pause>,
+}
+
+/// Why the spec lets nothing move. Its text is the same in conditions, events and refusals of verbs.
+#[derive(Debug, Clone, PartialEq, Eq, strum::Display)]
+pub enum Pause {
+    /// A person's wish.
+    #[strum(to_string = "spec.paused is true")]
+    Asked,
+    /// The spec cannot be carried out: each field, what was found and what is allowed.
+    #[strum(to_string = "the spec is refused: {0}")]
+    Refused(String),
 }

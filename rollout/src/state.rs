@@ -21,7 +21,7 @@ pub struct State {
     /// What is going on.
     #[serde(default)]
     pub phase: Phase,
-    /// Stands still by a verb or a breach (T4); `spec.paused` is not in here.
+    /// Stands still by a verb or a breach (T4); a pause by the spec is not in here.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub halt: Option<Halt>,
     /// Old revisions whose pods are kept, without a share.

@@ -5,6 +5,7 @@ mod world;
 
 use evidence::{OnBreach, OnNoData};
 use proptest::prelude::*;
+use rollout::Pause;
 use world::{Mode, Says, Start, World};
 
 #[derive(Debug, Clone)]
@@ -83,7 +84,7 @@ fn happen(world: &mut World, event: &Event) {
         Event::Says(revision, says) => {
             world.says.insert((*revision).into(), *says);
         }
-        Event::Paused(paused) => world.wanted.paused = *paused,
+        Event::Paused(paused) => world.wanted.paused = paused.then_some(Pause::Asked),
         Event::Replicas(n) => world.wanted.replicas = *n,
         Event::Holdback(percent) => world.wanted.holdback = *percent,
         Event::Crash(writes, away) => world.crash = Some((*writes, *away)),

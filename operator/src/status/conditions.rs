@@ -3,7 +3,7 @@
 use evidence::Verdict;
 use jiff::Timestamp;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{Condition, Time};
-use rollout::{Kind, Outcome, Phase, waiting};
+use rollout::{Kind, Outcome, Pause, Phase, waiting};
 
 use super::{Picture, judged, ready_routers, strategy_edited};
 use crate::judge::digests;
@@ -118,8 +118,8 @@ fn mismatch(picture: Picture<'_>) -> Option<String> {
 }
 
 fn progressing(picture: Picture<'_>) -> Answer {
-    if let Some(why) = &picture.valid.refused {
-        return answer(PROGRESSING, false, INVALID_SPEC, why);
+    if let Some(why) = picture.valid.refused() {
+        return answer(PROGRESSING, false, INVALID_SPEC, why.to_string());
     }
     if let Some((reason, message)) = picture.trouble {
         return answer(PROGRESSING, false, reason, message);
@@ -167,8 +167,8 @@ fn spec_served(picture: Picture<'_>) -> Answer {
     const KIND: &str = "SpecServed";
     let state = &picture.plan.state;
     // Not `wanted`: for a refused spec that is what was acted upon last.
-    if let Some(why) = &picture.valid.refused {
-        return answer(KIND, false, INVALID_SPEC, why);
+    if let Some(why) = picture.valid.refused() {
+        return answer(KIND, false, INVALID_SPEC, why.to_string());
     }
     let wanted = &picture.valid.wanted.revision;
     if state.stable.as_ref() == Some(wanted) {
@@ -244,8 +244,12 @@ fn rollback_ready(picture: Picture<'_>) -> Answer {
 
 fn paused(picture: Picture<'_>) -> Answer {
     const KIND: &str = "Paused";
-    if picture.seen.deployment.spec.paused {
-        return answer(KIND, true, "SpecPaused", "spec.paused is true");
+    if let Some(why) = &picture.valid.wanted.paused {
+        let reason = match why {
+            Pause::Asked => "SpecPaused",
+            Pause::Refused(_) => INVALID_SPEC,
+        };
+        return answer(KIND, true, reason, why.to_string());
     }
     if let Some(halt) = &picture.plan.state.halt {
         return answer(KIND, true, "Halted", &halt.reason);

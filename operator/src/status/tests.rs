@@ -229,10 +229,15 @@ fn a_spec_that_cannot_be_carried_out_is_told_and_what_serves_goes_on() {
     let metrics = json!({"metrics": [{"name": "e", "errorRate": {}, "max": 3.0}]});
     let mut case = Case::new(&json!({"analysis": metrics}));
     let status = case.turns(3);
-    let (state, reason, message) = condition(&status, "Progressing");
-    assert_eq!((state, reason), ("False", "InvalidSpec"));
-    assert!(message.starts_with("spec.analysis.metrics[0].max: found 3, must lie"), "{message}");
-    assert_eq!(condition(&status, "SpecServed").1, "InvalidSpec");
+    let why = "the spec is refused: spec.analysis.metrics[0].max: found 3, must lie within 0 and 1: \
+        the value is a share and would never exceed it";
+    assert_eq!(condition(&status, "Progressing"), ("False", "InvalidSpec", why));
+    assert_eq!(condition(&status, "SpecServed"), ("False", "InvalidSpec", why));
+    // rule: T4
+    assert_eq!(condition(&status, "Paused"), ("True", "InvalidSpec", why));
+    case.observed.request = Some(rollout::Request { text: "resume".into(), done: None });
+    case.turn(1);
+    assert_eq!(case.seen.state.verb.as_ref().unwrap().answer, format!("refused: {why}"));
     assert_eq!(status.stable.unwrap().model.version, "1.0.0");
 }
 
