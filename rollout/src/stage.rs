@@ -25,7 +25,7 @@ pub struct Wanted {
     pub revision: String,
     /// The stages of a rollout that starts now.
     pub stages: Vec<Stage>,
-    /// Whether any metric judges a candidate.
+    /// Whether a candidate is to be judged: the spec names a metric, even if none of them is right.
     pub judged: bool,
     /// Time between two readings of the evidence.
     pub interval: Duration,

@@ -242,6 +242,31 @@ fn a_spec_that_cannot_be_carried_out_is_told_and_what_serves_goes_on() {
 }
 
 #[test]
+fn a_spec_that_is_refused_in_mid_canary_still_judges_by_what_is_right_in_it() {
+    // rule: T4
+    let mut case = Case::new(&json!({}));
+    case.turns(4);
+    let edited = json!({"analysis": {"metrics": [
+        {"name": "confidence", "drift": {"feature": "confidence", "statistic": "ks", "against": "stable"}, "max": 0.15},
+        {"name": "errors", "errorRate": {}, "max": 3.0},
+    ]}, "strategy": {"canary": {"steps": [{"weight": 50}, {"weight": 10}]}}});
+    case.deployment = deployment("1.2.0", &edited);
+    let status = case.turns(3);
+    assert_eq!((status.phase, status.candidate.as_ref().unwrap().weight), (Some(Phase::Paused), 10));
+    assert_eq!(condition(&status, "Paused").1, "InvalidSpec");
+    let valid = case.valid();
+    let plan = decide(&valid.wanted, &case.seen.state, &case.observed, case.now);
+    let ordered = crate::judge::order(&case.seen, &valid, &plan);
+    assert!(ordered.sampling.is_some());
+    assert_eq!(ordered.metrics.iter().map(|m| m.name.as_str()).collect::<Vec<_>>(), ["confidence"]);
+    case.breach();
+    assert_eq!(case.turn(1).phase, Some(Phase::RollingBack));
+    // The refused spec asks for another model: it starts nothing.
+    case.observed.evidence = None;
+    assert_eq!(case.turns(3).phase, Some(Phase::RolledBack));
+}
+
+#[test]
 fn pods_of_a_served_revision_that_loaded_another_artefact_are_told_of() {
     // rule: I5
     let mut case = Case::new(&json!({}));

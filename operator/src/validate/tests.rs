@@ -106,3 +106,37 @@ fn a_refusal_names_field_found_and_allowed(
     // What serves goes on, and nothing starts.
     assert_eq!(valid.wanted.revision, "d-0");
 }
+
+#[test]
+fn what_is_wrong_takes_nothing_from_what_is_right() {
+    // rule: T4
+    let metrics = json!([
+        {"name": "a", "errorRate": {}, "max": 0.1}, {"name": "b", "errorRate": {}, "max": 3.0},
+        {"name": "a", "errorRate": {}, "max": 0.2}, {"name": "c", "invalidInputRate": {}, "max": 0.1},
+    ]);
+    let analysis = json!({"interval": "2s", "falseRollback": 0.5, "metrics": metrics});
+    let valid = check(&analysis, &json!([{"weight": 20}, {"weight": 10}]));
+    let names: Vec<&str> = valid.metrics.iter().map(|m| m.name.as_str()).collect();
+    assert_eq!(names, ["a", "c"], "a wrong strategy drops no metric, nor does a wrong metric");
+    assert_eq!(valid.metrics[0].bound, evidence::Bound::Max(0.1), "the first of two with one name");
+    assert_eq!((valid.wanted.interval, valid.false_rollback), (Duration::from_secs(2), 0.01));
+    assert!(valid.wanted.judged);
+    let Some(Pause::Refused(why)) = valid.refused() else { panic!("{:?}", valid.wanted.paused) };
+    let fields: Vec<&str> = why.split("; ").map(|one| one.split(':').next().unwrap()).collect();
+    let wrong = [
+        "spec.strategy.canary.steps[1].weight",
+        "spec.analysis.falseRollback",
+        "spec.analysis.metrics[1].max",
+        "spec.analysis.metrics[2].name",
+    ];
+    assert_eq!(fields, wrong, "all of it is told");
+}
+
+#[test]
+fn a_candidate_whose_metrics_are_all_refused_is_not_one_that_nothing_judges() {
+    // rule: J1, T4
+    let metrics = json!([{"name": "a", "errorRate": {}, "max": 3.0}]);
+    let valid = check(&json!({"metrics": metrics}), &json!([{"weight": 1}]));
+    assert_eq!((valid.metrics.len(), valid.wanted.judged), (0, true));
+    assert!(!check(&json!({}), &json!([{"weight": 1}])).wanted.judged);
+}
