@@ -2,7 +2,10 @@
 
 use std::time::Duration;
 
+use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
+
+use crate::decide::later;
 
 /// One entry of a compiled strategy: a share and the conditions to leave it (T2).
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
@@ -31,7 +34,7 @@ pub struct Wanted {
     pub interval: Duration,
     /// Pods of the stable revision, >= 1.
     pub replicas: u32,
-    /// How long the old revision keeps all its pods after a promotion.
+    /// How long the old revision keeps all its pods after a promotion, counted from then.
     pub keep_warm: Duration,
     /// Percent that it keeps meanwhile.
     pub holdback: u8,
@@ -39,6 +42,14 @@ pub struct Wanted {
     pub progress_deadline: Duration,
     /// Why no stage is left and no rollout starts, if the spec says so (T4).
     pub paused: Option<Pause>,
+}
+
+impl Wanted {
+    /// Until when an old revision is kept that was replaced at `since`.
+    #[must_use]
+    pub fn kept_until(&self, since: Timestamp) -> Timestamp {
+        later(since, self.keep_warm)
+    }
 }
 
 /// Why the spec lets nothing move. Its text is the same in conditions, events and refusals of verbs.

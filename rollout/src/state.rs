@@ -150,10 +150,8 @@ pub struct Watching {
     pub stages: usize,
     /// The old revision.
     pub old: String,
-    /// When the watch began.
+    /// When the watch began. It ends by the `keepWarm` of now, which may be edited meanwhile.
     pub since: Timestamp,
-    /// When it ends.
-    pub until: Timestamp,
 }
 
 /// An old revision that keeps its pods.
@@ -161,8 +159,8 @@ pub struct Watching {
 pub struct Warm {
     /// The revision.
     pub revision: String,
-    /// Until when.
-    pub until: Timestamp,
+    /// When its watch began.
+    pub since: Timestamp,
 }
 
 /// Why nothing moves.

@@ -329,3 +329,53 @@ fn a_verb_that_a_refused_spec_holds_up_says_why_it_is_refused() {
     }
     assert_eq!((world.share("b"), &world.state.phase), (0, &Phase::Idle));
 }
+
+/// How many pods the old revision still has.
+fn kept(world: &World) -> u32 {
+    world.pods("a").replicas
+}
+
+#[test]
+fn an_edited_keep_warm_acts_on_the_watch_that_runs() {
+    // 120 s, counted from the promotion.
+    let mut world = World::promoted();
+    world.run(30);
+    world.wanted.keep_warm = Duration::from_secs(60);
+    world.run(25);
+    assert!(matches!(world.state.phase, Phase::Watching(_)), "{:?}", world.state.phase);
+    world.run(10);
+    assert_eq!((&world.state.phase, kept(&world)), (&Phase::Idle, 0));
+
+    let mut world = World::promoted();
+    world.wanted.keep_warm = Duration::from_secs(300);
+    world.run(200);
+    assert!(matches!(world.state.phase, Phase::Watching(_)), "{:?}", world.state.phase);
+    assert_eq!(kept(&world), 2);
+    world.wanted.keep_warm = Duration::from_secs(100);
+    world.run(1);
+    assert_eq!(world.state.phase, Phase::Idle, "over already: it ends at once");
+
+    // rule: I4. The one before is kept by it too, while the next rollout runs.
+    let mut world = World::promoted();
+    world.wanted.stages[0].approval = true;
+    world.spec("c");
+    world.run(20);
+    assert_eq!(kept(&world), 2);
+    world.wanted.keep_warm = Duration::ZERO;
+    world.run(5);
+    assert_eq!((world.state.warm.len(), kept(&world), world.share("c")), (0, 0, 10));
+}
+
+#[test]
+fn an_edited_holdback_acts_on_the_watch_that_runs() {
+    // rule: S3
+    let mut world = World::serving();
+    world.wanted.holdback = 10;
+    world.spec("b");
+    world.run_until("watched", 120, |w| matches!(w.state.phase, Phase::Watching(_)));
+    for percent in [3, 7, 0] {
+        world.wanted.holdback = percent;
+        world.run(5);
+        assert_eq!((world.share("a"), kept(&world)), (percent, 2));
+    }
+}

@@ -144,7 +144,8 @@ fn progressing(picture: Picture<'_>) -> Answer {
         }
         Phase::Returning(_) => answer(PROGRESSING, true, "RollingBack", message),
         Phase::Watching(w) => {
-            let text = format!("{} is kept warm until {}", w.old, w.until);
+            let until = picture.valid.wanted.kept_until(w.since);
+            let text = format!("{} is kept warm until {until}", w.old);
             answer(PROGRESSING, false, "Watching", or(message, text))
         }
         Phase::Idle => answer(PROGRESSING, false, "Settled", or(message, "nothing is under way")),
