@@ -1,7 +1,6 @@
 //! Everything that is watched, as it was last seen. Reading it never waits for the network.
 
 use std::fmt::Debug;
-use std::hash::Hash;
 
 use admin::Readiness;
 use api::{ModelDeployment, ModelRollout, ModelRoute, names};
@@ -12,14 +11,14 @@ use k8s_openapi::api::core::v1::{Pod, Service, ServiceAccount};
 use k8s_openapi::api::rbac::v1::RoleBinding;
 use kube::core::{DeserializeGuard, NamespaceResourceScope};
 use kube::runtime::reflector::store::Writer;
-use kube::runtime::reflector::{Lookup, ObjectRef, Store};
+use kube::runtime::reflector::{ObjectRef, Store};
 use kube::runtime::watcher::{self, Event};
 use kube::runtime::{WatchStreamExt, watcher as watch_of};
 use kube::{Api, Client, Resource, ResourceExt};
 use serde::de::DeserializeOwned;
 use tokio::sync::oneshot;
 
-use crate::index::{Feed, Index, Key, Touched, owner_key};
+use crate::index::{Feed, Index, Key, Touched};
 
 /// A ModelDeployment, or why it cannot be read: one bad object must not stall the watch of all others.
 pub type Guarded = DeserializeGuard<ModelDeployment>;
@@ -44,7 +43,9 @@ pub struct World {
     /// What routers may read.
     pub bindings: Index<RoleBinding>,
     /// Pods of servers and routers.
-    pub pods: Store<Pod>,
+    pub pods: Index<Pod>,
+    /// The same pods of all deployments, for the samplers.
+    pub all_pods: Store<Pod>,
 }
 
 /// What a change in the world causes.
@@ -82,6 +83,7 @@ impl World {
         triggers: &UnboundedSender<Trigger>,
     ) -> (Self, Synced) {
         let mut starting = Starting { client, namespace, readiness, triggers, synced: Vec::new() };
+        let (pods, all_pods) = starting.pods();
         let world = Self {
             deployments: starting.deployments(),
             routes: starting.guarded("ModelRoutes"),
@@ -91,7 +93,8 @@ impl World {
             services: starting.labelled("Services"),
             accounts: starting.labelled("ServiceAccounts"),
             bindings: starting.labelled("RoleBindings"),
-            pods: starting.pods(),
+            pods,
+            all_pods,
         };
         (world, Synced(starting.synced))
     }
@@ -177,14 +180,7 @@ impl Starting<'_> {
         tokio::spawn(async move {
             let mut events = std::pin::pin!(events);
             while let Some(event) = events.next().await {
-                match feed.apply(event) {
-                    Touched::Nothing => {}
-                    Touched::One(key) => send(&triggers, Trigger::One(key)),
-                    Touched::All => {
-                        first.done();
-                        send(&triggers, Trigger::All);
-                    }
-                }
+                tell(feed.apply(event), &mut first, &triggers);
             }
         });
         index
@@ -192,48 +188,65 @@ impl Starting<'_> {
 
     fn deployments(&mut self) -> Store<Guarded> {
         let events = self.events::<Guarded>(watcher::Config::default());
-        self.store("ModelDeployments (are the CRDs installed?)", events, |event| match event {
-            Event::Apply(object) => Some(Trigger::One(key_of(object))),
-            Event::Delete(object) => Some(Trigger::Gone(key_of(object))),
-            Event::InitDone => Some(Trigger::All),
-            Event::Init | Event::InitApply(_) => None,
-        })
-    }
-
-    fn pods(&mut self) -> Store<Pod> {
-        let events = self.events::<Pod>(ours());
-        self.store("Pods", events, |event| match event {
-            Event::Apply(pod) | Event::Delete(pod) => owner_key(pod).map(Trigger::One),
-            Event::InitDone => Some(Trigger::All),
-            Event::Init | Event::InitApply(_) => None,
-        })
-    }
-
-    fn store<K>(
-        &mut self,
-        what: &str,
-        events: impl Stream<Item = Event<K>> + Send + 'static,
-        trigger: fn(&Event<K>) -> Option<Trigger>,
-    ) -> Store<K>
-    where
-        K: Lookup + Clone + Send + Sync + 'static,
-        K::DynamicType: Default + Eq + Hash + Clone + Send + Sync,
-    {
-        let mut writer = Writer::<K>::new(K::DynamicType::default());
-        let (store, mut first, triggers) = (writer.as_reader(), self.first(what), self.triggers.clone());
+        let mut writer = Writer::<Guarded>::new(());
+        let (store, triggers) = (writer.as_reader(), self.triggers.clone());
+        let mut first = self.first("ModelDeployments (are the CRDs installed?)");
         tokio::spawn(async move {
             let mut events = std::pin::pin!(events);
             while let Some(event) = events.next().await {
                 writer.apply_watcher_event(&event);
-                if matches!(event, Event::InitDone) {
-                    first.done();
-                }
-                if let Some(trigger) = trigger(&event) {
-                    send(&triggers, trigger);
+                match event {
+                    Event::Apply(object) => send(&triggers, Trigger::One(key_of(&object))),
+                    Event::Delete(object) => send(&triggers, Trigger::Gone(key_of(&object))),
+                    Event::InitDone => {
+                        first.done();
+                        send(&triggers, Trigger::All);
+                    }
+                    Event::Init | Event::InitApply(_) => {}
                 }
             }
         });
         store
+    }
+
+    /// Pods, each held once: the index has those of the store.
+    fn pods(&mut self) -> (Index<Pod>, Store<Pod>) {
+        let events = self.events::<Pod>(ours());
+        let mut writer = Writer::<Pod>::new(());
+        let (index, store, triggers) = (Index::default(), writer.as_reader(), self.triggers.clone());
+        let (mut feed, mut first) = (Feed::new(index.clone()), self.first("Pods"));
+        let stored = store.clone();
+        tokio::spawn(async move {
+            let mut events = std::pin::pin!(events);
+            while let Some(event) = events.next().await {
+                writer.apply_watcher_event(&event);
+                tell(follow_store(&mut feed, &event, &stored), &mut first, &triggers);
+            }
+        });
+        (index, store)
+    }
+}
+
+/// Brings an index to what a store holds after an event.
+fn follow_store(feed: &mut Feed<Pod>, event: &Event<Pod>, store: &Store<Pod>) -> Touched {
+    match event {
+        Event::Apply(pod) => match store.get(&ObjectRef::from_obj(pod)) {
+            Some(stored) => feed.put(stored),
+            None => feed.remove(pod),
+        },
+        Event::Delete(pod) => feed.remove(pod),
+        Event::InitDone => feed.replace(store.state()),
+        Event::Init | Event::InitApply(_) => Touched::These(Vec::new()),
+    }
+}
+
+fn tell(touched: Touched, first: &mut First, triggers: &UnboundedSender<Trigger>) {
+    match touched {
+        Touched::These(keys) => keys.into_iter().for_each(|key| send(triggers, Trigger::One(key))),
+        Touched::All => {
+            first.done();
+            send(triggers, Trigger::All);
+        }
     }
 }
 
@@ -278,4 +291,43 @@ where
         Event::Init => Event::Init,
         Event::InitDone => Event::InitDone,
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use super::*;
+
+    fn pod(name: &str, deployment: &str) -> Pod {
+        let meta = serde_json::json!({
+            "metadata": {"name": name, "namespace": "n", "labels": {names::DEPLOYMENT: deployment}}
+        });
+        serde_json::from_value(meta).unwrap()
+    }
+
+    #[test]
+    fn the_index_of_pods_holds_those_of_the_store_and_no_copies() {
+        let mut writer = Writer::<Pod>::new(());
+        let (store, index) = (writer.as_reader(), Index::default());
+        let mut feed = Feed::new(index.clone());
+        let mut happens = |event| {
+            writer.apply_watcher_event(&event);
+            follow_store(&mut feed, &event, &writer.as_reader())
+        };
+        let key: Key = ObjectRef::new("a").within("n");
+        happens(Event::Init);
+        happens(Event::InitApply(pod("x", "a")));
+        assert!(index.of(&key).is_empty(), "a list counts once it is whole");
+        assert_eq!(happens(Event::InitDone), Touched::All);
+        assert_eq!(happens(Event::Apply(pod("y", "a"))), Touched::These(vec![key.clone()]));
+        happens(Event::Apply(pod("z", "b")));
+        let own = index.of(&key);
+        assert_eq!(own.keys().collect::<Vec<_>>(), ["x", "y"]);
+        for held in own.values() {
+            assert!(Arc::ptr_eq(held, &store.get(&ObjectRef::from_obj(&**held)).unwrap()));
+        }
+        assert_eq!(happens(Event::Delete(pod("x", "a"))), Touched::These(vec![key.clone()]));
+        assert_eq!(index.of(&key).into_keys().collect::<Vec<_>>(), ["y"]);
+    }
 }
