@@ -36,7 +36,7 @@ pub struct Picture<'a> {
     pub snapshot: &'a Snapshot,
     /// What was decided.
     pub plan: &'a Plan,
-    /// A write of the plan that is refused until people change something: reason and message.
+    /// A write of the plan that one object is in the way of: reason and message.
     pub trouble: Option<(&'static str, &'a str)>,
     /// When.
     pub now: Timestamp,

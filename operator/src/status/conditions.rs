@@ -18,6 +18,9 @@ pub(super) const INVALID_SPEC: &str = "InvalidSpec";
 pub(super) const PIN_IGNORED: &str = "PinIgnored";
 /// Reason: an object of another owner has the name of one that must be made.
 pub(super) const NAME_TAKEN: &str = "NameTaken";
+/// Reason: an object of an earlier ModelDeployment of this name has not gone yet. That passes, so it is no
+/// [`TROUBLES`].
+pub(super) const NAME_LEAVING: &str = "NameLeaving";
 /// Reason: the API server refuses an object as it is.
 pub(super) const REFUSED: &str = "Refused";
 /// Reason: pods of a revision that has a share loaded another artefact than they should (I5).
@@ -25,11 +28,12 @@ pub(super) const DIGEST_MISMATCH: &str = "DigestMismatch";
 /// Reasons that people must hear of by an event, once.
 pub const TROUBLES: [&str; 5] = [INVALID_SPEC, PIN_IGNORED, NAME_TAKEN, REFUSED, DIGEST_MISMATCH];
 
-/// The reason and message of a write that is refused until people change something.
+/// The reason and message of a write that one object is in the way of.
 #[must_use]
 pub fn trouble(error: &WriteError) -> Option<(&'static str, String)> {
     match error {
         WriteError::NameTaken { .. } => Some((NAME_TAKEN, error.to_string())),
+        WriteError::Leaving { .. } => Some((NAME_LEAVING, error.to_string())),
         WriteError::Refused { .. } => Some((REFUSED, error.to_string())),
         WriteError::NotLeading
         | WriteError::Conflict { .. }

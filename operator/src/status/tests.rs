@@ -306,6 +306,9 @@ fn a_write_that_is_refused_is_told() {
     let taken = WriteError::NameTaken { object: "Service digits".into() };
     assert_eq!(trouble(&taken).unwrap().0, "NameTaken");
     assert_eq!(trouble(&WriteError::NotLeading), None);
+    // What passes by itself is told by the condition alone.
+    let (leaving, _) = trouble(&WriteError::Leaving { object: "Service digits".into() }).unwrap();
+    assert!(TROUBLES.contains(&"NameTaken") && !TROUBLES.contains(&leaving));
     case.trouble = Some(("NameTaken", "Service digits exists"));
     let status = case.turn(1);
     assert_eq!(condition(&status, "Progressing"), ("False", "NameTaken", "Service digits exists"));
