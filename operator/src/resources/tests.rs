@@ -2,7 +2,8 @@ use serde_json::json;
 
 use super::*;
 use crate::revision::Asked;
-use rollout::{Outcome, RoutePlan, SLOTS, Shares, Undo};
+use rollout::{Outcome, RoutePlan, Shares, Undo};
+use wire::SLOTS;
 
 fn deployment(spec: Value) -> ModelDeployment {
     let spec = merge(json!({"strategy": {"canary": {"steps": [{"weight": 10}]}}}), spec);
