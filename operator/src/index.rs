@@ -54,7 +54,7 @@ pub struct Feed<K> {
     index: Index<K>,
     /// Whose each object is, by namespace and name: people may change its label.
     owners: Owners,
-    listing: Vec<Arc<K>>,
+    listing: Vec<K>,
 }
 
 type Owners = HashMap<(String, String), Key>;
@@ -79,20 +79,19 @@ impl<K: Resource> Feed<K> {
     pub fn apply(&mut self, event: Event<K>) -> Touched {
         match event {
             Event::Init => self.listing.clear(),
-            Event::InitApply(object) => self.listing.push(Arc::new(object)),
+            Event::InitApply(object) => self.listing.push(object),
             Event::InitDone => {
                 let listing = std::mem::take(&mut self.listing);
                 return self.replace(listing);
             }
-            Event::Apply(object) => return self.put(Arc::new(object)),
+            Event::Apply(object) => return self.put(object),
             Event::Delete(object) => return self.remove(&object),
         }
         Touched::These(Vec::new())
     }
 
-    /// There is this object now.
-    pub fn put(&mut self, object: Arc<K>) -> Touched {
-        let (name, after) = (name_of(&*object), owner_key(&*object));
+    fn put(&mut self, object: K) -> Touched {
+        let (name, after) = (name_of(&object), owner_key(&object));
         let mut objects = self.index.0.write().unwrap_or_else(PoisonError::into_inner);
         let before = self.owners.remove(&name).filter(|before| Some(before) != after.as_ref());
         if let Some(before) = &before {
@@ -100,13 +99,12 @@ impl<K: Resource> Feed<K> {
         }
         if let Some(key) = &after {
             self.owners.insert(name.clone(), key.clone());
-            objects.entry(key.clone()).or_default().insert(name.1, object);
+            objects.entry(key.clone()).or_default().insert(name.1, Arc::new(object));
         }
         Touched::These(before.into_iter().chain(after).collect())
     }
 
-    /// This object is gone.
-    pub fn remove(&mut self, object: &K) -> Touched {
+    fn remove(&mut self, object: &K) -> Touched {
         let name = name_of(object);
         let owner = self.owners.remove(&name);
         if let Some(key) = &owner {
@@ -116,13 +114,13 @@ impl<K: Resource> Feed<K> {
     }
 
     /// There are these objects, and no others.
-    pub fn replace(&mut self, all: impl IntoIterator<Item = Arc<K>>) -> Touched {
+    fn replace(&mut self, all: Vec<K>) -> Touched {
         let mut objects = Objects::new();
         self.owners.clear();
         for object in all {
-            let Some(key) = owner_key(&*object) else { continue };
-            self.owners.insert(name_of(&*object), key.clone());
-            objects.entry(key).or_default().insert(object.name_any(), object);
+            let Some(key) = owner_key(&object) else { continue };
+            self.owners.insert(name_of(&object), key.clone());
+            objects.entry(key).or_default().insert(object.name_any(), Arc::new(object));
         }
         *self.index.0.write().unwrap_or_else(PoisonError::into_inner) = objects;
         Touched::All
@@ -181,7 +179,7 @@ mod tests {
         let touched = feed.apply(Event::Apply(service("x", "b")));
         assert_eq!(touched, Touched::These(vec![key("a"), key("b")]), "both must look");
         assert_eq!((index.of(&key("a")).len(), index.of(&key("b")).len()), (0, 1));
-        feed.replace([Arc::new(service("x", "a"))]);
+        feed.replace(vec![service("x", "a")]);
         // The label is gone: the watch, which selects by it, calls that a deletion.
         let mut bare = service("x", "a");
         bare.metadata.labels = None;

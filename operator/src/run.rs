@@ -62,7 +62,7 @@ async fn operate(
     let metrics = Metrics::register(registry).context("metrics cannot be registered")?;
     let (triggers, changes) = futures::channel::mpsc::unbounded();
     let (world, synced) = World::watch(&client, args.namespace.as_deref(), readiness, &triggers);
-    let (samplers, samples) = Samplers::new(world.all_pods.clone(), registry)?;
+    let (samplers, samples) = Samplers::new(world.pods.clone(), registry)?;
     let settings = settings(args, &client);
     tracing::info!(identity = %settings.identity, lease = %settings.name, "starting");
     let reporter =

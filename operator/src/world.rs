@@ -44,8 +44,6 @@ pub struct World {
     pub bindings: Index<RoleBinding>,
     /// Pods of servers and routers.
     pub pods: Index<Pod>,
-    /// The same pods of all deployments, for the samplers.
-    pub all_pods: Store<Pod>,
 }
 
 /// What a change in the world causes.
@@ -83,7 +81,6 @@ impl World {
         triggers: &UnboundedSender<Trigger>,
     ) -> (Self, Synced) {
         let mut starting = Starting { client, namespace, readiness, triggers, synced: Vec::new() };
-        let (pods, all_pods) = starting.pods();
         let world = Self {
             deployments: starting.deployments(),
             routes: starting.guarded("ModelRoutes"),
@@ -93,8 +90,7 @@ impl World {
             services: starting.labelled("Services"),
             accounts: starting.labelled("ServiceAccounts"),
             bindings: starting.labelled("RoleBindings"),
-            pods,
-            all_pods,
+            pods: starting.labelled("Pods"),
         };
         (world, Synced(starting.synced))
     }
@@ -208,36 +204,6 @@ impl Starting<'_> {
         });
         store
     }
-
-    /// Pods, each held once: the index has those of the store.
-    fn pods(&mut self) -> (Index<Pod>, Store<Pod>) {
-        let events = self.events::<Pod>(ours());
-        let mut writer = Writer::<Pod>::new(());
-        let (index, store, triggers) = (Index::default(), writer.as_reader(), self.triggers.clone());
-        let (mut feed, mut first) = (Feed::new(index.clone()), self.first("Pods"));
-        let stored = store.clone();
-        tokio::spawn(async move {
-            let mut events = std::pin::pin!(events);
-            while let Some(event) = events.next().await {
-                writer.apply_watcher_event(&event);
-                tell(follow_store(&mut feed, &event, &stored), &mut first, &triggers);
-            }
-        });
-        (index, store)
-    }
-}
-
-/// Brings an index to what a store holds after an event.
-fn follow_store(feed: &mut Feed<Pod>, event: &Event<Pod>, store: &Store<Pod>) -> Touched {
-    match event {
-        Event::Apply(pod) => match store.get(&ObjectRef::from_obj(pod)) {
-            Some(stored) => feed.put(stored),
-            None => feed.remove(pod),
-        },
-        Event::Delete(pod) => feed.remove(pod),
-        Event::InitDone => feed.replace(store.state()),
-        Event::Init | Event::InitApply(_) => Touched::These(Vec::new()),
-    }
 }
 
 fn tell(touched: Touched, first: &mut First, triggers: &UnboundedSender<Trigger>) {
@@ -291,43 +257,4 @@ where
         Event::Init => Event::Init,
         Event::InitDone => Event::InitDone,
     })
-}
-
-#[cfg(test)]
-mod tests {
-    use std::sync::Arc;
-
-    use super::*;
-
-    fn pod(name: &str, deployment: &str) -> Pod {
-        let meta = serde_json::json!({
-            "metadata": {"name": name, "namespace": "n", "labels": {names::DEPLOYMENT: deployment}}
-        });
-        serde_json::from_value(meta).unwrap()
-    }
-
-    #[test]
-    fn the_index_of_pods_holds_those_of_the_store_and_no_copies() {
-        let mut writer = Writer::<Pod>::new(());
-        let (store, index) = (writer.as_reader(), Index::default());
-        let mut feed = Feed::new(index.clone());
-        let mut happens = |event| {
-            writer.apply_watcher_event(&event);
-            follow_store(&mut feed, &event, &writer.as_reader())
-        };
-        let key: Key = ObjectRef::new("a").within("n");
-        happens(Event::Init);
-        happens(Event::InitApply(pod("x", "a")));
-        assert!(index.of(&key).is_empty(), "a list counts once it is whole");
-        assert_eq!(happens(Event::InitDone), Touched::All);
-        assert_eq!(happens(Event::Apply(pod("y", "a"))), Touched::These(vec![key.clone()]));
-        happens(Event::Apply(pod("z", "b")));
-        let own = index.of(&key);
-        assert_eq!(own.keys().collect::<Vec<_>>(), ["x", "y"]);
-        for held in own.values() {
-            assert!(Arc::ptr_eq(held, &store.get(&ObjectRef::from_obj(&**held)).unwrap()));
-        }
-        assert_eq!(happens(Event::Delete(pod("x", "a"))), Touched::These(vec![key.clone()]));
-        assert_eq!(index.of(&key).into_keys().collect::<Vec<_>>(), ["y"]);
-    }
 }
