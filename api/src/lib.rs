@@ -33,7 +33,7 @@ pub use rollout::{
     ModelRollout, ModelRolloutSpec, ModelRolloutStatus, Outcome, Record, RolloutKind, StageSpec,
     VerdictStatus,
 };
-pub use route::{ModelRoute, ModelRouteSpec, RouteRevision, SLOTS, SlotRange};
+pub use route::{ModelRoute, ModelRouteSpec, RouteRevision, SlotRange};
 pub use status::{
     CandidateStatus, ModelDeploymentStatus, Phase, ServedModel, StableStatus, StageStatus, Traffic,
 };

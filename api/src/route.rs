@@ -3,11 +3,9 @@
 use kube::CustomResource;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
+use wire::SLOTS;
 
 use crate::{Duration, Sticky};
-
-/// Slots that the shares are counted in.
-pub const SLOTS: u16 = 10_000;
 
 /// The route table of one ModelDeployment: written by the operator, obeyed by its routers. The annotation
 /// `sluice.dev/pin=<revision>` sends everything to one revision, with the operator down too (R8).
@@ -71,9 +69,9 @@ pub struct RouteRevision {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct SlotRange {
     /// First slot.
-    #[schemars(range(min = 0, max = 10_000))]
+    #[schemars(range(min = 0, max = SLOTS))]
     pub from: u16,
     /// One past the last slot.
-    #[schemars(range(min = 0, max = 10_000))]
+    #[schemars(range(min = 0, max = SLOTS))]
     pub to: u16,
 }

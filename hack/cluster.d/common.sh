@@ -55,6 +55,13 @@ lock_state() {
 in_namespace() { nsenter --net="/run/netns/$cluster" "$@"; }
 kube() { "$bin/kubectl" --kubeconfig="$state/kubeconfig" --request-timeout=10s "$@"; }
 
+# What `env` prints, of either kind of cluster.
+print_env() {
+  printf 'export KUBECONFIG=%q\n' "$state/kubeconfig"
+  # shellcheck disable=SC2016  # the caller's shell is to expand it
+  printf 'export PATH=%q:"$PATH"\n' "$bin"
+}
+
 # wait_for SECONDS WHAT COMMAND...: until COMMAND succeeds.
 wait_for() {
   local deadline=$((SECONDS + $1)) what=$2

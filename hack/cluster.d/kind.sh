@@ -54,7 +54,5 @@ kind_load() {
 
 kind_env() {
   kind_binary
-  printf 'export KUBECONFIG=%q\n' "$state/kubeconfig"
-  # shellcheck disable=SC2016  # the caller's shell is to expand it
-  printf 'export PATH=%q:"$PATH"\n' "$bin"
+  print_env
 }

@@ -71,9 +71,7 @@ cluster_load() {
 cluster_env() {
   require_up
   bin=$("$hack/binaries" path)
-  printf 'export KUBECONFIG=%q\n' "$state/kubeconfig"
-  # shellcheck disable=SC2016  # the caller's shell is to expand it
-  printf 'export PATH=%q:"$PATH"\n' "$bin"
+  print_env
 }
 
 cluster_status() {

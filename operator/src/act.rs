@@ -43,8 +43,8 @@ pub struct Act<'a> {
 }
 
 impl Act<'_> {
-    /// Carries out everything of the plan that does not lower capacity. Returns the first write of a workload
-    /// that people must put right, when all the rest was done.
+    /// Carries out everything of the plan that does not lower capacity. Returns the first write that one object
+    /// is in the way of, when all the rest was done.
     ///
     /// # Errors
     /// The first other write that is not made; the next reconcile starts over.
@@ -113,7 +113,7 @@ impl Act<'_> {
     /// Stores what the spec asks for, once, with what it resolves to now (I1).
     async fn revision(&mut self) -> Result<(), WriteError> {
         let name = &self.valid.wanted.revision;
-        if self.valid.refused.is_some() || self.seen.revisions.contains_key(name) {
+        if self.valid.refused().is_some() || self.seen.revisions.contains_key(name) {
             return Ok(());
         }
         let owner = &self.seen.owner;
@@ -281,7 +281,7 @@ impl Act<'_> {
     }
 }
 
-/// The first write that people must put right; what does not depend on it goes on.
+/// The first write that one object is in the way of; what does not depend on it goes on.
 #[derive(Default)]
 struct Refused(Option<WriteError>);
 
@@ -289,7 +289,7 @@ impl Refused {
     fn pass<T>(&mut self, done: Result<T, WriteError>) -> Result<(), WriteError> {
         match done {
             Ok(_) => Ok(()),
-            Err(error) if error.is_for_people() => {
+            Err(error) if error.is_of_one_object() => {
                 self.0.get_or_insert(error);
                 Ok(())
             }

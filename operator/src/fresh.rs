@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 
 use kube::{Resource, ResourceExt};
 
-use crate::index::{Key, owner_key};
+use crate::index::{Key, name_of, owner_key};
 
 /// A watch that is further behind than this is broken; the fences of the writes still hold.
 const KEEP: Duration = Duration::from_secs(10);
@@ -63,10 +63,6 @@ impl<K: Resource> Fresh<K> {
     fn held(&self) -> MutexGuard<'_, Held<K>> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
-}
-
-fn name_of(object: &impl Resource) -> (String, String) {
-    (object.meta().namespace.clone().unwrap_or_default(), object.name_any())
 }
 
 /// resourceVersions of one kind grow; one that is no number is taken for older than ours.

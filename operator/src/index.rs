@@ -52,16 +52,18 @@ impl<K> Index<K> {
 #[derive(Debug)]
 pub struct Feed<K> {
     index: Index<K>,
-    listing: Objects<K>,
+    /// Whose each object is, by namespace and name: people may change its label.
+    owners: Owners,
+    listing: Vec<K>,
 }
+
+type Owners = HashMap<(String, String), Key>;
 
 /// Whose objects an event changed.
 #[derive(Debug, PartialEq, Eq)]
 pub enum Touched {
-    /// Nobody's.
-    Nothing,
-    /// This deployment's.
-    One(Key),
+    /// Those of these deployments.
+    These(Vec<Key>),
     /// The whole list was read anew: what is gone from it was not named.
     All,
 }
@@ -70,48 +72,72 @@ impl<K: Resource> Feed<K> {
     /// The writing end of `index`.
     #[must_use]
     pub fn new(index: Index<K>) -> Self {
-        Self { index, listing: Objects::new() }
+        Self { index, owners: Owners::new(), listing: Vec::new() }
     }
 
     /// Follows an event of the watch.
     pub fn apply(&mut self, event: Event<K>) -> Touched {
         match event {
-            Event::Init => {
-                self.listing.clear();
-                Touched::Nothing
-            }
-            Event::InitApply(object) => {
-                insert(&mut self.listing, object);
-                Touched::Nothing
-            }
+            Event::Init => self.listing.clear(),
+            Event::InitApply(object) => self.listing.push(object),
             Event::InitDone => {
                 let listing = std::mem::take(&mut self.listing);
-                *self.index.0.write().unwrap_or_else(PoisonError::into_inner) = listing;
-                Touched::All
+                return self.replace(listing);
             }
-            Event::Apply(object) => {
-                let mut objects = self.index.0.write().unwrap_or_else(PoisonError::into_inner);
-                insert(&mut objects, object).map_or(Touched::Nothing, Touched::One)
-            }
-            Event::Delete(object) => {
-                let Some(key) = owner_key(&object) else { return Touched::Nothing };
-                let mut objects = self.index.0.write().unwrap_or_else(PoisonError::into_inner);
-                if let Some(own) = objects.get_mut(&key) {
-                    own.remove(&object.name_any());
-                    if own.is_empty() {
-                        objects.remove(&key);
-                    }
-                }
-                Touched::One(key)
-            }
+            Event::Apply(object) => return self.put(object),
+            Event::Delete(object) => return self.remove(&object),
         }
+        Touched::These(Vec::new())
+    }
+
+    fn put(&mut self, object: K) -> Touched {
+        let (name, after) = (name_of(&object), owner_key(&object));
+        let mut objects = self.index.0.write().unwrap_or_else(PoisonError::into_inner);
+        let before = self.owners.remove(&name).filter(|before| Some(before) != after.as_ref());
+        if let Some(before) = &before {
+            take(&mut objects, before, &name.1);
+        }
+        if let Some(key) = &after {
+            self.owners.insert(name.clone(), key.clone());
+            objects.entry(key.clone()).or_default().insert(name.1, Arc::new(object));
+        }
+        Touched::These(before.into_iter().chain(after).collect())
+    }
+
+    fn remove(&mut self, object: &K) -> Touched {
+        let name = name_of(object);
+        let owner = self.owners.remove(&name);
+        if let Some(key) = &owner {
+            take(&mut self.index.0.write().unwrap_or_else(PoisonError::into_inner), key, &name.1);
+        }
+        Touched::These(owner.into_iter().collect())
+    }
+
+    /// There are these objects, and no others.
+    fn replace(&mut self, all: Vec<K>) -> Touched {
+        let mut objects = Objects::new();
+        self.owners.clear();
+        for object in all {
+            let Some(key) = owner_key(&object) else { continue };
+            self.owners.insert(name_of(&object), key.clone());
+            objects.entry(key).or_default().insert(object.name_any(), Arc::new(object));
+        }
+        *self.index.0.write().unwrap_or_else(PoisonError::into_inner) = objects;
+        Touched::All
     }
 }
 
-fn insert<K: Resource>(objects: &mut Objects<K>, object: K) -> Option<Key> {
-    let key = owner_key(&object)?;
-    objects.entry(key.clone()).or_default().insert(object.name_any(), Arc::new(object));
-    Some(key)
+/// Its namespace and name.
+pub(crate) fn name_of(object: &impl Resource) -> (String, String) {
+    (object.meta().namespace.clone().unwrap_or_default(), object.name_any())
+}
+
+fn take<K>(objects: &mut Objects<K>, key: &Key, name: &str) {
+    let Some(own) = objects.get_mut(key) else { return };
+    own.remove(name);
+    if own.is_empty() {
+        objects.remove(key);
+    }
 }
 
 #[cfg(test)]
@@ -136,11 +162,28 @@ mod tests {
         feed.apply(Event::InitApply(service("x", "a")));
         assert!(index.of(&key).is_empty(), "a list counts once it is whole");
         assert_eq!(feed.apply(Event::InitDone), Touched::All);
-        assert_eq!(feed.apply(Event::Apply(service("y", "a"))), Touched::One(key.clone()));
+        assert_eq!(feed.apply(Event::Apply(service("y", "a"))), Touched::These(vec![key.clone()]));
         assert_eq!(index.of(&key).into_keys().collect::<Vec<_>>(), ["x", "y"]);
-        assert_eq!(feed.apply(Event::Delete(service("x", "a"))), Touched::One(key.clone()));
+        assert_eq!(feed.apply(Event::Delete(service("x", "a"))), Touched::These(vec![key.clone()]));
         feed.apply(Event::Init);
         feed.apply(Event::InitDone);
         assert!(index.of(&key).is_empty());
+    }
+
+    #[test]
+    fn an_object_whose_label_was_changed_is_no_longer_its_first_owners() {
+        let index = Index::default();
+        let mut feed = Feed::new(index.clone());
+        let key = |name: &str| Key::new(name).within("n");
+        feed.apply(Event::Apply(service("x", "a")));
+        let touched = feed.apply(Event::Apply(service("x", "b")));
+        assert_eq!(touched, Touched::These(vec![key("a"), key("b")]), "both must look");
+        assert_eq!((index.of(&key("a")).len(), index.of(&key("b")).len()), (0, 1));
+        feed.replace(vec![service("x", "a")]);
+        // The label is gone: the watch, which selects by it, calls that a deletion.
+        let mut bare = service("x", "a");
+        bare.metadata.labels = None;
+        assert_eq!(feed.apply(Event::Delete(bare)), Touched::These(vec![key("a")]));
+        assert!(index.of(&key("a")).is_empty());
     }
 }

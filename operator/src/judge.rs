@@ -66,8 +66,7 @@ fn route(seen: &Seen, snapshot: &Snapshot) -> Option<RouteSeen> {
     let state = seen.route_state()?;
     let shares = resources::shares(route);
     let with_share: BTreeSet<String> = shares.keys().cloned().collect();
-    let routers = running_routers(&seen.pods, seen.namespace(), &seen.owner.name);
-    let names: Vec<String> = routers.iter().map(|pod| pod.name_any()).collect();
+    let names: Vec<String> = running_routers(&seen.pods).map(|pod| pod.name_any()).collect();
     let said = acknowledgement(&state, &with_share, names.iter().map(String::as_str), &snapshot.reports);
     Some(RouteSeen {
         shares,

@@ -111,7 +111,7 @@ pub fn observe(
         services: owned(&world.services, key, &owner),
         accounts: owned(&world.accounts, key, &owner),
         bindings: owned(&world.bindings, key, &owner),
-        pods: pods(world, key),
+        pods: world.pods.of(key).into_values().collect(),
         key: key.clone(),
         owner,
         deployment,
@@ -145,13 +145,6 @@ fn revisions(
         }
     }
     (read, unreadable)
-}
-
-fn pods(world: &World, key: &Key) -> Vec<Arc<Pod>> {
-    let of_key = |pod: &Arc<Pod>| {
-        pod.metadata.namespace == key.namespace && pod.labels().get(names::DEPLOYMENT) == Some(&key.name)
-    };
-    world.pods.state().into_iter().filter(of_key).collect()
 }
 
 /// The memory of a deployment whose status was lost, as after a restore from a backup: the newest rollout says

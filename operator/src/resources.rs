@@ -85,6 +85,19 @@ impl Owner {
         object.meta().owner_references.as_ref().is_some_and(|all| all.iter().any(|o| o.uid == self.uid))
     }
 
+    /// Whether an object was made for an earlier ModelDeployment of this name. That one is gone, since a name is
+    /// given once at a time, so the garbage collector is about to take what it owned.
+    #[must_use]
+    pub fn succeeds(&self, object: &impl Resource) -> bool {
+        let ours = &self.reference;
+        let earlier = |o: &OwnerReference| {
+            (&o.api_version, &o.kind, &o.name) == (&ours.api_version, &ours.kind, &ours.name)
+                && o.uid != ours.uid
+        };
+        object.meta().owner_references.as_ref().is_some_and(|all| all.iter().any(earlier))
+            && !self.owns(object)
+    }
+
     /// Metadata of something that is made for it.
     #[must_use]
     pub fn meta(&self, name: &str, labels: &[(&str, &str)]) -> ObjectMeta {

@@ -23,12 +23,10 @@ use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use api::ModelDeployment;
 use arc_swap::ArcSwap;
 use evidence::{Metric, State, Tests};
 use futures::Stream;
 use k8s_openapi::api::core::v1::Pod;
-use kube::runtime::reflector::{ObjectRef, Store};
 use rollout::{Sampling, StageEvidence};
 use tokio::sync::{mpsc, watch};
 use tokio_util::task::AbortOnDropHandle;
@@ -39,6 +37,8 @@ pub use pods::running_routers;
 
 use metrics::Metrics;
 use page::Pages;
+
+use crate::index::{Index, Key};
 
 /// What a deployment's sampler shall do.
 #[derive(Debug, Clone, PartialEq, Default)]
@@ -99,16 +99,13 @@ pub enum SamplerError {
     Client(#[from] reqwest::Error),
 }
 
-/// Key of a deployment.
-type Key = ObjectRef<ModelDeployment>;
-
 /// All samplers. Clones share them.
 #[derive(Debug, Clone)]
 pub struct Samplers(Arc<Inner>);
 
 #[derive(Debug)]
 struct Inner {
-    pods: Store<Pod>,
+    pods: Index<Pod>,
     pages: Pages,
     metrics: Metrics,
     wake: mpsc::UnboundedSender<Key>,
@@ -123,15 +120,15 @@ struct Running {
 }
 
 impl Samplers {
-    /// Samplers over this store of pods, without any deployment yet, and the stream of deployments whose
+    /// Samplers over these pods, without any deployment yet, and the stream of deployments whose
     /// snapshot changed.
     ///
     /// # Errors
     /// If the metrics are registered already, or the HTTP client cannot be built.
     pub fn new(
-        pods: Store<Pod>,
+        pods: Index<Pod>,
         registry: &prometheus::Registry,
-    ) -> Result<(Self, impl Stream<Item = ObjectRef<ModelDeployment>> + use<>), SamplerError> {
+    ) -> Result<(Self, impl Stream<Item = Key> + use<>), SamplerError> {
         let (wake, mut woken) = mpsc::unbounded_channel();
         let metrics = Metrics::register(registry)?;
         let pages = Pages::new(metrics.clone())?;
@@ -141,7 +138,7 @@ impl Samplers {
 
     /// Says what is to be sampled from now on; call it in every reconcile, also with the same order, because
     /// it makes the sampler look at the pods again. Starts the sampler of a new deployment.
-    pub fn order(&self, key: &ObjectRef<ModelDeployment>, order: Order) {
+    pub fn order(&self, key: &Key, order: Order) {
         let mut running = self.running();
         if let Some(known) = running.get(key) {
             known.orders.send_replace(Arc::new(order));
@@ -156,19 +153,19 @@ impl Samplers {
 
     /// The newest snapshot; an empty one for a deployment that has no sampler.
     #[must_use]
-    pub fn snapshot(&self, key: &ObjectRef<ModelDeployment>) -> Arc<Snapshot> {
+    pub fn snapshot(&self, key: &Key) -> Arc<Snapshot> {
         self.running().get(key).map(|running| running.snapshot.load_full()).unwrap_or_default()
     }
 
     /// Ends the sampler of a deployment. After a conflict over its persisted state: forget, then order anew,
     /// so that the next page is only a baseline (C4).
-    pub fn forget(&self, key: &ObjectRef<ModelDeployment>) {
+    pub fn forget(&self, key: &Key) {
         self.running().remove(key);
     }
 
     /// The deployments that have a sampler.
     #[must_use]
-    pub fn known(&self) -> Vec<ObjectRef<ModelDeployment>> {
+    pub fn known(&self) -> Vec<Key> {
         self.running().keys().cloned().collect()
     }
 

@@ -36,7 +36,7 @@ pub struct Picture<'a> {
     pub snapshot: &'a Snapshot,
     /// What was decided.
     pub plan: &'a Plan,
-    /// A write of the plan that is refused until people change something: reason and message.
+    /// A write of the plan that one object is in the way of: reason and message.
     pub trouble: Option<(&'static str, &'a str)>,
     /// When.
     pub now: Timestamp,
@@ -207,7 +207,7 @@ pub fn spell(verdict: Verdict) -> &'static str {
 fn strategy_edited(picture: Picture<'_>) -> bool {
     let rollout::Phase::Rolling(rolling) = &picture.plan.state.phase else { return false };
     !rolling.stages.is_empty()
-        && picture.valid.refused.is_none()
+        && picture.valid.refused().is_none()
         && rolling.stages != picture.valid.wanted.stages
 }
 

@@ -6,10 +6,10 @@
 use std::collections::BTreeSet;
 use std::time::Duration;
 
-use api::{ModelDeploymentSpec, Step, Strategy};
+use api::{Analysis, ModelDeploymentSpec, Step, Strategy};
 use evidence::Tests;
 use jiff::SignedDuration;
-use rollout::{Stage, Wanted};
+use rollout::{Pause, Stage, Wanted};
 
 use crate::revision::Asked;
 
@@ -28,7 +28,7 @@ pub struct Valid {
     pub wanted: Wanted,
     /// The revision that is asked for.
     pub asked: Asked,
-    /// By what a candidate is judged.
+    /// By what a candidate is judged: every metric that is right, also of a spec that is refused (T4).
     pub metrics: Vec<evidence::Metric>,
     /// The sequential tests of a rollout that begins now (S1).
     pub tests: Tests,
@@ -38,8 +38,14 @@ pub struct Valid {
     pub routers: u32,
     /// Rollouts and unused revisions that are kept.
     pub history: usize,
-    /// Why the spec cannot be carried out: what runs goes on as it is, and only the way back is open.
-    pub refused: Option<String>,
+}
+
+impl Valid {
+    /// Why the spec cannot be carried out, if so: what runs goes on as it is, and only the way back is open.
+    #[must_use]
+    pub fn refused(&self) -> Option<&Pause> {
+        self.wanted.paused.as_ref().filter(|why| matches!(why, Pause::Refused(_)))
+    }
 }
 
 /// Why a spec cannot be carried out.
@@ -58,6 +64,26 @@ fn invalid(field: impl Into<String>, found: impl Into<String>, allowed: impl Int
     Invalid { field: field.into(), found: found.into(), allowed: allowed.into() }
 }
 
+/// Everything that is wrong with one spec.
+#[derive(Default)]
+struct Wrong(Vec<Invalid>);
+
+impl Wrong {
+    /// The value, or the other one if there is none.
+    fn or<T>(&mut self, checked: Result<T, Invalid>, otherwise: T) -> T {
+        checked.unwrap_or_else(|why| {
+            self.0.push(why);
+            otherwise
+        })
+    }
+
+    /// All of it in one sentence.
+    fn refused(&self) -> Option<String> {
+        let all: Vec<String> = self.0.iter().map(Invalid::to_string).collect();
+        (!all.is_empty()).then(|| all.join("; "))
+    }
+}
+
 /// Defaults of the installation.
 #[derive(Debug, Clone, Copy)]
 pub struct Defaults {
@@ -66,7 +92,8 @@ pub struct Defaults {
 }
 
 /// Validates a spec. `revision` names what it asks for, `served` what was acted upon last: a spec that cannot
-/// be carried out asks for that, standing still, because abort and rollback must work in every state.
+/// be carried out asks for that, standing still, because abort and rollback must work in every state. What is
+/// right in it acts all the same: a candidate is never judged by less than what can be judged.
 #[must_use]
 pub fn validate(
     spec: &ModelDeploymentSpec,
@@ -75,23 +102,31 @@ pub fn validate(
     defaults: Defaults,
 ) -> Valid {
     let asked = Asked::of(spec);
-    let checked = stages(&spec.strategy).and_then(|stages| Ok((stages, analysis(spec, defaults)?)));
-    let (stages, Analysis { interval, metrics, tests, false_rollback }, refused) = match checked {
-        Ok((stages, analysis)) => (stages, analysis, None),
-        Err(why) => (Vec::new(), Analysis::default_of(defaults), Some(why.to_string())),
+    let mut wrong = Wrong::default();
+    let stages = wrong.or(stages(&spec.strategy), Vec::new());
+    let analysis = spec.analysis.as_ref();
+    let interval = wrong.or(interval(analysis, defaults), defaults.interval);
+    let false_rollback = wrong.or(false_rollback(analysis), FALSE_ROLLBACK);
+    let metrics = metrics(analysis, &mut wrong);
+    // rule: S2. Without a budget there is nothing that they may spend.
+    let tests = match analysis.and_then(|a| a.sequential.as_ref()) {
+        _ if false_rollback == 0.0 => Tests::OFF,
+        written => wrong.or(sequential::tests(written), Tests::default()),
     };
+    let refused = wrong.refused();
     let revision = served.filter(|_| refused.is_some()).map_or(revision, str::to_owned);
     let rollback = spec.rollback.as_ref();
     let wanted = Wanted {
         revision,
         stages,
-        judged: !metrics.is_empty() || tests != Tests::OFF,
+        judged: analysis.is_some_and(|a| !a.metrics.is_empty()) || tests != Tests::OFF,
         interval,
         replicas: spec.replicas.max(1),
         keep_warm: rollback.and_then(|r| r.keep_warm).map_or(KEEP_WARM, api::Duration::get),
         holdback: rollback.and_then(|r| r.holdback).unwrap_or(0).min(100),
         progress_deadline: spec.progress_deadline.map_or(PROGRESS_DEADLINE, api::Duration::get),
-        paused: spec.paused || refused.is_some(),
+        // What cannot be carried out must be put right first, whatever else is asked for.
+        paused: refused.map(Pause::Refused).or(spec.paused.then_some(Pause::Asked)),
     };
     let router = spec.router.as_ref();
     Valid {
@@ -102,7 +137,6 @@ pub fn validate(
         false_rollback,
         routers: router.and_then(|r| r.replicas).unwrap_or(ROUTERS).max(1),
         history: spec.revision_history_limit.unwrap_or(HISTORY).max(1) as usize,
-        refused,
     }
 }
 
@@ -137,47 +171,36 @@ fn stage(step: &Step) -> Stage {
     }
 }
 
-/// What `spec.analysis` asks for.
-struct Analysis {
-    interval: Duration,
-    metrics: Vec<evidence::Metric>,
-    tests: Tests,
-    false_rollback: f64,
-}
-
-impl Analysis {
-    fn default_of(defaults: Defaults) -> Self {
-        Self {
-            interval: defaults.interval,
-            metrics: Vec::new(),
-            tests: Tests::default(),
-            false_rollback: FALSE_ROLLBACK,
-        }
-    }
-}
-
-fn analysis(spec: &ModelDeploymentSpec, defaults: Defaults) -> Result<Analysis, Invalid> {
-    let Some(analysis) = &spec.analysis else { return Ok(Analysis::default_of(defaults)) };
-    let interval = analysis.interval.map_or(defaults.interval, api::Duration::get);
+fn interval(analysis: Option<&Analysis>, defaults: Defaults) -> Result<Duration, Invalid> {
+    let interval = analysis.and_then(|a| a.interval).map_or(defaults.interval, api::Duration::get);
     if interval < Duration::from_secs(1) {
         return Err(invalid("spec.analysis.interval", format!("{interval:?}"), "must be at least 1s"));
     }
-    let budget = analysis.false_rollback.unwrap_or(FALSE_ROLLBACK);
+    Ok(interval)
+}
+
+fn false_rollback(analysis: Option<&Analysis>) -> Result<f64, Invalid> {
+    let budget = analysis.and_then(|a| a.false_rollback).unwrap_or(FALSE_ROLLBACK);
     if !(0.0..=0.2).contains(&budget) {
         return Err(invalid("spec.analysis.falseRollback", budget.to_string(), "must be within 0 and 0.2"));
     }
+    Ok(budget)
+}
+
+/// Those that are right; one that is not does not keep the others from judging.
+fn metrics(analysis: Option<&Analysis>, wrong: &mut Wrong) -> Vec<evidence::Metric> {
     let mut names = BTreeSet::new();
-    let mut metrics = Vec::new();
-    for (i, metric) in analysis.metrics.iter().enumerate() {
+    let mut right = Vec::new();
+    for (i, metric) in analysis.iter().flat_map(|a| &a.metrics).enumerate() {
         let field = format!("spec.analysis.metrics[{i}]");
-        if !names.insert(&metric.name) {
-            return Err(invalid(format!("{field}.name"), &metric.name, "but another metric has that name"));
-        }
-        metrics.push(self::metric(&field, metric)?);
+        let checked = if names.insert(&metric.name) {
+            self::metric(&field, metric)
+        } else {
+            Err(invalid(format!("{field}.name"), &metric.name, "but another metric has that name"))
+        };
+        right.extend(wrong.or(checked.map(Some), None));
     }
-    // rule: S2. Without a budget there is nothing that they may spend.
-    let tests = if budget > 0.0 { sequential::tests(analysis.sequential.as_ref())? } else { Tests::OFF };
-    Ok(Analysis { interval, metrics, tests, false_rollback: budget })
+    right
 }
 
 fn metric(field: &str, metric: &api::Metric) -> Result<evidence::Metric, Invalid> {

@@ -1,7 +1,6 @@
 //! Everything that is watched, as it was last seen. Reading it never waits for the network.
 
 use std::fmt::Debug;
-use std::hash::Hash;
 
 use admin::Readiness;
 use api::{ModelDeployment, ModelRollout, ModelRoute, names};
@@ -12,14 +11,14 @@ use k8s_openapi::api::core::v1::{Pod, Service, ServiceAccount};
 use k8s_openapi::api::rbac::v1::RoleBinding;
 use kube::core::{DeserializeGuard, NamespaceResourceScope};
 use kube::runtime::reflector::store::Writer;
-use kube::runtime::reflector::{Lookup, ObjectRef, Store};
+use kube::runtime::reflector::{ObjectRef, Store};
 use kube::runtime::watcher::{self, Event};
 use kube::runtime::{WatchStreamExt, watcher as watch_of};
 use kube::{Api, Client, Resource, ResourceExt};
 use serde::de::DeserializeOwned;
 use tokio::sync::oneshot;
 
-use crate::index::{Feed, Index, Key, Touched, owner_key};
+use crate::index::{Feed, Index, Key, Touched};
 
 /// A ModelDeployment, or why it cannot be read: one bad object must not stall the watch of all others.
 pub type Guarded = DeserializeGuard<ModelDeployment>;
@@ -44,7 +43,7 @@ pub struct World {
     /// What routers may read.
     pub bindings: Index<RoleBinding>,
     /// Pods of servers and routers.
-    pub pods: Store<Pod>,
+    pub pods: Index<Pod>,
 }
 
 /// What a change in the world causes.
@@ -91,7 +90,7 @@ impl World {
             services: starting.labelled("Services"),
             accounts: starting.labelled("ServiceAccounts"),
             bindings: starting.labelled("RoleBindings"),
-            pods: starting.pods(),
+            pods: starting.labelled("Pods"),
         };
         (world, Synced(starting.synced))
     }
@@ -177,14 +176,7 @@ impl Starting<'_> {
         tokio::spawn(async move {
             let mut events = std::pin::pin!(events);
             while let Some(event) = events.next().await {
-                match feed.apply(event) {
-                    Touched::Nothing => {}
-                    Touched::One(key) => send(&triggers, Trigger::One(key)),
-                    Touched::All => {
-                        first.done();
-                        send(&triggers, Trigger::All);
-                    }
-                }
+                tell(feed.apply(event), &mut first, &triggers);
             }
         });
         index
@@ -192,48 +184,35 @@ impl Starting<'_> {
 
     fn deployments(&mut self) -> Store<Guarded> {
         let events = self.events::<Guarded>(watcher::Config::default());
-        self.store("ModelDeployments (are the CRDs installed?)", events, |event| match event {
-            Event::Apply(object) => Some(Trigger::One(key_of(object))),
-            Event::Delete(object) => Some(Trigger::Gone(key_of(object))),
-            Event::InitDone => Some(Trigger::All),
-            Event::Init | Event::InitApply(_) => None,
-        })
-    }
-
-    fn pods(&mut self) -> Store<Pod> {
-        let events = self.events::<Pod>(ours());
-        self.store("Pods", events, |event| match event {
-            Event::Apply(pod) | Event::Delete(pod) => owner_key(pod).map(Trigger::One),
-            Event::InitDone => Some(Trigger::All),
-            Event::Init | Event::InitApply(_) => None,
-        })
-    }
-
-    fn store<K>(
-        &mut self,
-        what: &str,
-        events: impl Stream<Item = Event<K>> + Send + 'static,
-        trigger: fn(&Event<K>) -> Option<Trigger>,
-    ) -> Store<K>
-    where
-        K: Lookup + Clone + Send + Sync + 'static,
-        K::DynamicType: Default + Eq + Hash + Clone + Send + Sync,
-    {
-        let mut writer = Writer::<K>::new(K::DynamicType::default());
-        let (store, mut first, triggers) = (writer.as_reader(), self.first(what), self.triggers.clone());
+        let mut writer = Writer::<Guarded>::new(());
+        let (store, triggers) = (writer.as_reader(), self.triggers.clone());
+        let mut first = self.first("ModelDeployments (are the CRDs installed?)");
         tokio::spawn(async move {
             let mut events = std::pin::pin!(events);
             while let Some(event) = events.next().await {
                 writer.apply_watcher_event(&event);
-                if matches!(event, Event::InitDone) {
-                    first.done();
-                }
-                if let Some(trigger) = trigger(&event) {
-                    send(&triggers, trigger);
+                match event {
+                    Event::Apply(object) => send(&triggers, Trigger::One(key_of(&object))),
+                    Event::Delete(object) => send(&triggers, Trigger::Gone(key_of(&object))),
+                    Event::InitDone => {
+                        first.done();
+                        send(&triggers, Trigger::All);
+                    }
+                    Event::Init | Event::InitApply(_) => {}
                 }
             }
         });
         store
+    }
+}
+
+fn tell(touched: Touched, first: &mut First, triggers: &UnboundedSender<Trigger>) {
+    match touched {
+        Touched::These(keys) => keys.into_iter().for_each(|key| send(triggers, Trigger::One(key))),
+        Touched::All => {
+            first.done();
+            send(triggers, Trigger::All);
+        }
     }
 }
 

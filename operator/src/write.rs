@@ -39,6 +39,12 @@ pub enum WriteError {
         /// Kind and name.
         object: String,
     },
+    /// It was made for an earlier ModelDeployment of this name: the garbage collector takes it.
+    #[error("{object} is of an earlier ModelDeployment of this name, and still has to go")]
+    Leaving {
+        /// Kind and name.
+        object: String,
+    },
     /// The API server will never accept it as it is.
     #[error("{object} is refused: {reason}")]
     Refused {
@@ -76,10 +82,22 @@ impl WriteError {
         }
     }
 
-    /// Whether people must change something first.
+    /// Whether it is about this one object, for longer than a moment: what does not depend on it goes on.
     #[must_use]
-    pub fn is_for_people(&self) -> bool {
-        matches!(self, Self::Refused { .. } | Self::NameTaken { .. })
+    pub fn is_of_one_object(&self) -> bool {
+        matches!(self, Self::Refused { .. } | Self::NameTaken { .. } | Self::Leaving { .. })
+    }
+
+    /// Why a name cannot be given to what is new.
+    fn taken<K: Object>(by: &K, owner: &Owner) -> Self {
+        let object = describe::<K>(&by.name_any());
+        if owner.owns(by) {
+            Self::Conflict { object }
+        } else if owner.succeeds(by) {
+            Self::Leaving { object }
+        } else {
+            Self::NameTaken { object }
+        }
     }
 }
 
@@ -176,10 +194,7 @@ impl<'a> Pen<'a> {
                 Err(WriteError::Conflict { object }) => Err(WriteError::NameTaken { object }),
                 other => other,
             },
-            Some(found) if self.owner.owns(&found) => {
-                Err(WriteError::Conflict { object: describe::<K>(&name) })
-            }
-            Some(_) => Err(WriteError::NameTaken { object: describe::<K>(&name) }),
+            Some(found) => Err(WriteError::taken(&found, self.owner)),
         }
     }
 
@@ -190,12 +205,14 @@ impl<'a> Pen<'a> {
     pub async fn create_once<K: Object>(&self, wanted: &K) -> Result<K, WriteError> {
         self.may_write()?;
         let (name, params) = (wanted.name_any(), PostParams { field_manager: manager(), dry_run: false });
-        let object = describe::<K>(&name);
         match in_time::<K, _>(&name, self.api::<K>().create(&params, wanted)).await? {
-            Err(kube::Error::Api(status)) if status.is_already_exists() => {
-                let found = ask::<K, _>(&name, self.api::<K>().get(&name)).await?;
-                if self.owner.owns(&found) { Ok(found) } else { Err(WriteError::NameTaken { object }) }
-            }
+            Err(kube::Error::Api(status)) if status.is_already_exists() => match self.read::<K>(&name).await?
+            {
+                Some(found) if self.owner.owns(&found) => Ok(found),
+                Some(found) => Err(WriteError::taken(&found, self.owner)),
+                // It went in this very moment.
+                None => Err(WriteError::Conflict { object: describe::<K>(&name) }),
+            },
             other => other.map_err(|error| WriteError::of::<K>(&name, error)),
         }
     }
@@ -288,7 +305,29 @@ mod tests {
 
     fn is_for_people<K: Object>(code: u16) -> bool {
         let status = Status { code, ..Status::failure("no", "") };
-        WriteError::of::<K>("x", kube::Error::Api(status.boxed())).is_for_people()
+        matches!(WriteError::of::<K>("x", kube::Error::Api(status.boxed())), WriteError::Refused { .. })
+    }
+
+    #[test]
+    fn what_the_garbage_collector_is_about_to_take_has_nobodys_name() {
+        let stored = |uid: &str| -> ModelDeployment {
+            serde_json::from_value(json!({
+                "apiVersion": "sluice.dev/v1alpha1", "kind": "ModelDeployment",
+                "metadata": {"name": "digits", "namespace": "team", "uid": uid},
+                "spec": {"model": {"version": "1.0.0", "uri": "pvc://m/a"}, "strategy": {}},
+            }))
+            .unwrap()
+        };
+        let owner = Owner::of(&stored("now")).unwrap();
+        let taken =
+            |metadata| WriteError::taken::<Service>(&Service { metadata, ..Service::default() }, &owner);
+        let made_for = |uid| Owner::of(&stored(uid)).unwrap().meta("digits", &[]);
+        assert!(matches!(taken(made_for("now")), WriteError::Conflict { .. }), "the watch is behind");
+        let error = taken(made_for("before"));
+        assert!(matches!(error, WriteError::Leaving { .. }) && error.is_of_one_object(), "{error}");
+        let mut orphan = made_for("before");
+        orphan.owner_references = None;
+        assert!(matches!(taken(orphan), WriteError::NameTaken { .. }));
     }
 
     #[test]

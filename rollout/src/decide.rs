@@ -107,8 +107,8 @@ impl Turn<'_> {
     }
 
     fn stands_still(&self, counts: impl Fn(&Halt) -> bool) -> Option<String> {
-        if self.wanted.paused {
-            return Some("spec.paused is true".into());
+        if let Some(why) = &self.wanted.paused {
+            return Some(why.to_string());
         }
         if let Some(halt) = self.state.halt.as_ref().filter(|halt| counts(halt)) {
             return Some(halt.reason.clone());
@@ -196,10 +196,10 @@ impl Turn<'_> {
         }
     }
 
-    /// The watch ends; its old revision stays warm for as long as it was promised (I4).
+    /// The watch ends; its old revision stays warm until its keepWarm is over (I4).
     fn keep_warm(&mut self, watch: Watching) {
         self.state.warm.retain(|w| w.revision != watch.old);
-        self.state.warm.push(Warm { revision: watch.old, until: watch.until });
+        self.state.warm.push(Warm { revision: watch.old, since: watch.since });
     }
 
     /// A halt by a breach ends with its rollout; a person's pause goes on (T4).
@@ -237,6 +237,6 @@ impl Turn<'_> {
 }
 
 /// `at + after`, or the end of time.
-fn later(at: Timestamp, after: std::time::Duration) -> Timestamp {
+pub(crate) fn later(at: Timestamp, after: std::time::Duration) -> Timestamp {
     SignedDuration::try_from(after).ok().and_then(|d| at.checked_add(d).ok()).unwrap_or(Timestamp::MAX)
 }

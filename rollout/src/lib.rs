@@ -30,8 +30,8 @@ mod verb;
 pub use decide::{decide, waiting};
 pub use observed::{Observed, Pods, Request, RouteSeen, StageEvidence};
 pub use plan::{Note, Plan, Reason, RoutePlan, Sampling, Shares, Summary, Workload};
-pub use slots::{SLOTS, SlotMap, Span, reallocate};
-pub use stage::{Stage, Wanted};
+pub use slots::{SlotMap, Span, reallocate};
+pub use stage::{Pause, Stage, Wanted};
 pub use state::{
     Ended, Halt, Kind, Outcome, Phase, Returning, Rolling, Served, StageKey, State, Undo, VerbDone, Warm,
     Watching,

@@ -2,10 +2,10 @@
 
 use std::collections::BTreeMap;
 
+use wire::SLOTS;
+
 use crate::Shares;
 
-/// Slots that shares are counted in.
-pub const SLOTS: u16 = 10_000;
 /// More ranges than this per revision are compacted.
 const MAX_RANGES: usize = 256;
 

@@ -21,7 +21,7 @@ pub struct State {
     /// What is going on.
     #[serde(default)]
     pub phase: Phase,
-    /// Stands still by a verb or a breach (T4); `spec.paused` is not in here.
+    /// Stands still by a verb or a breach (T4); a pause by the spec is not in here.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub halt: Option<Halt>,
     /// Old revisions whose pods are kept, without a share.
@@ -150,10 +150,8 @@ pub struct Watching {
     pub stages: usize,
     /// The old revision.
     pub old: String,
-    /// When the watch began.
+    /// When the watch began. It ends by the `keepWarm` of now, which may be edited meanwhile.
     pub since: Timestamp,
-    /// When it ends.
-    pub until: Timestamp,
 }
 
 /// An old revision that keeps its pods.
@@ -161,8 +159,8 @@ pub struct Watching {
 pub struct Warm {
     /// The revision.
     pub revision: String,
-    /// Until when.
-    pub until: Timestamp,
+    /// When its watch began.
+    pub since: Timestamp,
 }
 
 /// Why nothing moves.

@@ -5,7 +5,7 @@ mod world;
 use std::time::Duration;
 
 use evidence::OnBreach;
-use rollout::{Phase, Summary};
+use rollout::{Pause, Phase, Summary};
 use world::{Says, Start, World};
 
 fn index(world: &World) -> Option<usize> {
@@ -121,12 +121,12 @@ fn a_first_deployment_replaced_while_paused_is_tried_anew() {
     let mut world = World::new();
     world.starts.insert("a".into(), Start::After(8));
     world.run(2);
-    world.wanted.paused = true;
+    world.wanted.paused = Some(Pause::Asked);
     world.spec("b");
     world.run(2);
     world.spec("a");
     world.run(2);
-    world.wanted.paused = false;
+    world.wanted.paused = None;
     world.comes_to_rest();
     assert_eq!(world.state.stable.as_deref(), Some("a"));
 }
@@ -171,11 +171,11 @@ fn a_pause_of_a_person_outlives_the_rollout_and_that_of_a_breach_does_not() {
 fn nothing_is_promoted_while_it_stands_still() {
     let mut world = World::canary();
     world.run_until("100 %", 90, |w| w.share("b") == 100);
-    world.wanted.paused = true;
+    world.wanted.paused = Some(Pause::Asked);
     world.run(30);
     assert_eq!((world.state.stable.as_deref(), world.summary), (Some("a"), Some(Summary::Paused)));
     assert_eq!(world.pods("a").ready, 2);
-    world.wanted.paused = false;
+    world.wanted.paused = None;
     world.run(1);
     assert_eq!(world.state.stable.as_deref(), Some("b"));
 }
@@ -249,7 +249,7 @@ fn the_same_word_again_is_a_new_request_once_the_first_was_withdrawn() {
 #[test]
 fn a_spec_reverted_while_paused_counts_as_acted_upon() {
     let mut world = World::canary();
-    world.wanted.paused = true;
+    world.wanted.paused = Some(Pause::Asked);
     world.spec("a");
     world.run(5);
     assert_eq!((world.state.acted.as_deref(), world.summary), (Some("a"), Some(Summary::Healthy)));
@@ -309,4 +309,73 @@ fn a_halt_by_a_breach_in_the_watch_holds_up_no_new_intent_and_a_persons_does() {
     world.spec("c");
     world.run(20);
     assert_eq!((world.share("c"), world.summary), (0, Some(Summary::Paused)));
+}
+
+// rule: T4, V1
+#[test]
+fn a_verb_that_a_refused_spec_holds_up_says_why_it_is_refused() {
+    let mut world = World::canary();
+    world.wanted.paused = Some(Pause::Refused("spec.strategy: found no strategy, set canary".into()));
+    let why = "the spec is refused: spec.strategy: found no strategy, set canary";
+    for (verb, said) in [
+        ("resume", format!("refused: {why}")),
+        ("promote", format!("stage 1 approved; it is left once this is over: {why}")),
+        ("abort", "back to a".to_owned()),
+        ("retry", format!("refused: no rollout starts: {why}")),
+    ] {
+        world.press(verb);
+        world.run(10);
+        assert_eq!(answer(&world), said);
+    }
+    assert_eq!((world.share("b"), &world.state.phase), (0, &Phase::Idle));
+}
+
+/// How many pods the old revision still has.
+fn kept(world: &World) -> u32 {
+    world.pods("a").replicas
+}
+
+#[test]
+fn an_edited_keep_warm_acts_on_the_watch_that_runs() {
+    // 120 s, counted from the promotion.
+    let mut world = World::promoted();
+    world.run(30);
+    world.wanted.keep_warm = Duration::from_secs(60);
+    world.run(25);
+    assert!(matches!(world.state.phase, Phase::Watching(_)), "{:?}", world.state.phase);
+    world.run(10);
+    assert_eq!((&world.state.phase, kept(&world)), (&Phase::Idle, 0));
+
+    let mut world = World::promoted();
+    world.wanted.keep_warm = Duration::from_secs(300);
+    world.run(200);
+    assert!(matches!(world.state.phase, Phase::Watching(_)), "{:?}", world.state.phase);
+    assert_eq!(kept(&world), 2);
+    world.wanted.keep_warm = Duration::from_secs(100);
+    world.run(1);
+    assert_eq!(world.state.phase, Phase::Idle, "over already: it ends at once");
+
+    // rule: I4. The one before is kept by it too, while the next rollout runs.
+    let mut world = World::promoted();
+    world.wanted.stages[0].approval = true;
+    world.spec("c");
+    world.run(20);
+    assert_eq!(kept(&world), 2);
+    world.wanted.keep_warm = Duration::ZERO;
+    world.run(5);
+    assert_eq!((world.state.warm.len(), kept(&world), world.share("c")), (0, 0, 10));
+}
+
+#[test]
+fn an_edited_holdback_acts_on_the_watch_that_runs() {
+    // rule: S3
+    let mut world = World::serving();
+    world.wanted.holdback = 10;
+    world.spec("b");
+    world.run_until("watched", 120, |w| matches!(w.state.phase, Phase::Watching(_)));
+    for percent in [3, 7, 0] {
+        world.wanted.holdback = percent;
+        world.run(5);
+        assert_eq!((world.share("a"), kept(&world)), (percent, 2));
+    }
 }

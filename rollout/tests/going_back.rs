@@ -3,7 +3,7 @@
 mod world;
 
 use evidence::OnBreach;
-use rollout::{Kind, Outcome, Phase, State, Summary};
+use rollout::{Kind, Outcome, Pause, Phase, State, Summary};
 use world::{Mode, Says, Start, World};
 
 fn answer(world: &World) -> &str {
@@ -214,7 +214,7 @@ fn a_rollback_gives_way_in_the_decision_that_finds_it_stuck() {
     world.starts.insert("a".into(), Start::Never);
     world.press("rollback");
     world.run(5);
-    world.wanted.paused = true;
+    world.wanted.paused = Some(Pause::Asked);
     world.spec("c");
     world.run(70);
     assert_eq!((&world.state.phase, world.summary), (&Phase::Idle, Some(Summary::Paused)));

@@ -6,7 +6,7 @@ mod world;
 use std::collections::BTreeMap;
 
 use evidence::OnBreach;
-use rollout::{Kind, Phase};
+use rollout::{Kind, Pause, Phase};
 use world::{Mode, Says, Start, World};
 
 const PHASES: [&str; 10] = [
@@ -122,7 +122,7 @@ fn strike(world: &mut World, fault: &str) {
         }
         "pin stable" => world.pin(Some(&stable)),
         "pin new" => world.pin(Some(&new)),
-        "paused" => world.wanted.paused = true,
+        "paused" => world.wanted.paused = Some(Pause::Asked),
         "breach" => {
             world.says.insert("b".into(), Says::Breach(OnBreach::Rollback));
         }

@@ -3,8 +3,11 @@
 
 mod world;
 
+use std::time::Duration;
+
 use evidence::{OnBreach, OnNoData};
 use proptest::prelude::*;
+use rollout::Pause;
 use world::{Mode, Says, Start, World};
 
 #[derive(Debug, Clone)]
@@ -20,6 +23,7 @@ enum Event {
     Paused(bool),
     Replicas(u32),
     Holdback(u8),
+    KeepWarm(u64),
     Crash(usize, i64),
 }
 
@@ -65,6 +69,7 @@ fn event() -> impl Strategy<Value = Event> {
         1 => any::<bool>().prop_map(Event::Paused),
         1 => (1..6u32).prop_map(Event::Replicas),
         1 => (0..30u8).prop_map(Event::Holdback),
+        1 => prop::sample::select(vec![0, 10, 60, 300]).prop_map(Event::KeepWarm),
         4 => (1..7usize, 1..10i64).prop_map(|(writes, away)| Event::Crash(writes, away)),
     ]
 }
@@ -83,9 +88,10 @@ fn happen(world: &mut World, event: &Event) {
         Event::Says(revision, says) => {
             world.says.insert((*revision).into(), *says);
         }
-        Event::Paused(paused) => world.wanted.paused = *paused,
+        Event::Paused(paused) => world.wanted.paused = paused.then_some(Pause::Asked),
         Event::Replicas(n) => world.wanted.replicas = *n,
         Event::Holdback(percent) => world.wanted.holdback = *percent,
+        Event::KeepWarm(seconds) => world.wanted.keep_warm = Duration::from_secs(*seconds),
         Event::Crash(writes, away) => world.crash = Some((*writes, *away)),
     }
 }

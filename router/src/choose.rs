@@ -29,7 +29,7 @@ pub fn slot_of_key(salt: &str, key: &[u8]) -> u16 {
 /// Scales 64 uniform bits to a slot: `floor(bits * 10,000 / 2^64)`.
 #[must_use]
 pub fn slot_of(bits: u64) -> u16 {
-    let scaled = (u128::from(bits) * u128::from(api::SLOTS)) >> 64;
+    let scaled = (u128::from(bits) * u128::from(wire::SLOTS)) >> 64;
     u16::try_from(scaled).expect("a product of 64 bits and SLOTS, shifted by 64, is below SLOTS")
 }
 

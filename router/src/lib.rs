@@ -23,6 +23,7 @@ mod proxy;
 mod source;
 mod table;
 mod upstream;
+mod watched;
 
 pub use board::{Board, RoutePage};
 pub use budget::CONNECTIONS;

@@ -15,8 +15,9 @@ use hyper_util::rt::{TokioIo, TokioTimer};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
 
+use crate::watched::Watched;
 use crate::{Proxy, budget};
-use guard::Guarded;
+use guard::Guard;
 
 /// Limits of the listener. The defaults are for pods behind a Service.
 #[derive(Debug, Clone, Copy)]
@@ -147,7 +148,7 @@ async fn connection(
         tracing::debug!(%error, "a client left at once");
         return;
     }
-    let (guarded, verdict) = Guarded::new(stream, limits.head, limits.stall);
+    let (guard, verdict) = Guard::new(limits.head, limits.stall);
     let service = service_fn(|request| {
         let (proxy, malformed) = (proxy.clone(), verdict.is_ambiguous());
         async move { Ok::<_, Infallible>(proxy.handle(request, malformed).await) }
@@ -159,7 +160,7 @@ async fn connection(
         .max_buf_size(limits.head_bytes)
         .max_header_size(limits.head_bytes)
         .max_headers(limits.headers)
-        .serve_connection(TokioIo::new(guarded), service);
+        .serve_connection(TokioIo::new(Watched::new(stream, guard)), service);
     let mut connection = pin!(connection);
     let told_to_close = async {
         // An error means that the listener is gone, which is the same.

@@ -3,9 +3,9 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use api::{ModelRoute, SLOTS};
+use api::ModelRoute;
 use http::HeaderName;
-use wire::RouteState;
+use wire::{RouteState, SLOTS};
 
 /// Slot that no revision was given.
 const UNASSIGNED: u8 = u8::MAX;

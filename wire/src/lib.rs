@@ -2,9 +2,9 @@
 //!
 //! Everything that two programs must spell the same way lives here and nowhere else: header names
 //! ([`header`]), ports and paths ([`endpoint`]), the fixed grids on which live traffic and reference
-//! profiles are counted ([`Grid`]), how a request is classified ([`Assignment`], [`Outcome`]), and the
-//! three documents that travel: the evidence page ([`Page`]), the route report ([`RouteReport`]) and
-//! the reference profile ([`Profile`]). No I/O, almost no dependencies.
+//! profiles are counted ([`Grid`]), the slots of a route table ([`SLOTS`]), how a request is classified
+//! ([`Assignment`], [`Outcome`]), and the three documents that travel: the evidence page ([`Page`]), the
+//! route report ([`RouteReport`]) and the reference profile ([`Profile`]). No I/O, almost no dependencies.
 
 pub mod endpoint;
 mod grid;
@@ -18,4 +18,4 @@ pub use grid::{CELLS, FEATURES, Feature, GRID_VERSION, Grid, LATENCY_CELLS};
 pub use outcome::{Assignment, Outcome};
 pub use page::{Counts, Key, Page, PageError, family};
 pub use profile::{ClassCount, Profile, ProfileError};
-pub use route::{EndpointCounts, RouteReport, RouteState, TableSource};
+pub use route::{EndpointCounts, RouteReport, RouteState, SLOTS, TableSource};

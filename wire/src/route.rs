@@ -4,6 +4,9 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
+/// Slots that shares are counted in (R3): one is a hundredth of a percent.
+pub const SLOTS: u16 = 10_000;
+
 /// One state of a route table (R1). An annotation does not change the generation, and a recreated object
 /// starts at 1 again, so all three parts are needed.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Default, Serialize, Deserialize)]

@@ -3,12 +3,12 @@
 use std::collections::{BTreeMap, VecDeque};
 use std::time::Instant;
 
-use api::{ModelRoute, SLOTS, names};
+use api::{ModelRoute, names};
 use k8s_openapi::api::discovery::v1::EndpointSlice;
 use kube::ResourceExt;
 use rand::rngs::StdRng;
 use rand::{Rng, SeedableRng};
-use wire::{EndpointCounts, Page, RouteReport, RouteState, TableSource};
+use wire::{EndpointCounts, Page, RouteReport, RouteState, SLOTS, TableSource};
 
 use super::controllers::Controllers;
 use super::script::Script;

@@ -4,17 +4,18 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, ensure};
-use api::{ModelDeployment, ModelRollout, ModelRoute, Outcome, Phase};
+use api::{ModelDeployment, ModelDeploymentStatus, ModelRollout, ModelRoute, Outcome, Phase};
 use e2e::trial::{NAME, Trial, is_healthy, spec, with};
 use k8s_openapi::api::apps::v1::{ControllerRevision, Deployment};
 use k8s_openapi::api::core::v1::{Pod, Service, ServiceAccount};
 use k8s_openapi::api::discovery::v1::EndpointSlice;
 use k8s_openapi::api::rbac::v1::RoleBinding;
-use kube::api::{DeleteParams, ListParams};
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition;
+use kube::api::{DeleteParams, ListParams, Patch, PatchParams};
 use kube::{Resource, ResourceExt};
 use serde_json::json;
 
-use crate::{ended, outcome, reasons};
+use crate::{condition, ended, outcome, reasons};
 
 #[tokio::test]
 async fn the_first_version_is_pending_until_it_is_ready_and_then_has_everything() -> Result<()> {
@@ -107,6 +108,45 @@ async fn with_its_deployment_everything_goes() -> Result<()> {
     trial
         .eventually(20, "nothing to be left", async || Ok(versions(&trial).await?.is_empty().then_some(())))
         .await
+}
+
+#[tokio::test]
+async fn one_made_anew_waits_quietly_for_what_the_one_before_leaves() -> Result<()> {
+    let trial = Trial::start("anew").await?;
+    trial.serve_first(&spec("1.0.0")).await?;
+    // The garbage collector cannot finish with it until we let go.
+    let services = trial.api::<Service>();
+    let holders = async |names: &[&str]| {
+        let patch = Patch::Merge(json!({"metadata": {"finalizers": names}}));
+        services.patch(NAME, &PatchParams::default(), &patch).await
+    };
+    let old = holders(&["sluice.dev/test"]).await?;
+    trial.api::<ModelDeployment>().delete(NAME, &DeleteParams::background()).await?;
+    let new = trial.apply(&spec("1.0.0")).await?;
+
+    // All the rest is made meanwhile, and the one reason that is left says what is waited for.
+    let status = trial
+        .until(30, "pods of its own", |s| {
+            let leaving = |c: &Condition| c.reason == "NameLeaving" && c.message.contains("Service digits ");
+            s.stable.is_some() && condition(s, "Progressing").is_some_and(leaving)
+        })
+        .await?;
+    ensure!(services.get(NAME).await?.uid() == old.uid(), "{status:?}");
+
+    holders(&[]).await?;
+    let start = Instant::now();
+    let settled =
+        |s: &ModelDeploymentStatus| condition(s, "Progressing").is_some_and(|c| c.reason == "Settled");
+    trial.until(20, "1.0.0 to serve again", |s| is_healthy(s, "1.0.0") && settled(s)).await?;
+    println!("settled {:?} after the last object of the one before went", start.elapsed());
+    let owners = services.get(NAME).await?.metadata.owner_references.unwrap_or_default();
+    ensure!(owners.iter().map(|o| Some(&o.uid)).eq([new.metadata.uid.as_ref()]), "{owners:?}");
+    // Nobody was called for what passes by itself.
+    for reason in ["NameTaken", "NameLeaving", "Refused"] {
+        let events = trial.events(reason).await?;
+        ensure!(events.is_empty(), "{reason}: {events:?}");
+    }
+    Ok(())
 }
 
 /// Resource versions of everything that an operator makes or writes, but the Lease.

@@ -19,7 +19,7 @@ pub enum Error {
     /// A write of the plan was not made.
     #[error("not done: {0}")]
     Act(#[source] WriteError),
-    /// Everything was done and told, but for a write that people must put right.
+    /// Everything was done and told, but for a write that one object is in the way of.
     #[error("all done but this: {error}")]
     ButForOne {
         /// The first of such writes.
@@ -52,6 +52,7 @@ impl Error {
                 WriteError::NotLeading => "NotLeading",
                 WriteError::Conflict { .. } => "Conflict",
                 WriteError::NameTaken { .. } => "NameTaken",
+                WriteError::Leaving { .. } => "Leaving",
                 WriteError::Refused { .. } => "Refused",
                 WriteError::Api { .. } | WriteError::Slow { .. } => "Api",
             },
@@ -69,12 +70,17 @@ impl Error {
                 WriteError::NotLeading => Action::await_change(),
                 WriteError::Conflict { .. } if failures < 20 => Action::requeue(CONFLICT),
                 WriteError::NameTaken { .. } | WriteError::Refused { .. } => Action::requeue(PEOPLE),
-                WriteError::Conflict { .. } | WriteError::Api { .. } | WriteError::Slow { .. } => {
-                    Action::requeue(backoff(failures))
-                }
+                WriteError::Conflict { .. }
+                | WriteError::Leaving { .. }
+                | WriteError::Api { .. }
+                | WriteError::Slow { .. } => Action::requeue(backoff(failures)),
             },
-            // The clock of a rollout, and of a way back, does not wait for people.
-            Self::ButForOne { again, .. } => Action::requeue(again.unwrap_or(PEOPLE).min(PEOPLE)),
+            // The clock of a rollout, and of a way back, waits neither for people nor for the garbage collector.
+            Self::ButForOne { error, again } => {
+                let leaving = matches!(error, WriteError::Leaving { .. });
+                let pause = if leaving { backoff(failures) } else { PEOPLE };
+                Action::requeue(again.unwrap_or(pause).min(pause))
+            }
             Self::Panicked => Action::requeue(backoff(failures)),
         }
     }
@@ -103,5 +109,9 @@ mod tests {
         let refused = || WriteError::Refused { object: object(), reason: String::new() };
         let part = Error::ButForOne { error: refused(), again: Some(soon) };
         assert_eq!((part.class(), part.policy(0)), ("Refused", Action::requeue(soon)));
+        let leaving = || WriteError::Leaving { object: object() };
+        let part = Error::ButForOne { error: leaving(), again: None };
+        assert_eq!((part.class(), part.policy(1)), ("Leaving", Action::requeue(Duration::from_millis(400))));
+        assert_eq!(Error::Act(leaving()).policy(40), Action::requeue(Duration::from_secs(10)));
     }
 }

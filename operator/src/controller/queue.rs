@@ -94,7 +94,7 @@ fn log(result: Result<(ObjectRef<Guarded>, Action), QueueError<Error, Infallible
         // A change of something whose ModelDeployment is gone.
         Err(QueueError::ObjectNotFound(_)) => {}
         Err(QueueError::ReconcilerFailed(error, object)) => match error.class() {
-            "Conflict" | "NotLeading" => tracing::debug!(%object, %error, "will be tried again"),
+            "Conflict" | "NotLeading" | "Leaving" => tracing::debug!(%object, %error, "will be tried again"),
             class => {
                 tracing::warn!(%object, class, error = &error as &dyn std::error::Error, "not reconciled");
             }

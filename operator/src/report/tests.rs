@@ -15,7 +15,7 @@ fn plan(state: &State) -> Plan {
         keep_warm: Duration::ZERO,
         holdback: 0,
         progress_deadline: Duration::from_secs(60),
-        paused: true,
+        paused: Some(rollout::Pause::Asked),
     };
     decide(&wanted, state, &Observed::default(), Timestamp::UNIX_EPOCH)
 }
@@ -81,4 +81,16 @@ fn people_hear_once_of_a_pin_that_is_ignored() {
     assert_eq!(troubles(Some(&fine), Some(&ignored)).len(), 1);
     assert_eq!(troubles(Some(&ignored), Some(&ignored)).len(), 0);
     assert_eq!(troubles(Some(&ignored), Some(&fine)).len(), 0);
+}
+
+#[test]
+fn people_hear_once_of_a_refused_spec_although_several_conditions_tell_of_it() {
+    let mut status = api::ModelDeploymentStatus::default();
+    for (kind, is) in [("Progressing", "False"), ("SpecServed", "False"), ("Paused", "True")] {
+        let answer = (kind, is, "InvalidSpec");
+        status::set(&mut status.conditions, answer, "why".into(), None, Timestamp::UNIX_EPOCH);
+    }
+    let events = troubles(None, Some(&status));
+    assert_eq!(events.iter().map(|e| e.note.as_deref()).collect::<Vec<_>>(), [Some("why")]);
+    assert!(troubles(Some(&status), Some(&status)).is_empty());
 }

@@ -5,7 +5,8 @@ use std::time::Duration;
 
 use api::{ModelDeploymentSpec, ModelRoute, ModelRouteSpec, RouteRevision, SlotRange, names};
 use kube::ResourceExt;
-use rollout::{RoutePlan, SLOTS, Shares, SlotMap, Span, Undo, reallocate};
+use rollout::{RoutePlan, Shares, SlotMap, Span, Undo, reallocate};
+use wire::SLOTS;
 
 use super::Owner;
 

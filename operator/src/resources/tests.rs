@@ -2,7 +2,8 @@ use serde_json::json;
 
 use super::*;
 use crate::revision::Asked;
-use rollout::{Outcome, RoutePlan, SLOTS, Shares, Undo};
+use rollout::{Outcome, RoutePlan, Shares, Undo};
+use wire::SLOTS;
 
 fn deployment(spec: Value) -> ModelDeployment {
     let spec = merge(json!({"strategy": {"canary": {"steps": [{"weight": 10}]}}}), spec);
@@ -149,10 +150,14 @@ fn only_objects_of_this_very_deployment_are_its_own() {
     let deployment = pvc();
     let owner = Owner::of(&deployment).unwrap();
     let mut service = service(&owner, "digits-1a2b3c4d");
-    assert!(owner.owns(&service));
+    assert!(owner.owns(&service) && !owner.succeeds(&service));
     // One of the same name that was deleted and made again has another uid.
     service.metadata.owner_references.as_mut().unwrap()[0].uid = "another".into();
-    assert!(!owner.owns(&service));
+    assert!(!owner.owns(&service) && owner.succeeds(&service));
+    service.metadata.owner_references.as_mut().unwrap()[0].name = "letters".into();
+    assert!(!owner.succeeds(&service));
+    service.metadata.owner_references = None;
+    assert!(!owner.owns(&service) && !owner.succeeds(&service));
 }
 
 #[test]

@@ -19,38 +19,27 @@ pub(super) struct Target {
     pub(super) address: SocketAddr,
 }
 
-/// The router pods of a deployment that run: those that are unready and those that terminate still serve
-/// (R2).
-#[must_use]
-pub fn running_routers(pods: &[Arc<Pod>], namespace: &str, deployment: &str) -> Vec<Arc<Pod>> {
-    of_role(pods, namespace, deployment, names::ROLE_ROUTER).filter(|pod| is_running(pod)).cloned().collect()
+/// The routers among the pods of a deployment that run: those that are unready and those that terminate still
+/// serve (R2).
+pub fn running_routers(pods: &[Arc<Pod>]) -> impl Iterator<Item = &Arc<Pod>> {
+    of_role(pods, names::ROLE_ROUTER).filter(|pod| is_running(pod))
 }
 
-pub(super) fn routers(pods: &[Arc<Pod>], namespace: &str, deployment: &str) -> Vec<Target> {
-    running_routers(pods, namespace, deployment).iter().filter_map(|pod| target(pod)).collect()
+pub(super) fn routers(pods: &[Arc<Pod>]) -> Vec<Target> {
+    running_routers(pods).filter_map(|pod| target(pod)).collect()
 }
 
-/// The server pods that are ready: what they say can be trusted to last.
-pub(super) fn servers(pods: &[Arc<Pod>], namespace: &str, deployment: &str) -> Vec<Target> {
-    of_role(pods, namespace, deployment, names::ROLE_SERVER)
+/// The servers among them that are ready: what they say can be trusted to last.
+pub(super) fn servers(pods: &[Arc<Pod>]) -> Vec<Target> {
+    of_role(pods, names::ROLE_SERVER)
         .filter(|pod| is_ready(pod))
         .filter_map(|pod| target(pod))
         .filter(|target| !target.revision.is_empty())
         .collect()
 }
 
-fn of_role<'a>(
-    pods: &'a [Arc<Pod>],
-    namespace: &'a str,
-    deployment: &'a str,
-    role: &'a str,
-) -> impl Iterator<Item = &'a Arc<Pod>> {
-    pods.iter().filter(move |pod| {
-        let has = |label, value| pod.labels().get(label).is_some_and(|found| found == value);
-        pod.metadata.namespace.as_deref() == Some(namespace)
-            && has(names::DEPLOYMENT, deployment)
-            && has(names::ROLE, role)
-    })
+fn of_role<'a>(pods: &'a [Arc<Pod>], role: &'a str) -> impl Iterator<Item = &'a Arc<Pod>> {
+    pods.iter().filter(move |pod| pod.labels().get(names::ROLE).is_some_and(|found| found == role))
 }
 
 fn is_running(pod: &Pod) -> bool {

@@ -11,8 +11,6 @@ use futures::future::join_all;
 use futures::stream::FuturesUnordered;
 use jiff::Timestamp;
 use k8s_openapi::api::core::v1::Pod;
-use kube::ResourceExt;
-use kube::runtime::reflector::Store;
 use tokio::sync::{mpsc, watch};
 use tokio::time::{Instant, Interval, MissedTickBehavior, interval_at, sleep_until};
 use wire::{Page, Profile, RouteReport};
@@ -23,7 +21,8 @@ use super::metrics::Metrics;
 use super::page::{PageError, Pages};
 use super::pods::{self, Target};
 use super::profiles::Profiles;
-use super::{Inner, Key, Order, Snapshot};
+use super::{Inner, Order, Snapshot};
+use crate::index::{Index, Key};
 
 /// How long a settled task sleeps if nothing happens: it wakes by orders.
 const IDLE: Duration = Duration::from_secs(3600);
@@ -40,7 +39,7 @@ type Reads = FuturesUnordered<Pin<Box<dyn Future<Output = Heard> + Send>>>;
 /// One deployment's sampler.
 pub(super) struct Task {
     key: Key,
-    store: Store<Pod>,
+    pods: Index<Pod>,
     pages: Pages,
     metrics: Metrics,
     wake: mpsc::UnboundedSender<Key>,
@@ -65,7 +64,7 @@ impl Task {
     pub(super) fn new(key: Key, all: &Inner, published: Arc<ArcSwap<Snapshot>>) -> Self {
         Self {
             key,
-            store: all.pods.clone(),
+            pods: all.pods.clone(),
             pages: all.pages.clone(),
             metrics: all.metrics.clone(),
             wake: all.wake.clone(),
@@ -133,9 +132,8 @@ impl Task {
 
     /// Looks at the pods of now.
     fn look(&mut self) {
-        let all = self.store.state();
-        let (namespace, name) = (self.key.namespace.as_deref().unwrap_or_default(), self.key.name.as_str());
-        let routers = pods::routers(&all, namespace, name);
+        let own: Vec<Arc<Pod>> = self.pods.of(&self.key).into_values().collect();
+        let routers = pods::routers(&own);
         let now = Instant::now();
         if routers != self.routers {
             let before = self.acknowledgement();
@@ -149,8 +147,8 @@ impl Task {
                 self.call();
             }
         }
-        let existing: BTreeSet<String> = all.iter().filter_map(|pod| pod.uid()).collect();
-        self.profiles.look(pods::servers(&all, namespace, name), |uid| existing.contains(uid), now);
+        let exists = |uid: &str| own.iter().any(|pod| pod.metadata.uid.as_deref() == Some(uid));
+        self.profiles.look(pods::servers(&own), exists, now);
         let sampling = self.order.sampling.as_ref();
         self.profiles
             .prune(|revision| sampling.is_some_and(|s| s.candidate == revision || s.stable == revision));

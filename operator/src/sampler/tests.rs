@@ -14,7 +14,7 @@ use evidence::{Bound, Kind, Metric, Verdict};
 use futures::{Stream, StreamExt};
 use jiff::Timestamp;
 use k8s_openapi::api::core::v1::Pod;
-use kube::runtime::reflector::{self, store::Writer};
+use kube::runtime::reflector::ObjectRef;
 use kube::runtime::watcher::Event;
 use rollout::StageKey;
 use serde_json::json;
@@ -23,6 +23,7 @@ use tokio::time::timeout;
 use wire::{Assignment, Counts, EndpointCounts, Outcome, Page, TableSource};
 
 use super::*;
+use crate::index::Feed;
 
 const STAGE: StageKey = StageKey { sequence: 2, index: 0 };
 
@@ -133,22 +134,22 @@ impl Pages {
 struct World {
     samplers: Samplers,
     woken: std::pin::Pin<Box<dyn Stream<Item = Key> + Send>>,
-    writer: Writer<Pod>,
+    feed: Feed<Pod>,
     key: Key,
 }
 
 impl World {
     fn new() -> Self {
-        let (store, writer) = reflector::store();
-        let (samplers, woken) = Samplers::new(store, &prometheus::Registry::new()).unwrap();
+        let pods = Index::default();
+        let (samplers, woken) = Samplers::new(pods.clone(), &prometheus::Registry::new()).unwrap();
         let key = ObjectRef::new("digits").within("models");
-        Self { samplers, woken: Box::pin(woken), writer, key }
+        Self { samplers, woken: Box::pin(woken), feed: Feed::new(pods), key }
     }
 
     async fn router(&mut self, name: &str) -> Pages {
         let pages = Pages::default();
         let pod = pages.pod(name, names::ROLE_ROUTER, "").await;
-        self.writer.apply_watcher_event(&Event::Apply(pod));
+        self.feed.apply(Event::Apply(pod));
         pages
     }
 
@@ -295,13 +296,13 @@ async fn each_ready_server_shows_its_profile_once() {
     let server = Pages::default();
     let mut pod = server.pod("s1", names::ROLE_SERVER, "new").await;
     world.samplers.order(&world.key, Order { route: None, ..order(1) });
-    world.writer.apply_watcher_event(&Event::Apply(pod.clone()));
+    world.feed.apply(Event::Apply(pod.clone()));
     world.samplers.order(&world.key, Order { route: None, ..order(1) });
     let seen = world.until("its profile", |s| s.servers.contains_key("new")).await;
     assert_eq!(seen.servers["new"].digests, BTreeSet::from(["d1".to_owned()]));
     assert_eq!(seen.servers["new"].profile.as_ref().unwrap().version, "1.1.0");
     pod.metadata.resource_version = Some("2".into());
-    world.writer.apply_watcher_event(&Event::Apply(pod));
+    world.feed.apply(Event::Apply(pod));
     world.samplers.order(&world.key, Order { route: None, ..order(1) });
     tokio::time::sleep(Duration::from_millis(200)).await;
     assert_eq!(server.with(|s| s.profiles), 1);

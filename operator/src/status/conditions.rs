@@ -3,7 +3,7 @@
 use evidence::Verdict;
 use jiff::Timestamp;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{Condition, Time};
-use rollout::{Kind, Outcome, Phase, waiting};
+use rollout::{Kind, Outcome, Pause, Phase, waiting};
 
 use super::{Picture, judged, ready_routers, strategy_edited};
 use crate::judge::digests;
@@ -18,6 +18,9 @@ pub(super) const INVALID_SPEC: &str = "InvalidSpec";
 pub(super) const PIN_IGNORED: &str = "PinIgnored";
 /// Reason: an object of another owner has the name of one that must be made.
 pub(super) const NAME_TAKEN: &str = "NameTaken";
+/// Reason: an object of an earlier ModelDeployment of this name has not gone yet. That passes, so it is no
+/// [`TROUBLES`].
+pub(super) const NAME_LEAVING: &str = "NameLeaving";
 /// Reason: the API server refuses an object as it is.
 pub(super) const REFUSED: &str = "Refused";
 /// Reason: pods of a revision that has a share loaded another artefact than they should (I5).
@@ -25,11 +28,12 @@ pub(super) const DIGEST_MISMATCH: &str = "DigestMismatch";
 /// Reasons that people must hear of by an event, once.
 pub const TROUBLES: [&str; 5] = [INVALID_SPEC, PIN_IGNORED, NAME_TAKEN, REFUSED, DIGEST_MISMATCH];
 
-/// The reason and message of a write that is refused until people change something.
+/// The reason and message of a write that one object is in the way of.
 #[must_use]
 pub fn trouble(error: &WriteError) -> Option<(&'static str, String)> {
     match error {
         WriteError::NameTaken { .. } => Some((NAME_TAKEN, error.to_string())),
+        WriteError::Leaving { .. } => Some((NAME_LEAVING, error.to_string())),
         WriteError::Refused { .. } => Some((REFUSED, error.to_string())),
         WriteError::NotLeading
         | WriteError::Conflict { .. }
@@ -118,8 +122,8 @@ fn mismatch(picture: Picture<'_>) -> Option<String> {
 }
 
 fn progressing(picture: Picture<'_>) -> Answer {
-    if let Some(why) = &picture.valid.refused {
-        return answer(PROGRESSING, false, INVALID_SPEC, why);
+    if let Some(why) = picture.valid.refused() {
+        return answer(PROGRESSING, false, INVALID_SPEC, why.to_string());
     }
     if let Some((reason, message)) = picture.trouble {
         return answer(PROGRESSING, false, reason, message);
@@ -144,7 +148,8 @@ fn progressing(picture: Picture<'_>) -> Answer {
         }
         Phase::Returning(_) => answer(PROGRESSING, true, "RollingBack", message),
         Phase::Watching(w) => {
-            let text = format!("{} is kept warm until {}", w.old, w.until);
+            let until = picture.valid.wanted.kept_until(w.since);
+            let text = format!("{} is kept warm until {until}", w.old);
             answer(PROGRESSING, false, "Watching", or(message, text))
         }
         Phase::Idle => answer(PROGRESSING, false, "Settled", or(message, "nothing is under way")),
@@ -167,8 +172,8 @@ fn spec_served(picture: Picture<'_>) -> Answer {
     const KIND: &str = "SpecServed";
     let state = &picture.plan.state;
     // Not `wanted`: for a refused spec that is what was acted upon last.
-    if let Some(why) = &picture.valid.refused {
-        return answer(KIND, false, INVALID_SPEC, why);
+    if let Some(why) = picture.valid.refused() {
+        return answer(KIND, false, INVALID_SPEC, why.to_string());
     }
     let wanted = &picture.valid.wanted.revision;
     if state.stable.as_ref() == Some(wanted) {
@@ -244,8 +249,12 @@ fn rollback_ready(picture: Picture<'_>) -> Answer {
 
 fn paused(picture: Picture<'_>) -> Answer {
     const KIND: &str = "Paused";
-    if picture.seen.deployment.spec.paused {
-        return answer(KIND, true, "SpecPaused", "spec.paused is true");
+    if let Some(why) = &picture.valid.wanted.paused {
+        let reason = match why {
+            Pause::Asked => "SpecPaused",
+            Pause::Refused(_) => INVALID_SPEC,
+        };
+        return answer(KIND, true, reason, why.to_string());
     }
     if let Some(halt) = &picture.plan.state.halt {
         return answer(KIND, true, "Halted", &halt.reason);

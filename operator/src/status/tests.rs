@@ -229,11 +229,41 @@ fn a_spec_that_cannot_be_carried_out_is_told_and_what_serves_goes_on() {
     let metrics = json!({"metrics": [{"name": "e", "errorRate": {}, "max": 3.0}]});
     let mut case = Case::new(&json!({"analysis": metrics}));
     let status = case.turns(3);
-    let (state, reason, message) = condition(&status, "Progressing");
-    assert_eq!((state, reason), ("False", "InvalidSpec"));
-    assert!(message.starts_with("spec.analysis.metrics[0].max: found 3, must lie"), "{message}");
-    assert_eq!(condition(&status, "SpecServed").1, "InvalidSpec");
+    let why = "the spec is refused: spec.analysis.metrics[0].max: found 3, must lie within 0 and 1: \
+        the value is a share and would never exceed it";
+    assert_eq!(condition(&status, "Progressing"), ("False", "InvalidSpec", why));
+    assert_eq!(condition(&status, "SpecServed"), ("False", "InvalidSpec", why));
+    // rule: T4
+    assert_eq!(condition(&status, "Paused"), ("True", "InvalidSpec", why));
+    case.observed.request = Some(rollout::Request { text: "resume".into(), done: None });
+    case.turn(1);
+    assert_eq!(case.seen.state.verb.as_ref().unwrap().answer, format!("refused: {why}"));
     assert_eq!(status.stable.unwrap().model.version, "1.0.0");
+}
+
+#[test]
+fn a_spec_that_is_refused_in_mid_canary_still_judges_by_what_is_right_in_it() {
+    // rule: T4
+    let mut case = Case::new(&json!({}));
+    case.turns(4);
+    let edited = json!({"analysis": {"metrics": [
+        {"name": "confidence", "drift": {"feature": "confidence", "statistic": "ks", "against": "stable"}, "max": 0.15},
+        {"name": "errors", "errorRate": {}, "max": 3.0},
+    ]}, "strategy": {"canary": {"steps": [{"weight": 50}, {"weight": 10}]}}});
+    case.deployment = deployment("1.2.0", &edited);
+    let status = case.turns(3);
+    assert_eq!((status.phase, status.candidate.as_ref().unwrap().weight), (Some(Phase::Paused), 10));
+    assert_eq!(condition(&status, "Paused").1, "InvalidSpec");
+    let valid = case.valid();
+    let plan = decide(&valid.wanted, &case.seen.state, &case.observed, case.now);
+    let ordered = crate::judge::order(&case.seen, &valid, &plan);
+    assert!(ordered.sampling.is_some());
+    assert_eq!(ordered.metrics.iter().map(|m| m.name.as_str()).collect::<Vec<_>>(), ["confidence"]);
+    case.breach();
+    assert_eq!(case.turn(1).phase, Some(Phase::RollingBack));
+    // The refused spec asks for another model: it starts nothing.
+    case.observed.evidence = None;
+    assert_eq!(case.turns(3).phase, Some(Phase::RolledBack));
 }
 
 #[test]
@@ -276,6 +306,9 @@ fn a_write_that_is_refused_is_told() {
     let taken = WriteError::NameTaken { object: "Service digits".into() };
     assert_eq!(trouble(&taken).unwrap().0, "NameTaken");
     assert_eq!(trouble(&WriteError::NotLeading), None);
+    // What passes by itself is told by the condition alone.
+    let (leaving, _) = trouble(&WriteError::Leaving { object: "Service digits".into() }).unwrap();
+    assert!(TROUBLES.contains(&"NameTaken") && !TROUBLES.contains(&leaving));
     case.trouble = Some(("NameTaken", "Service digits exists"));
     let status = case.turn(1);
     assert_eq!(condition(&status, "Progressing"), ("False", "NameTaken", "Service digits exists"));

@@ -23,7 +23,7 @@ fn what_is_absent_has_the_documented_defaults() {
     // rule: J5
     let metric = json!({"name": "errors", "errorRate": {}, "max": 0.02});
     let valid = check(&json!({"metrics": [metric]}), &json!([{"weight": 10}]));
-    assert_eq!(valid.refused, None);
+    assert_eq!(valid.refused(), None);
     let wanted = Wanted {
         revision: "d-1".into(),
         stages: vec![Stage { weight: 10, hold: Duration::ZERO, min_requests: 0, approval: false }],
@@ -33,7 +33,7 @@ fn what_is_absent_has_the_documented_defaults() {
         keep_warm: Duration::from_secs(1800),
         holdback: 0,
         progress_deadline: Duration::from_secs(600),
-        paused: false,
+        paused: None,
     };
     assert_eq!(valid.wanted, wanted);
     let expected = evidence::Metric::new("errors", evidence::Kind::ErrorRate, evidence::Bound::Max(0.02));
@@ -102,7 +102,41 @@ fn a_refusal_names_field_found_and_allowed(
     #[case] message: &str,
 ) {
     let valid = check(&analysis, &steps);
-    assert_eq!(valid.refused.as_deref(), Some(message));
+    assert_eq!(valid.refused(), Some(&Pause::Refused(message.into())));
     // What serves goes on, and nothing starts.
-    assert_eq!((valid.wanted.revision.as_str(), valid.wanted.paused), ("d-0", true));
+    assert_eq!(valid.wanted.revision, "d-0");
+}
+
+#[test]
+fn what_is_wrong_takes_nothing_from_what_is_right() {
+    // rule: T4
+    let metrics = json!([
+        {"name": "a", "errorRate": {}, "max": 0.1}, {"name": "b", "errorRate": {}, "max": 3.0},
+        {"name": "a", "errorRate": {}, "max": 0.2}, {"name": "c", "invalidInputRate": {}, "max": 0.1},
+    ]);
+    let analysis = json!({"interval": "2s", "falseRollback": 0.5, "metrics": metrics});
+    let valid = check(&analysis, &json!([{"weight": 20}, {"weight": 10}]));
+    let names: Vec<&str> = valid.metrics.iter().map(|m| m.name.as_str()).collect();
+    assert_eq!(names, ["a", "c"], "a wrong strategy drops no metric, nor does a wrong metric");
+    assert_eq!(valid.metrics[0].bound, evidence::Bound::Max(0.1), "the first of two with one name");
+    assert_eq!((valid.wanted.interval, valid.false_rollback), (Duration::from_secs(2), 0.01));
+    assert!(valid.wanted.judged);
+    let Some(Pause::Refused(why)) = valid.refused() else { panic!("{:?}", valid.wanted.paused) };
+    let fields: Vec<&str> = why.split("; ").map(|one| one.split(':').next().unwrap()).collect();
+    let wrong = [
+        "spec.strategy.canary.steps[1].weight",
+        "spec.analysis.falseRollback",
+        "spec.analysis.metrics[1].max",
+        "spec.analysis.metrics[2].name",
+    ];
+    assert_eq!(fields, wrong, "all of it is told");
+}
+
+#[test]
+fn a_candidate_whose_metrics_are_all_refused_is_not_one_that_nothing_judges() {
+    // rule: J1, T4
+    let metrics = json!([{"name": "a", "errorRate": {}, "max": 3.0}]);
+    let valid = check(&json!({"metrics": metrics}), &json!([{"weight": 1}]));
+    assert_eq!((valid.metrics.len(), valid.wanted.judged), (0, true));
+    assert!(!check(&json!({}), &json!([{"weight": 1}])).wanted.judged);
 }

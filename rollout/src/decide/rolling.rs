@@ -168,7 +168,6 @@ impl Turn<'_> {
                 stages: rolling.stages.len(),
                 old: old.clone(),
                 since: self.now,
-                until: later(self.now, self.wanted.keep_warm),
             }),
             _ => Phase::Idle,
         };

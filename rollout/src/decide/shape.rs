@@ -250,10 +250,11 @@ impl Turn<'_> {
 
     /// The next instant at which time alone changes something.
     fn check_again(&self) -> Option<Timestamp> {
-        let mut times: Vec<Timestamp> = self.state.warm.iter().map(|w| w.until).collect();
+        let kept = |since| self.wanted.kept_until(since);
+        let mut times: Vec<Timestamp> = self.state.warm.iter().map(|w| kept(w.since)).collect();
         match &self.state.phase {
             Phase::Idle => {}
-            Phase::Watching(w) => times.push(w.until),
+            Phase::Watching(w) => times.push(kept(w.since)),
             Phase::Returning(r) => times.push(later(r.since, PATIENCE)),
             Phase::Rolling(r) => {
                 times.extend(r.blocked.map(|b| later(b, self.wanted.progress_deadline)));

@@ -162,8 +162,8 @@ impl Turn<'_> {
 
     fn resume(&mut self) -> Result<String, String> {
         // rule: T4
-        if self.wanted.paused {
-            return Err("spec.paused is true: set it to false".into());
+        if let Some(why) = &self.wanted.paused {
+            return Err(why.to_string());
         }
         if self.state.halt.is_none() {
             return Err("not paused".into());

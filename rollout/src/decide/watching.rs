@@ -5,7 +5,7 @@ use crate::{Phase, Reason, Watching};
 
 impl Turn<'_> {
     pub(super) fn step_watching(&mut self, watch: &Watching) {
-        if watch.until > self.now {
+        if self.wanted.kept_until(watch.since) > self.now {
             return;
         }
         let message = format!("{} is no longer kept warm", watch.old);
@@ -17,7 +17,7 @@ impl Turn<'_> {
 
     /// Forgets warm revisions whose time is over.
     pub(super) fn drop_cold(&mut self) {
-        let now = self.now;
-        self.state.warm.retain(|w| w.until > now);
+        let (wanted, now) = (self.wanted, self.now);
+        self.state.warm.retain(|w| wanted.kept_until(w.since) > now);
     }
 }

@@ -124,7 +124,7 @@ impl World {
             keep_warm: Duration::from_secs(120),
             holdback: 0,
             progress_deadline: Duration::from_secs(60),
-            paused: false,
+            paused: None,
         };
         let router = Router { delay: 1, mode: Mode::Fine, table: Route::default() };
         Self {
@@ -165,7 +165,7 @@ impl World {
         self.routers(Mode::Fine);
         self.starts.clear();
         self.says.clear();
-        self.wanted.paused = false;
+        self.wanted.paused = None;
         self.crash = None;
         for revision in self.deployments.keys().cloned().collect::<Vec<_>>() {
             self.kill(&revision);

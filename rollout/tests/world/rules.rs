@@ -111,7 +111,7 @@ fn check_passed(world: &World, observed: &Observed, plan: &Plan) {
     }
     assert!(after.index == before.index + 1, "jumped\n{}", story());
     let pinned = route.pin.as_ref().is_some_and(|p| world.deployments.contains_key(p));
-    assert!(!world.wanted.paused && !pinned, "left while it stands still\n{}", story());
+    assert!(world.wanted.paused.is_none() && !pinned, "left while it stands still\n{}", story());
     let approved = before.approved || observed.request.as_ref().is_some_and(|r| r.text == "promote");
     if approved {
         return;
@@ -152,7 +152,7 @@ pub fn check_route(world: &mut World, seen: &Route, next: &Route, plan: &Plan) {
         if has > had {
             // rule: T4, R8
             let pinned = seen.pin.as_ref().is_some_and(|p| world.deployments.contains_key(p));
-            let halted = world.wanted.paused || pinned || plan.state.halt.is_some();
+            let halted = world.wanted.paused.is_some() || pinned || plan.state.halt.is_some();
             assert!(!halted, "raised while it stands still: {}", story());
             // rule: I4, R2. A share is earned by the same code, stage by stage.
             let earned = world.rules.earned.get(&(r.sequence, r.to.clone())).copied().unwrap_or(0);

@@ -8,11 +8,10 @@ use std::sync::atomic::{AtomicBool, Ordering::SeqCst};
 use std::task::{Context, Poll};
 use std::time::Duration;
 
-use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
-use tokio::net::TcpStream;
 use tokio::time::{Instant, Sleep};
 
 use super::scan::Scan;
+use crate::watched::Onlooker;
 
 /// Whether a head on this connection gave the length of its body twice.
 #[derive(Debug, Clone, Default)]
@@ -24,9 +23,8 @@ impl Verdict {
     }
 }
 
-/// The connection.
-pub(super) struct Guarded {
-    stream: TcpStream,
+/// What looks on.
+pub(super) struct Guard {
     scan: Scan,
     verdict: Verdict,
     /// Longest time from the first byte of a head to its last.
@@ -39,29 +37,12 @@ pub(super) struct Guarded {
     stalled: Option<Pin<Box<Sleep>>>,
 }
 
-impl Guarded {
-    pub(super) fn new(stream: TcpStream, head: Duration, stall: Duration) -> (Self, Verdict) {
+impl Guard {
+    pub(super) fn new(head: Duration, stall: Duration) -> (Self, Verdict) {
         let verdict = Verdict::default();
         let scan = Scan::default();
-        let this = Self { stream, scan, verdict: verdict.clone(), head, alarm: None, stall, stalled: None };
+        let this = Self { scan, verdict: verdict.clone(), head, alarm: None, stall, stalled: None };
         (this, verdict)
-    }
-
-    fn watch_write(
-        &mut self,
-        cx: &mut Context<'_>,
-        result: Poll<io::Result<usize>>,
-    ) -> Poll<io::Result<usize>> {
-        if result.is_ready() {
-            self.stalled = None;
-            return result;
-        }
-        let stall = self.stall;
-        let alarm = self.stalled.get_or_insert_with(|| Box::pin(tokio::time::sleep(stall)));
-        if alarm.as_mut().poll(cx).is_ready() {
-            return Poll::Ready(Err(io::Error::new(ErrorKind::TimedOut, "the client does not read")));
-        }
-        Poll::Pending
     }
 
     fn inspect(&mut self, bytes: &[u8]) {
@@ -76,16 +57,18 @@ impl Guarded {
     }
 }
 
-impl AsyncRead for Guarded {
-    fn poll_read(self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
-        let this = self.get_mut();
-        let before = buf.filled().len();
-        let result = Pin::new(&mut this.stream).poll_read(cx, buf);
-        if buf.filled().len() > before {
-            this.inspect(&buf.filled()[before..]);
+impl Onlooker for Guard {
+    fn read(
+        &mut self,
+        cx: &mut Context<'_>,
+        bytes: &[u8],
+        result: Poll<io::Result<()>>,
+    ) -> Poll<io::Result<()>> {
+        if !bytes.is_empty() {
+            self.inspect(bytes);
         }
         if result.is_pending()
-            && let Some(alarm) = &mut this.alarm
+            && let Some(alarm) = &mut self.alarm
             && alarm.as_mut().poll(cx).is_ready()
         {
             return Poll::Ready(Err(io::Error::new(
@@ -95,32 +78,17 @@ impl AsyncRead for Guarded {
         }
         result
     }
-}
 
-impl AsyncWrite for Guarded {
-    fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &[u8]) -> Poll<io::Result<usize>> {
-        let result = Pin::new(&mut self.stream).poll_write(cx, buf);
-        self.watch_write(cx, result)
-    }
-
-    fn poll_write_vectored(
-        mut self: Pin<&mut Self>,
-        cx: &mut Context<'_>,
-        bufs: &[io::IoSlice<'_>],
-    ) -> Poll<io::Result<usize>> {
-        let result = Pin::new(&mut self.stream).poll_write_vectored(cx, bufs);
-        self.watch_write(cx, result)
-    }
-
-    fn is_write_vectored(&self) -> bool {
-        self.stream.is_write_vectored()
-    }
-
-    fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.stream).poll_flush(cx)
-    }
-
-    fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.stream).poll_shutdown(cx)
+    fn wrote(&mut self, cx: &mut Context<'_>, result: Poll<io::Result<usize>>) -> Poll<io::Result<usize>> {
+        if result.is_ready() {
+            self.stalled = None;
+            return result;
+        }
+        let stall = self.stall;
+        let alarm = self.stalled.get_or_insert_with(|| Box::pin(tokio::time::sleep(stall)));
+        if alarm.as_mut().poll(cx).is_ready() {
+            return Poll::Ready(Err(io::Error::new(ErrorKind::TimedOut, "the client does not read")));
+        }
+        Poll::Pending
     }
 }

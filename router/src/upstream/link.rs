@@ -2,7 +2,7 @@
 
 use std::convert::Infallible;
 use std::io;
-use std::pin::{Pin, pin};
+use std::pin::pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering::SeqCst};
 use std::task::{Context, Poll};
@@ -12,12 +12,12 @@ use http::{Request, Response};
 use hyper::body::Incoming;
 use hyper::client::conn::http1::{Builder, SendRequest};
 use hyper_util::rt::TokioIo;
-use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::TcpStream;
 use tokio::sync::oneshot;
 
 use super::Payload;
 use crate::attempts::Failure;
+use crate::watched::{Onlooker, Watched};
 
 /// Largest read buffer, and so the largest head of an answer. Bounded, because hyper's own grows with the
 /// answers: 70 MB were seen at 128 connections.
@@ -50,7 +50,7 @@ pub(crate) struct SendError {
 impl Link {
     pub(crate) async fn open(stream: TcpStream) -> io::Result<Self> {
         let traffic = Arc::<Traffic>::default();
-        let watched = Watched { stream, traffic: traffic.clone() };
+        let watched = Watched::new(stream, traffic.clone());
         let (sender, connection) = Builder::new()
             .max_buf_size(BUFFER)
             .max_header_size(BUFFER)
@@ -111,60 +111,24 @@ impl Link {
     }
 }
 
-/// A stream that notes that bytes passed.
-struct Watched {
-    stream: TcpStream,
-    traffic: Arc<Traffic>,
-}
-
-impl AsyncRead for Watched {
-    fn poll_read(
-        mut self: Pin<&mut Self>,
-        cx: &mut Context<'_>,
-        buf: &mut ReadBuf<'_>,
+/// Notes that bytes passed.
+impl Onlooker for Arc<Traffic> {
+    fn read(
+        &mut self,
+        _: &mut Context<'_>,
+        bytes: &[u8],
+        result: Poll<io::Result<()>>,
     ) -> Poll<io::Result<()>> {
-        let before = buf.filled().len();
-        let result = Pin::new(&mut self.stream).poll_read(cx, buf);
-        if buf.filled().len() > before {
-            self.traffic.read.store(true, SeqCst);
+        if !bytes.is_empty() {
+            self.read.store(true, SeqCst);
         }
         result
     }
-}
 
-impl Watched {
-    fn note_write(&self, result: Poll<io::Result<usize>>) -> Poll<io::Result<usize>> {
+    fn wrote(&mut self, _: &mut Context<'_>, result: Poll<io::Result<usize>>) -> Poll<io::Result<usize>> {
         if let Poll::Ready(Ok(1..)) = result {
-            self.traffic.wrote.store(true, SeqCst);
+            self.wrote.store(true, SeqCst);
         }
         result
-    }
-}
-
-impl AsyncWrite for Watched {
-    fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &[u8]) -> Poll<io::Result<usize>> {
-        let result = Pin::new(&mut self.stream).poll_write(cx, buf);
-        self.note_write(result)
-    }
-
-    fn poll_write_vectored(
-        mut self: Pin<&mut Self>,
-        cx: &mut Context<'_>,
-        bufs: &[io::IoSlice<'_>],
-    ) -> Poll<io::Result<usize>> {
-        let result = Pin::new(&mut self.stream).poll_write_vectored(cx, bufs);
-        self.note_write(result)
-    }
-
-    fn is_write_vectored(&self) -> bool {
-        self.stream.is_write_vectored()
-    }
-
-    fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.stream).poll_flush(cx)
-    }
-
-    fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.stream).poll_shutdown(cx)
     }
 }

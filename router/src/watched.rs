@@ -1,0 +1,71 @@
+//! A connection that someone looks on at: the one place that forwards reads and writes.
+
+use std::io;
+use std::pin::Pin;
+use std::task::{Context, Poll};
+
+use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use tokio::net::TcpStream;
+
+/// Looks on at a connection. What it answers is what the reader or writer gets.
+pub(crate) trait Onlooker: Unpin {
+    /// A read has brought these bytes, maybe none, and this result.
+    fn read(
+        &mut self,
+        cx: &mut Context<'_>,
+        bytes: &[u8],
+        result: Poll<io::Result<()>>,
+    ) -> Poll<io::Result<()>>;
+
+    /// A write has had this result.
+    fn wrote(&mut self, cx: &mut Context<'_>, result: Poll<io::Result<usize>>) -> Poll<io::Result<usize>>;
+}
+
+/// The connection.
+pub(crate) struct Watched<O> {
+    stream: TcpStream,
+    onlooker: O,
+}
+
+impl<O> Watched<O> {
+    pub(crate) fn new(stream: TcpStream, onlooker: O) -> Self {
+        Self { stream, onlooker }
+    }
+}
+
+impl<O: Onlooker> AsyncRead for Watched<O> {
+    fn poll_read(self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
+        let this = self.get_mut();
+        let before = buf.filled().len();
+        let result = Pin::new(&mut this.stream).poll_read(cx, buf);
+        this.onlooker.read(cx, &buf.filled()[before..], result)
+    }
+}
+
+impl<O: Onlooker> AsyncWrite for Watched<O> {
+    fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &[u8]) -> Poll<io::Result<usize>> {
+        let result = Pin::new(&mut self.stream).poll_write(cx, buf);
+        self.onlooker.wrote(cx, result)
+    }
+
+    fn poll_write_vectored(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        bufs: &[io::IoSlice<'_>],
+    ) -> Poll<io::Result<usize>> {
+        let result = Pin::new(&mut self.stream).poll_write_vectored(cx, bufs);
+        self.onlooker.wrote(cx, result)
+    }
+
+    fn is_write_vectored(&self) -> bool {
+        self.stream.is_write_vectored()
+    }
+
+    fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.stream).poll_flush(cx)
+    }
+
+    fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.stream).poll_shutdown(cx)
+    }
+}
