@@ -51,8 +51,13 @@ struct Cast {
 pub fn run(rollouts: u64, targets: &mut Targets) {
     let cells: Vec<(Family, u32)> =
         Family::ALL.into_iter().flat_map(|family| INTERVALS.map(|interval| (family, interval))).collect();
-    println!("\nB1  false rollbacks: {} harmless rollouts of {REQUESTS} requests", rollouts * cells.len() as u64);
-    println!("    profiles of {PROFILE} images; both layers at their defaults; the metrics of design section 3");
+    println!(
+        "\nB1  false rollbacks: {} harmless rollouts of {REQUESTS} requests",
+        rollouts * cells.len() as u64
+    );
+    println!(
+        "    profiles of {PROFILE} images; both layers at their defaults; the metrics of design section 3"
+    );
     let progress = ProgressBar::new(rollouts * cells.len() as u64);
     let mut total = Tally::default();
     for family in Family::ALL {
@@ -72,7 +77,11 @@ pub fn run(rollouts: u64, targets: &mut Targets) {
 }
 
 fn report(total: &Tally, targets: &mut Targets) {
-    println!("    all: rolled back {}, promoted {}", share(total.rolled_back, total.rollouts), total.promoted);
+    println!(
+        "    all: rolled back {}, promoted {}",
+        share(total.rolled_back, total.rollouts),
+        total.promoted
+    );
     for (metric, count) in &total.by_metric {
         println!("      by {metric}: {count}");
     }
@@ -88,7 +97,12 @@ fn report(total: &Tally, targets: &mut Targets) {
         "<= 1.3 %",
         upper(x, n) <= 0.013,
     );
-    targets.line("false rollbacks, expected by design", &format!("{:.2} %", 100.0 * rate), "<= 0.75 %", rate <= 0.0075);
+    targets.line(
+        "false rollbacks, expected by design",
+        &format!("{:.2} %", 100.0 * rate),
+        "<= 0.75 %",
+        rate <= 0.0075,
+    );
 }
 
 fn cell(family: Family, interval: u32, rollouts: u64, progress: &ProgressBar) -> Tally {

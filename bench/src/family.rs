@@ -20,7 +20,7 @@ pub const INTERVALS: [u32; 3] = [5, 15, 60];
 /// What makes a family of rollouts hard to judge.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Family {
-    /// Nothing: a canary by 1, 5, 10, 25, 50 %, equal models.
+    /// Nothing: a canary by 5, 10, 25, 50 %, equal models.
     Steady,
     /// Errors of both arms swing from 10 to 190 % within the rollout.
     Diurnal,
@@ -42,7 +42,7 @@ impl Family {
     /// For tables.
     pub const fn name(self) -> &'static str {
         match self {
-            Self::Steady => "steady ramp 1-5-10-25-50 %",
+            Self::Steady => "steady ramp 5-10-25-50 %",
             Self::Diurnal => "errors swing 10..190 %",
             Self::Bandit => "shares of a bandit",
             Self::Calibrated => "surer, equally good",
@@ -91,10 +91,12 @@ pub fn settings(interval: u32) -> Settings {
             ..Metric::new("rejected", Kind::InvalidInputRate, Bound::Max(0.05))
         },
     ];
-    let hold = Duration::from_secs((REQUESTS as f64 / RATE / 5.0) as u64);
-    let stage = |weight| Stage { weight, hold, min_requests: 0, approval: false };
+    // The first two also wait for the samples that `input-drift` asks for.
+    let stage = |(weight, seconds)| {
+        Stage { weight, hold: Duration::from_secs(seconds), min_requests: 0, approval: false }
+    };
     Settings {
-        stages: [1, 5, 10, 25, 50].map(stage).to_vec(),
+        stages: [(5, 120), (10, 120), (25, 300), (50, 1200)].map(stage).to_vec(),
         metrics,
         tests: Tests::default(),
         false_rollback: 0.01,

@@ -105,11 +105,8 @@ impl Series {
 
 fn mean(grid: Grid, cells: &[u64]) -> Option<f64> {
     let n: u64 = cells.iter().sum();
-    let sum: f64 = cells
-        .iter()
-        .enumerate()
-        .map(|(i, &count)| count as f64 * grid.edge(i.min(grid.len() - 2)))
-        .sum();
+    let sum: f64 =
+        cells.iter().enumerate().map(|(i, &count)| count as f64 * grid.edge(i.min(grid.len() - 2))).sum();
     (n > 0).then(|| sum / n as f64)
 }
 

@@ -3,7 +3,9 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
-use evidence::{Arms, Baselines, Metric, OnBreach, Reading, References, Rules, State, Tests, Verdict, Windows};
+use evidence::{
+    Arms, Baselines, Metric, OnBreach, Reading, References, Rules, State, Tests, Verdict, Windows,
+};
 use jiff::{SignedDuration, Timestamp};
 use rollout::{Observed, Outcome, Pods, RoutePlan, RouteSeen, Sampling, Stage, StageEvidence, Wanted};
 use wire::{Assignment, Counts, Key, Page, Profile, RouteState};
@@ -71,7 +73,7 @@ impl<'a> Simulated<'a> {
             keep_warm: Duration::ZERO,
             holdback: 0,
             progress_deadline: Duration::from_secs(600),
-            paused: false,
+            paused: None,
         };
         let route = RouteState { uid: "bench".into(), generation: 0, pin: None };
         let mut simulated = Self {
@@ -180,10 +182,11 @@ impl<'a> Simulated<'a> {
                 break;
             }
         }
-        self.end = self.state.last.as_ref().filter(|last| last.to == CANDIDATE).map(|last| match last.outcome {
-            Outcome::Promoted => End::Promoted,
-            _ => End::RolledBack(last.reason.clone()),
-        });
+        self.end =
+            self.state.last.as_ref().filter(|last| last.to == CANDIDATE).map(|last| match last.outcome {
+                Outcome::Promoted => End::Promoted,
+                _ => End::RolledBack(last.reason.clone()),
+            });
     }
 
     fn observed(&self) -> Observed {

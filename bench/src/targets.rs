@@ -21,7 +21,11 @@ impl Targets {
     /// Prints the summary; true if nothing was missed.
     pub fn summary(&self) -> bool {
         let all = self.reached + self.missed.len();
-        let missed = if self.missed.is_empty() { String::new() } else { format!("; missed: {}", self.missed.join("; ")) };
+        let missed = if self.missed.is_empty() {
+            String::new()
+        } else {
+            format!("; missed: {}", self.missed.join("; "))
+        };
         println!("summary  {} of {all} targets reached{missed}", self.reached);
         self.missed.is_empty()
     }

@@ -108,7 +108,8 @@ impl Arm {
         for swing in swings {
             let fate = random.random::<f64>();
             let errors = self.model.errors * swing;
-            let mut answer = Answer { failed: fate < errors, latency: self.latency.sample(random), doubt: None };
+            let mut answer =
+                Answer { failed: fate < errors, latency: self.latency.sample(random), doubt: None };
             counts.latency[answer.latency] += 1;
             let outcome = if answer.failed {
                 Outcome::Error

@@ -34,7 +34,13 @@ impl Users {
     }
 
     /// Counts of both arms when the lowest slots up to `share` belong to the candidate.
-    pub fn interval(&self, random: &mut StdRng, requests: u64, share: f64, arms: [&Arm; 2]) -> (Counts, Counts) {
+    pub fn interval(
+        &self,
+        random: &mut StdRng,
+        requests: u64,
+        share: f64,
+        arms: [&Arm; 2],
+    ) -> (Counts, Counts) {
         let top = *self.activity.last().expect("there are users");
         let mut swings = [Vec::new(), Vec::new()];
         for _ in 0..requests {

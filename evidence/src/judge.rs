@@ -3,13 +3,15 @@
 mod compare;
 mod reason;
 
+use std::rc::Rc;
+
 use jiff::{SignedDuration, Timestamp};
 use wire::{Outcome, Profile};
 
 use crate::judge::compare::{Comparison, Finding, Sample, reference_of, sample};
 use crate::state::own;
 use crate::text::number;
-use crate::windows::Sums;
+use crate::windows::Want;
 use crate::{
     Against, Interval, Kind, Layer, Metric, OnBreach, Reading, Series, State, Tests, Track, Verdict, Windows,
     check_level, default_on_breach, metric_budget,
@@ -61,12 +63,12 @@ pub fn judge(
     state.count(windows, references);
     let budget = metric_budget(rules.metrics, rules.false_rollback);
     let judging = Judging { rules, windows, references, budget, now };
-    let mut sums = windows.sums();
-    let mut readings: Vec<Reading> = rules
-        .metrics
-        .iter()
-        .map(|metric| judging.read(metric, state.tracks.entry(metric.name.clone()).or_default(), &mut sums))
-        .collect();
+    let selected = judging.select();
+    let mut readings: Vec<Reading> = Vec::with_capacity(rules.metrics.len() + 5);
+    for (i, metric) in rules.metrics.iter().enumerate() {
+        let track = state.tracks.entry(metric.name.clone()).or_default();
+        readings.push(judging.read(metric, track, selected.get(i).map(Rc::as_ref)));
+    }
     readings.extend(state.running.iter().flat_map(|running| running.readings(rules, references, now)));
     readings
 }
@@ -94,11 +96,26 @@ impl Lack {
 }
 
 impl Judging<'_> {
-    fn read(&self, metric: &Metric, track: &mut Track, sums: &mut Sums<'_>) -> Reading {
-        let window = sums.select(metric.window, |sum| {
-            let sample = sample(metric, sum);
-            sample.n >= metric.min_samples && sample.n_stable.is_none_or(|m| m >= metric.min_samples)
-        });
+    /// The window of each metric; none at all while there is no interval.
+    fn select(&self) -> Vec<Rc<Interval>> {
+        let enough: Vec<_> = self
+            .rules
+            .metrics
+            .iter()
+            .map(|metric| {
+                move |sum: &Interval| {
+                    let sample = sample(metric, sum);
+                    sample.n >= metric.min_samples && sample.n_stable.is_none_or(|m| m >= metric.min_samples)
+                }
+            })
+            .collect();
+        let wants = self.rules.metrics.iter().zip(&enough);
+        let wants: Vec<Want<'_>> =
+            wants.map(|(metric, enough)| Want { window: metric.window, enough }).collect();
+        self.windows.select_all(&wants)
+    }
+
+    fn read(&self, metric: &Metric, track: &mut Track, window: Option<&Interval>) -> Reading {
         match self.comparable(metric, window) {
             Ok((window, reference)) => self.check(metric, track, window, reference),
             Err(lack) => self.without(metric, track, window, &lack),

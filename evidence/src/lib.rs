@@ -15,8 +15,8 @@
 
 mod bandit;
 mod distance;
-mod harm;
 mod experiment;
+mod harm;
 mod interval;
 mod judge;
 mod labels;
@@ -38,12 +38,12 @@ pub use bandit::{
     probability_best,
 };
 pub use distance::{GROUPS, chi_square_critical, g_statistic, groups, ks, ks_critical, psi, psi_critical};
-pub use harm::{ALERT_LEVEL, Harm, SEQUENTIAL_SHARE, Tests};
 pub use experiment::{
     Baseline, Conclusion, Direction, ExperimentError, ExperimentReading, Hypothesis, MISMATCH, Mode,
     Observed, SEQUENCE_MINIMUM, Sample, Test, Wager, chi_square, mean_sequence, newcombe, required_means,
     required_shares, two_proportion_z, welch, welch_interval,
 };
+pub use harm::{ALERT_LEVEL, Harm, SEQUENTIAL_SHARE, Tests};
 pub use interval::clopper_pearson;
 pub use judge::{References, Rules, judge};
 pub use labels::{

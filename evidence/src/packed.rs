@@ -47,24 +47,10 @@ impl Packed {
         }
     }
 
-    /// Adds what was packed to a sum, and widens its span.
-    pub(crate) fn add_to(&self, sum: &mut Interval, classes: &Classes) {
-        sum.from = sum.from.min(self.from);
-        sum.to = sum.to.max(self.to);
-        add(&self.candidate, &mut sum.candidate, classes);
-        add(&self.stable, &mut sum.stable, classes);
-    }
-
     pub(crate) fn unpack(&self, classes: &Classes) -> Interval {
-        let mut interval = Interval {
-            from: self.from,
-            to: self.to,
-            split: self.split,
-            candidate: Counts::default(),
-            stable: Counts::default(),
-        };
-        self.add_to(&mut interval, classes);
-        interval
+        let mut sum = Sum::default();
+        sum.add(self);
+        sum.interval(classes)
     }
 
     /// Bytes on the heap.
@@ -97,25 +83,51 @@ fn pack(counts: &Counts, classes: &mut Classes) -> Box<[u8]> {
     bytes.into_boxed_slice()
 }
 
-fn add(bytes: &[u8], counts: &mut Counts, classes: &Classes) {
-    let mut bytes = bytes.iter().copied();
-    let mut pairs = std::iter::from_fn(move || Some((read(&mut bytes)? as usize, read(&mut bytes)?)));
-    let mut pair = pairs.next();
-    let mut position = 0;
-    for cell in counts.cells_mut() {
-        // Skips count down to the cell that a pair speaks of.
-        if let Some((0, count)) = pair {
-            *cell += count;
-            pair = pairs.next();
-        } else if let Some((skip, _)) = &mut pair {
-            *skip -= 1;
-        }
+/// A sum of packed intervals, whose cells are in one row.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Sum {
+    span: Option<(Timestamp, Timestamp, Option<f64>)>,
+    candidate: Vec<u64>,
+    stable: Vec<u64>,
+}
+
+impl Sum {
+    /// Adds an interval: the span widens, and a split that is not the same in all of them is lost.
+    pub(crate) fn add(&mut self, other: &Packed) {
+        let (from, to, split) = self.span.unwrap_or((other.from, other.to, other.split));
+        self.span = Some((from.min(other.from), to.max(other.to), split.filter(|_| split == other.split)));
+        add(&other.candidate, &mut self.candidate);
+        add(&other.stable, &mut self.stable);
     }
-    while let Some((skip, count)) = pair {
-        position += skip;
-        *counts.classes.entry(classes.names[position].clone()).or_default() += count;
-        position += 1;
-        pair = pairs.next();
+
+    /// The sum as an interval. Something was added.
+    pub(crate) fn interval(&self, classes: &Classes) -> Interval {
+        let (from, to, split) = self.span.expect("a sum is asked for after something was added");
+        let counts = |row: &[u64]| {
+            let mut counts = Counts::default();
+            let mut fixed = 0;
+            for (cell, count) in counts.cells_mut().zip(row) {
+                *cell = *count;
+                fixed += 1;
+            }
+            let named = classes.names.iter().zip(row.iter().skip(fixed));
+            counts.classes = named.filter(|(_, n)| **n > 0).map(|(name, n)| (name.clone(), *n)).collect();
+            counts
+        };
+        Interval { from, to, split, candidate: counts(&self.candidate), stable: counts(&self.stable) }
+    }
+}
+
+fn add(bytes: &[u8], row: &mut Vec<u64>) {
+    let mut bytes = bytes.iter().copied();
+    let mut cell = 0;
+    while let (Some(skip), Some(count)) = (read(&mut bytes), read(&mut bytes)) {
+        cell += skip as usize;
+        if row.len() <= cell {
+            row.resize(cell + 1, 0);
+        }
+        row[cell] += count;
+        cell += 1;
     }
 }
 

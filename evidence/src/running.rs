@@ -67,7 +67,12 @@ impl Running {
     }
 
     /// One reading per test that is on.
-    pub(crate) fn readings(&self, rules: &Rules<'_>, references: References<'_>, now: Timestamp) -> Vec<Reading> {
+    pub(crate) fn readings(
+        &self,
+        rules: &Rules<'_>,
+        references: References<'_>,
+        now: Timestamp,
+    ) -> Vec<Reading> {
         let [errors, _latency, low_confidence] = self.levels();
         let [now_errors, _, now_low] = rules.tests.harms().map(|harm| harm.map(|h| h.on_breach));
         let look = |name, level, frozen: OnBreach, now_wanted| Look {

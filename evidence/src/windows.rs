@@ -1,11 +1,12 @@
 //! The intervals of the present stage, in memory and bounded.
 
 use std::collections::VecDeque;
+use std::rc::Rc;
 
 use jiff::{SignedDuration, Timestamp};
 use wire::Counts;
 
-use crate::packed::{Classes, Packed};
+use crate::packed::{Classes, Packed, Sum};
 
 /// Intervals kept at most; older ones are merged in pairs, the newest half never is. A window that is longer
 /// than the newest half may therefore reach back a little further than asked.
@@ -25,15 +26,6 @@ pub struct Interval {
     pub candidate: Counts,
     /// Counts of stable.
     pub stable: Counts,
-}
-
-impl Interval {
-    fn absorb(&mut self, other: &Packed, classes: &Classes) {
-        if self.split != other.split {
-            self.split = None;
-        }
-        other.add_to(self, classes);
-    }
 }
 
 /// The intervals of one stage, oldest first, without overlap. They live in memory only: after a restart
@@ -99,9 +91,10 @@ impl Windows {
             let merged = match older.pop_front() {
                 None => first,
                 Some(second) => {
-                    let mut sum = first.unpack(&self.classes);
-                    sum.absorb(&second, &self.classes);
-                    Packed::new(&sum, &mut self.classes)
+                    let mut sum = Sum::default();
+                    sum.add(&first);
+                    sum.add(&second);
+                    Packed::new(&sum.interval(&self.classes), &mut self.classes)
                 }
             };
             self.intervals.push_back(merged);
@@ -154,50 +147,44 @@ impl Windows {
     /// ones, back to the stage's start, for as long as `enough` says no (J5).
     #[must_use]
     pub fn select(&self, window: SignedDuration, enough: impl Fn(&Interval) -> bool) -> Option<Interval> {
-        self.sums().select(window, enough).cloned()
+        let mut selected = self.select_all(&[Want { window, enough: &enough }]);
+        selected.pop().map(Rc::unwrap_or_clone)
     }
 
-    /// Sums for many selections.
-    pub(crate) const fn sums(&self) -> Sums<'_> {
-        Sums { windows: self, sums: Vec::new() }
-    }
-}
-
-/// Sums of the newest 1, 2, 3… intervals, made as far back as one was asked for: the metrics of a judgement
-/// share them.
-pub(crate) struct Sums<'w> {
-    windows: &'w Windows,
-    sums: Vec<Interval>,
-}
-
-impl Sums<'_> {
-    /// [`Windows::select`].
-    pub(crate) fn select(
-        &mut self,
-        window: SignedDuration,
-        enough: impl Fn(&Interval) -> bool,
-    ) -> Option<&Interval> {
+    /// One sum per want, in order; wants that end at the same interval share theirs. Nothing while there is no
+    /// interval.
+    pub(crate) fn select_all(&self, wants: &[Want<'_>]) -> Vec<Rc<Interval>> {
         // rule: J5
-        let newest = self.windows.newest.as_ref()?;
-        let start = newest.to.checked_sub(window).unwrap_or(Timestamp::MIN);
-        if self.sums.is_empty() {
-            self.sums.push(newest.clone());
-        }
-        let older = self.windows.intervals.iter().rev().skip(1);
-        let mut chosen = 0;
-        for (i, older) in older.enumerate() {
-            if older.to <= start && enough(&self.sums[i]) {
+        let Some(newest) = &self.newest else { return Vec::new() };
+        let start = |want: &Want<'_>| newest.to.checked_sub(want.window).unwrap_or(Timestamp::MIN);
+        let mut chosen: Vec<Option<Rc<Interval>>> = vec![None; wants.len()];
+        let mut sum = Sum::default();
+        let mut intervals = self.intervals.iter().rev().peekable();
+        while let Some(packed) = intervals.next() {
+            sum.add(packed);
+            let older = intervals.peek();
+            let open = || wants.iter().enumerate().filter(|(_, want)| older.is_none_or(|o| o.to <= start(want)));
+            if open().all(|(i, _)| chosen[i].is_some()) {
+                continue;
+            }
+            let here = Rc::new(sum.interval(&self.classes));
+            for (i, want) in open().collect::<Vec<_>>() {
+                if chosen[i].is_none() && (older.is_none() || (want.enough)(&here)) {
+                    chosen[i] = Some(here.clone());
+                }
+            }
+            if chosen.iter().all(Option::is_some) {
                 break;
             }
-            chosen = i + 1;
-            if self.sums.len() == chosen {
-                let mut sum = self.sums[i].clone();
-                sum.absorb(older, &self.windows.classes);
-                self.sums.push(sum);
-            }
         }
-        Some(&self.sums[chosen])
+        chosen.into_iter().map(|sum| sum.expect("the oldest interval ends every selection")).collect()
     }
+}
+
+/// What a metric asks of its window.
+pub(crate) struct Want<'a> {
+    pub(crate) window: SignedDuration,
+    pub(crate) enough: &'a dyn Fn(&Interval) -> bool,
 }
 
 /// An instant as it comes back from a MicroTime in status: the same stage must be recognised after a restart.

@@ -47,8 +47,16 @@ impl Look {
     pub(super) fn harm(&self, test: &Test, unit: &str, counted: &dyn Fn(&Totals) -> String) -> Reading {
         let Test { process, totals } = test;
         if totals.n == 0 || totals.n_stable == 0 {
-            let why = format!("{} of the candidate and {} of stable's {unit} so far", count(totals.n), count(totals.n_stable));
-            return Reading { n: totals.n, n_stable: Some(totals.n_stable), ..self.silent(process.tolerance(), &why) };
+            let why = format!(
+                "{} of the candidate and {} of stable's {unit} so far",
+                count(totals.n),
+                count(totals.n_stable)
+            );
+            return Reading {
+                n: totals.n,
+                n_stable: Some(totals.n_stable),
+                ..self.silent(process.tolerance(), &why)
+            };
         }
         let proven = process.crossed(self.level);
         let value = process.estimate().filter(|ratio| ratio.is_finite());
@@ -56,10 +64,13 @@ impl Look {
         let finite = |limit: f64| (limit.is_finite() && limit > 0.0).then_some(limit);
         let forecast = process.forecast(self.level).filter(|_| !proven);
         let times = match value {
-            Some(value) => format!(", {} times stable's rate{}", number(value), limits(finite(low), finite(high))),
+            Some(value) => {
+                format!(", {} times stable's rate{}", number(value), limits(finite(low), finite(high)))
+            }
             None => String::new(),
         };
-        let more = forecast.map(|n| format!("; about {} more requests at this rate would prove it", count(n)));
+        let more =
+            forecast.map(|n| format!("; about {} more requests at this rate would prove it", count(n)));
         Reading {
             // A crossing is a proof: what comes later does not take it back.
             verdict: if proven { Verdict::Fail } else { Verdict::Pass },

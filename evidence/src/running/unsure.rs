@@ -75,7 +75,11 @@ impl Unsure {
         let below = |cell: usize| number(1.0 - Grid::Doubt.edge(cell.saturating_sub(1)).min(1.0));
         let (ours, theirs) = (below(self.cells.0), below(self.cells.1));
         Look { level: (1.0 - PROFILES_PART) * look.level, ..look }.harm(&self.test, "items", &|totals| {
-            format!("{} are less sure than {ours}, of stable's {} less than {theirs}", totals.ours(), totals.theirs())
+            format!(
+                "{} are less sure than {ours}, of stable's {} less than {theirs}",
+                totals.ours(),
+                totals.theirs()
+            )
         })
     }
 }

@@ -157,10 +157,14 @@ impl Process {
 
     /// TEMP
     #[must_use]
-    pub fn interval(&self, _level: f64) -> (f64, f64) { (0.0, f64::INFINITY) }
+    pub fn interval(&self, _level: f64) -> (f64, f64) {
+        (0.0, f64::INFINITY)
+    }
     /// TEMP
     #[must_use]
-    pub fn forecast(&self, _level: f64) -> Option<u64> { None }
+    pub fn forecast(&self, _level: f64) -> Option<u64> {
+        None
+    }
 
     /// Events and requests of both arms that it has seen.
     #[must_use]
