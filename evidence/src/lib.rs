@@ -21,6 +21,7 @@ mod metric;
 mod quantile;
 mod reading;
 mod sampling;
+mod sequential;
 mod state;
 mod windows;
 
@@ -34,5 +35,6 @@ pub use metric::{
 pub use quantile::{Estimate, quantile};
 pub use reading::{Cell, Reading, Verdict};
 pub use sampling::{Arms, Baselines, Dropped, Round};
+pub use sequential::{MAX_COUNT, Process, SequentialError, Stratum};
 pub use state::{State, Track};
 pub use windows::{Interval, MAX_INTERVALS, Windows};

@@ -1,0 +1,256 @@
+//! Does the candidate have more events than stable, by more than a tolerated ratio?
+
+use serde::{Deserialize, Serialize};
+
+use super::ratios::{LOG_WEIGHTS, LOGS, OTHERS, RATIOS, SIDE};
+use super::{SequentialError, Stratum, bits, fisher, log_sum_exp};
+
+/// An e-process for the null "the ratio is at most `tolerance`", interval by interval.
+///
+/// The ratio is that of the rates if the split of an interval is known, else that of the odds. It keeps
+/// ln L(w)/L(tolerance) on a grid of ratios w around the tolerance, where L is the likelihood of what arm each
+/// event hit, given the events:
+///
+/// - split known, candidate's share pi: each event hits the candidate with probability pi w / (pi w + 1 - pi),
+///   so that only events count, and rates may differ from request to request;
+/// - else Fisher's noncentral hypergeometric distribution given the units of both arms, which assumes one
+///   rate per arm within an interval, and nothing of how rates move from one to the next.
+///
+/// E = sum of weight(w) L(w)/L(tolerance) over the w above the tolerance. The likelihood ratio of an interval is
+/// monotone in the candidate's events, and these are stochastically monotone in the true ratio; so its expectation is 1
+/// at the tolerance and at most 1 below it, and E is an e-process for the whole null (*Safe tests for 2x2
+/// contingency tables*, Turner, Ly, Grünwald 2024; the conditional form is that of Fisher's exact test).
+/// Shares, rates and the events' number may depend on anything that happened before the interval.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", try_from = "Stored", into = "Stored")]
+pub struct Process {
+    tolerance: f64,
+    /// ln L(w)/L(tolerance) for the other ratios, ascending.
+    evidence: [f64; OTHERS],
+    /// Largest ln E so far; 0 at the start.
+    log_peak: f64,
+    /// Numerator and denominator of the Mantel-Haenszel estimate.
+    pooled: [f64; 2],
+    /// Events and units of both arms.
+    events: u64,
+    requests: u64,
+}
+
+impl Process {
+    /// A test that has seen nothing: E = 1.
+    ///
+    /// # Errors
+    /// A tolerance that is not a number in 0.01..=100. It is 1 or more for a test of harm: 1.1 tolerates ten
+    /// percent more.
+    pub fn new(tolerance: f64) -> Result<Self, SequentialError> {
+        if !(0.01..=100.0).contains(&tolerance) {
+            let allowed = "0.01..=100";
+            return Err(SequentialError::OutOfRange { field: "tolerance", found: tolerance, allowed });
+        }
+        let (evidence, pooled) = ([0.0; OTHERS], [0.0; 2]);
+        Ok(Self { tolerance, evidence, log_peak: 0.0, pooled, events: 0, requests: 0 })
+    }
+
+    /// The tolerated ratio.
+    #[must_use]
+    pub fn tolerance(&self) -> f64 {
+        self.tolerance
+    }
+
+    /// Takes an interval. One that cannot say anything of the ratio changes nothing but the number of
+    /// requests: no event, an arm without units (unless the split is known: there only events count), only
+    /// events, a split of 0 or 1.
+    ///
+    /// # Errors
+    /// [`Stratum::check`]; then nothing changes.
+    pub fn observe(&mut self, stratum: &Stratum) -> Result<(), SequentialError> {
+        stratum.check()?;
+        self.requests = self.requests.saturating_add(stratum.n + stratum.n_stable);
+        if !stratum.informs() {
+            return Ok(());
+        }
+        let gained = match stratum.split {
+            Some(share) => self.known_split(stratum, share),
+            None => self.conditional(stratum),
+        };
+        for (evidence, gained) in self.evidence.iter_mut().zip(gained) {
+            *evidence += gained;
+        }
+        self.pool(stratum);
+        self.log_peak = self.log_peak.max(self.log_e());
+        Ok(())
+    }
+
+    /// L(w) of the arms of the events is proportional to w^x / (1 + pi (w - 1))^(x + x_stable).
+    fn known_split(&self, stratum: &Stratum, share: f64) -> [f64; OTHERS] {
+        let (hits, events) = (stratum.x as f64, (stratum.x + stratum.x_stable) as f64);
+        let log_mass = |ratio: f64| (share * (ratio - 1.0)).ln_1p();
+        let null = log_mass(self.tolerance);
+        let ratios = &*RATIOS;
+        std::array::from_fn(|i| hits * LOGS[i] - events * (log_mass(self.tolerance * ratios[i]) - null))
+    }
+
+    fn conditional(&self, stratum: &Stratum) -> [f64; OTHERS] {
+        let ratios = RATIOS.map(|ratio| self.tolerance * ratio);
+        let log_tolerance = self.tolerance.ln();
+        let logs = LOGS.map(|log| log_tolerance + log);
+        fisher::log_likelihoods(stratum, (self.tolerance, &ratios), (log_tolerance, &logs))
+    }
+
+    fn pool(&mut self, s: &Stratum) {
+        let (x, x_stable) = (s.x as f64, s.x_stable as f64);
+        let [more, less] = match s.split {
+            Some(share) => [x * (1.0 - share), x_stable * share],
+            None => {
+                let (n, n_stable) = (s.n as f64, s.n_stable as f64);
+                [x * (n_stable - x_stable) / (n + n_stable), x_stable * (n - x) / (n + n_stable)]
+            }
+        };
+        self.pooled[0] += more;
+        self.pooled[1] += less;
+        self.events = self.events.saturating_add(s.x + s.x_stable);
+    }
+
+    /// ln E: how much the events speak against the null by now.
+    #[must_use]
+    pub fn log_e(&self) -> f64 {
+        let weights = &*LOG_WEIGHTS;
+        log_sum_exp((0..SIDE).map(|i| weights[i] + self.evidence[SIDE + i]))
+    }
+
+    /// The largest ln E so far, at least 0.
+    #[must_use]
+    pub fn log_peak(&self) -> f64 {
+        self.log_peak
+    }
+
+    /// The always-valid p-value: 1 / the largest E so far. Under the null it is ever at most p with
+    /// probability p, for any p.
+    #[must_use]
+    pub fn p_value(&self) -> f64 {
+        (-self.log_peak).exp()
+    }
+
+    /// Whether E ever reached 1/level: the null is refuted at this level.
+    #[must_use]
+    pub fn crossed(&self, level: f64) -> bool {
+        self.log_peak >= -level.ln()
+    }
+
+    /// The pooled ratio of Mantel & Haenszel (J. Natl. Cancer Inst. 22 (1959) 719): of the odds, or of the
+    /// rates where the split is known. `None` while stable has no event to compare with.
+    #[must_use]
+    pub fn estimate(&self) -> Option<f64> {
+        let [more, less] = self.pooled;
+        (less > 0.0).then(|| more / less)
+    }
+
+    /// Events and requests of both arms that it has seen.
+    #[must_use]
+    pub fn seen(&self) -> (u64, u64) {
+        (self.events, self.requests)
+    }
+}
+
+/// As it is serialised: all that is f64 bit by bit.
+#[derive(Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct Stored {
+    /// Tolerance, largest ln E, and the two pooled sums.
+    #[serde(with = "bits")]
+    state: [f64; 4],
+    #[serde(with = "bits")]
+    evidence: [f64; OTHERS],
+    events: u64,
+    requests: u64,
+}
+
+impl From<Process> for Stored {
+    fn from(p: Process) -> Self {
+        let state = [p.tolerance, p.log_peak, p.pooled[0], p.pooled[1]];
+        Self { state, evidence: p.evidence, events: p.events, requests: p.requests }
+    }
+}
+
+impl TryFrom<Stored> for Process {
+    type Error = SequentialError;
+
+    fn try_from(stored: Stored) -> Result<Self, SequentialError> {
+        let [tolerance, log_peak, more, less] = stored.state;
+        let Stored { evidence, events, requests, .. } = stored;
+        Ok(Self { evidence, log_peak, pooled: [more, less], events, requests, ..Self::new(tolerance)? })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn stratum(x: u64, n: u64, x_stable: u64, n_stable: u64, split: Option<f64>) -> Stratum {
+        Stratum { x, n, x_stable, n_stable, split }
+    }
+
+    #[test]
+    fn more_events_speak_against_and_fewer_for_the_candidate() {
+        // rule: S1
+        for split in [Some(0.5), None] {
+            let mut worse = Process::new(1.1).unwrap();
+            let mut better = worse.clone();
+            for _ in 0..20 {
+                worse.observe(&stratum(10, 200, 4, 200, split)).unwrap();
+                better.observe(&stratum(4, 200, 10, 200, split)).unwrap();
+            }
+            assert!(worse.crossed(0.01) && worse.p_value() < 0.01, "{}", worse.log_e());
+            assert!(!better.crossed(0.999) && better.p_value() == 1.0, "{}", better.log_e());
+            assert!((worse.estimate().unwrap() - 2.5).abs() < 0.1);
+            assert_eq!(worse.seen(), (280, 8000));
+        }
+    }
+
+    #[test]
+    fn what_says_nothing_of_the_ratio_changes_nothing() {
+        let mut process = Process::new(1.1).unwrap();
+        let silent = [
+            stratum(0, 100, 0, 100, None),
+            stratum(0, 0, 0, 0, Some(0.5)),
+            stratum(5, 100, 0, 0, None),
+            stratum(0, 0, 5, 100, None),
+            stratum(7, 7, 9, 9, None),
+            stratum(3, 100, 0, 0, Some(1.0)),
+            stratum(0, 0, 3, 100, Some(0.0)),
+        ];
+        for silent in silent {
+            process.observe(&silent).unwrap();
+            assert_eq!((process.log_e().abs() < 1e-12, process.estimate()), (true, None), "{silent:?}");
+        }
+    }
+
+    #[test]
+    fn bad_input_names_its_field() {
+        let mut process = Process::new(1.1).unwrap();
+        let cases = [
+            (stratum(3, 2, 0, 2, None), "x is 3; allowed is at most n = 2"),
+            (stratum(0, 2, 3, 2, None), "x_stable is 3; allowed is at most n_stable = 2"),
+            (stratum(1, 2, 1, 2, Some(f64::NAN)), "split is NaN; allowed is 0..=1"),
+            (stratum(1, 2, 1, 2, Some(-0.1)), "split is -0.1; allowed is 0..=1"),
+            (stratum(1, u64::MAX, 1, 2, None), "n is 18446744073709552000; allowed is 0..=2^53"),
+        ];
+        for (bad, message) in cases {
+            assert_eq!(process.observe(&bad).unwrap_err().to_string(), message);
+        }
+        assert_eq!(process, Process::new(1.1).unwrap(), "nothing changes");
+        let refused = Process::new(f64::NAN).unwrap_err().to_string();
+        assert_eq!(refused, "tolerance is NaN; allowed is 0.01..=100");
+    }
+
+    #[test]
+    fn it_is_resumed_bit_by_bit() {
+        let mut process = Process::new(1.2).unwrap();
+        for i in 0..50 {
+            process.observe(&stratum(i % 7, 90 + i, i % 5, 410, None)).unwrap();
+            let json = serde_json::to_string(&process).unwrap();
+            assert_eq!(serde_json::from_str::<Process>(&json).unwrap(), process);
+            assert!(json.len() < 1024, "{}", json.len());
+        }
+    }
+}
