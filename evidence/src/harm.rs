@@ -7,7 +7,8 @@ use crate::OnBreach;
 /// Part of `falseRollback` that the sequential tests which roll back may spend; thresholds have the rest (S2).
 pub const SEQUENTIAL_SHARE: f64 = 0.7;
 
-/// Level of the tests that never roll back: of change, and of the split between the arms.
+/// Level of the tests that never roll back: of change, and of the split between the arms. They spend nothing of the
+/// budget.
 pub const ALERT_LEVEL: f64 = 0.001;
 
 /// Parts of errors, latency and low confidence, before they are scaled to those that roll back.

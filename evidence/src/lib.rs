@@ -7,8 +7,10 @@
 //!
 //! [`Baselines`] turns counters into exact deltas, each counted at most once (C4). [`Windows`] keeps the
 //! intervals of the present stage (T1). [`judge`] compares each [`Metric`] with its bound and says one
-//! [`Verdict`] per metric, with a sentence that gives the reason (J1-J5). This is the threshold layer; the
-//! rules that the comments name are those of `semantics.md`.
+//! [`Verdict`] per metric, with a sentence that gives the reason (J1-J5). This is the threshold layer.
+//!
+//! [`Process`] and its relatives are the second layer: sequential tests of candidate against stable, which may be
+//! looked at as often as one likes (S1, S2). The rules that the comments name are those of `semantics.md`.
 //!
 //! To add a metric: a variant of [`Kind`], its validation in [`Metric::check`], and its comparison in
 //! `judge/compare.rs`.
@@ -58,7 +60,10 @@ pub use metric::{
 pub use quantile::{Estimate, quantile};
 pub use reading::{Cell, Layer, Reading, Verdict};
 pub use sampling::{Arms, Baselines, Dropped, Round};
-pub use sequential::{MAX_COUNT, Process, SequentialError, Stratum};
+pub use sequential::{
+    Detector, Exceedance, LatencyTest, Leaves, MAX_COUNT, Mismatch, Pairs, Process, Promotion,
+    SequentialError, Stratum, Tree,
+};
 pub use share::{Measured, Share, wilson};
 pub use state::{State, Track};
 pub use windows::{Interval, MAX_INTERVALS, Windows};

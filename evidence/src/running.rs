@@ -1,16 +1,27 @@
 //! The sequential tests of a rollout that runs: settings frozen when it began, and what they have seen (I3, C6).
 
+mod change;
 mod reading;
+mod slow;
+mod split;
 mod test;
 mod unsure;
 
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
+use wire::Counts;
 
+use crate::state::own;
 use crate::{Interval, OnBreach, Reading, References, Rules, Tests};
+use change::Change;
 use reading::Look;
+use slow::Slow;
+use split::Split;
 use test::{Test, Totals};
 use unsure::Unsure;
+
+/// Requests of stable from which bounds and cells are frozen: ten of them lie beyond a 99th percentile.
+const LEARN: u64 = 1000;
 
 /// State of the sequential tests, of one rollout, over all of its stages and its watch.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -22,10 +33,18 @@ pub(crate) struct Running {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     span: Option<(Timestamp, Timestamp)>,
     intervals: u64,
+    split: Split,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     errors: Option<Test>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
+    slow: Option<Slow>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     unsure: Option<Unsure>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    change: Option<Change>,
+    /// What stable did so far, until bounds and cells are frozen. In memory only: it is gathered anew.
+    #[serde(skip)]
+    learning: Counts,
 }
 
 impl Running {
@@ -36,8 +55,12 @@ impl Running {
             false_rollback,
             span: None,
             intervals: 0,
+            split: Split::default(),
             errors: tests.errors.map(|harm| Test::new(harm.tolerance)),
+            slow: None,
             unsure: None,
+            change: None,
+            learning: Counts::default(),
         }
     }
 
@@ -46,24 +69,51 @@ impl Running {
         let since = self.span.map_or(interval.from, |(since, _)| since);
         self.span = Some((since, interval.to));
         self.intervals += 1;
+        // rule: C5. Requests of one user are not independent, and this page does not say whose they are.
+        let Some(share) = interval.split else { return };
+        self.split.observe(interval, share);
+        // A split that is not what was drawn is not known: the counts themselves decide (Fisher).
+        let split = (!self.split.is_wrong()).then_some(share);
         if let Some(errors) = &mut self.errors {
             // rule: C2
             let ((x, n), (x_stable, n_stable)) = (interval.candidate.errors(), interval.stable.errors());
-            errors.observe(Totals { x, n, x_stable, n_stable }, interval.split, 1.0);
+            errors.observe(Totals { x, n, x_stable, n_stable }, split, 1.0);
         }
         if let Some(harm) = self.tests.low_confidence {
-            let level = self.levels()[2];
+            let level = self.tests.levels(self.false_rollback)[2];
             if self.unsure.is_none() {
                 self.unsure = Unsure::new(references, harm.tolerance, level);
             }
             if let Some(unsure) = &mut self.unsure {
-                unsure.observe(interval);
+                unsure.observe(interval, split, batch(interval));
             }
         }
+        self.learn_or_observe(interval, split);
     }
 
-    fn levels(&self) -> [f64; 3] {
-        self.tests.levels(self.false_rollback)
+    /// The tests whose bounds come from stable's first answers, which they do not judge themselves.
+    fn learn_or_observe(&mut self, interval: &Interval, split: Option<f64>) {
+        if let Some(slow) = &mut self.slow {
+            slow.observe(interval, split);
+        }
+        if let Some(change) = &mut self.change {
+            change.observe(interval, batch(interval));
+        }
+        let waits = self.tests.latency.is_some() && self.slow.is_none()
+            || self.tests.change.is_some() && self.change.is_none();
+        if !waits {
+            return;
+        }
+        self.learning.add(&interval.stable);
+        if self.learning.latency.iter().sum::<u64>() >= LEARN {
+            let stable = std::mem::take(&mut self.learning);
+            if let (Some(harm), None) = (self.tests.latency, &self.slow) {
+                self.slow = Slow::new(&stable, harm.tolerance);
+            }
+            if self.tests.change.is_some() && self.change.is_none() {
+                self.change = Some(Change::new(&stable));
+            }
+        }
     }
 
     /// One reading per test that is on.
@@ -73,31 +123,67 @@ impl Running {
         references: References<'_>,
         now: Timestamp,
     ) -> Vec<Reading> {
-        let [errors, _latency, low_confidence] = self.levels();
-        let [now_errors, _, now_low] = rules.tests.harms().map(|harm| harm.map(|h| h.on_breach));
-        let look = |name, level, frozen: OnBreach, now_wanted| Look {
+        let levels = self.tests.levels(self.false_rollback);
+        let (frozen, wanted) = (self.tests.harms(), rules.tests.harms());
+        let look = |name, level, on_breach| Look {
             name,
             level,
-            on_breach: gentler(frozen, now_wanted),
+            on_breach,
             span: self.span.unwrap_or((now, now)),
             intervals: self.intervals,
         };
+        let names = ["sequential/errors", "sequential/latency", "sequential/low-confidence"];
         let mut readings = Vec::new();
-        if let (Some(test), Some(harm)) = (&self.errors, self.tests.errors) {
-            let look = look("sequential/errors", errors, harm.on_breach, now_errors);
-            readings.push(look.harm(test, "requests", &|totals| {
-                format!("{} fail, of stable's {}", totals.ours(), totals.theirs())
-            }));
+        for (i, harm) in frozen.into_iter().enumerate() {
+            let Some(harm) = harm else { continue };
+            let on_breach = gentler(harm.on_breach, wanted[i].map(|h| h.on_breach));
+            let look = look(names[i], levels[i], on_breach);
+            readings.push(
+                match i {
+                    0 => self.errors.as_ref().map(|test| look.harm(test, "requests", &failing)),
+                    1 => self.slow.as_ref().map(|slow| slow.reading(&look, harm.tolerance)),
+                    _ => self.unsure.as_ref().map(|unsure| unsure.reading(&look)),
+                }
+                .unwrap_or_else(|| look.silent(harm.tolerance, &self.lack(i, references))),
+            );
         }
-        if let Some(harm) = self.tests.low_confidence {
-            let look = look("sequential/low-confidence", low_confidence, harm.on_breach, now_low);
-            readings.push(match &self.unsure {
-                Some(unsure) => unsure.reading(look),
-                None => look.silent(harm.tolerance, unsure::lack(references)),
+        if let Some(on_breach) = self.tests.change {
+            let look = look("sequential/change", crate::ALERT_LEVEL, gentler(on_breach, rules.tests.change));
+            readings.push(match &self.change {
+                Some(change) => change.reading(&look),
+                None => look.silent(crate::ALERT_LEVEL, &self.lack(1, references)),
             });
         }
+        readings.push(self.split.reading(&look("sequential/split", crate::ALERT_LEVEL, OnBreach::Pause)));
         readings
     }
+
+    /// Why a test of harm has nothing to look at.
+    fn lack(&self, test: usize, references: References<'_>) -> String {
+        if self.intervals > 0 && self.split.totals().n == 0 {
+            return "no request was drawn at random: under sticky routing it looks at slots".into();
+        }
+        match test {
+            1 => format!(
+                "{} of {LEARN} answers of stable that it compares with",
+                self.learning.latency.iter().sum::<u64>()
+            ),
+            _ => unsure::lack(references).into(),
+        }
+    }
+}
+
+fn failing(totals: &Totals) -> String {
+    format!("{} fail, of stable's {}", totals.ours(), totals.theirs())
+}
+
+/// Items per request that has any: those of one request are not independent (C3).
+fn batch(interval: &Interval) -> f64 {
+    // rule: C3
+    let arms = [&interval.candidate, &interval.stable];
+    let items: u64 = arms.iter().flat_map(|counts| &counts.doubt).sum();
+    let requests: u64 = arms.iter().map(|counts| own(counts)).sum();
+    (items as f64 / requests.max(1) as f64).max(1.0)
 }
 
 /// The tests spend a budget that was split when the rollout began; so what a crossing causes may be made

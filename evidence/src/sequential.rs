@@ -6,16 +6,33 @@
 //! anytime-valid inference*, 2023). All of it is in log space, and all of it is arithmetic on counts of one interval at a
 //! time, so that the state is small and the same intervals give the same bits.
 //!
-//! [`Process`] is the workhorse: events of two arms, null "ratio at most the tolerance".
+//! [`Process`] is the workhorse: events of two arms, null "ratio at most the tolerance". [`Pairs`] feeds it with
+//! shadow answers, [`LatencyTest`] with slow ones, [`Promotion`] turns its null around. [`Tree`] compares whole
+//! histograms, [`Mismatch`] the split with what it should be, [`Detector`] one stream with its own past.
+//! [`crate::Tests`] says at which level each may roll back.
 
-mod bits;
+pub(crate) mod bits;
+mod detector;
 mod fisher;
+mod interval;
+mod latency;
+mod mismatch;
+mod paired;
 mod process;
+mod promotion;
 mod ratios;
+mod split;
 mod stratum;
+mod tree;
 
+pub use detector::Detector;
+pub use latency::{Exceedance, LatencyTest};
+pub use mismatch::Mismatch;
+pub use paired::Pairs;
 pub use process::Process;
+pub use promotion::Promotion;
 pub use stratum::{MAX_COUNT, Stratum};
+pub use tree::{Leaves, Tree};
 
 /// What a sequential test refuses.
 #[derive(Debug, Clone, PartialEq, thiserror::Error)]

@@ -163,7 +163,8 @@ impl Windows {
         while let Some(packed) = intervals.next() {
             sum.add(packed);
             let older = intervals.peek();
-            let open = || wants.iter().enumerate().filter(|(_, want)| older.is_none_or(|o| o.to <= start(want)));
+            let open =
+                || wants.iter().enumerate().filter(|(_, want)| older.is_none_or(|o| o.to <= start(want)));
             if open().all(|(i, _)| chosen[i].is_some()) {
                 continue;
             }

@@ -4,7 +4,7 @@ use jiff::Timestamp;
 
 use super::test::{Test, Totals};
 use crate::text::{count, number};
-use crate::{Layer, OnBreach, Reading, Verdict};
+use crate::{Layer, OnBreach, Process, Reading, Verdict};
 
 /// What a reading needs besides the test.
 pub(super) struct Look {
@@ -43,57 +43,64 @@ impl Look {
         }
     }
 
-    /// Of a test of harm; `counted` says the totals.
+    /// Of a test of harm that is one process; `counted` says the totals.
     pub(super) fn harm(&self, test: &Test, unit: &str, counted: &dyn Fn(&Totals) -> String) -> Reading {
         let Test { process, totals } = test;
+        let proof = Proof { p: process.p_value(), proven: process.crossed(self.level) };
+        self.proof(process, totals, &proof, unit, counted)
+    }
+
+    /// Of a test of harm, by the process that shows it best.
+    pub(super) fn proof(
+        &self,
+        process: &Process,
+        totals: &Totals,
+        Proof { p, proven }: &Proof,
+        unit: &str,
+        counted: &dyn Fn(&Totals) -> String,
+    ) -> Reading {
+        let silent = self.silent(process.tolerance(), "");
+        let silent = Reading { n: totals.n, n_stable: Some(totals.n_stable), ..silent };
         if totals.n == 0 || totals.n_stable == 0 {
-            let why = format!(
-                "{} of the candidate and {} of stable's {unit} so far",
-                count(totals.n),
-                count(totals.n_stable)
-            );
-            return Reading {
-                n: totals.n,
-                n_stable: Some(totals.n_stable),
-                ..self.silent(process.tolerance(), &why)
-            };
+            let (ours, theirs) = (count(totals.n), count(totals.n_stable));
+            let reason =
+                format!("{}: {ours} {unit} of the candidate and {theirs} of stable so far", self.name);
+            return Reading { reason, ..silent };
         }
-        let proven = process.crossed(self.level);
-        let value = process.estimate().filter(|ratio| ratio.is_finite());
+        let value = process.estimate();
         let (low, high) = process.interval(self.level);
-        let finite = |limit: f64| (limit.is_finite() && limit > 0.0).then_some(limit);
+        let low = (low > 0.0).then_some(low);
         let forecast = process.forecast(self.level).filter(|_| !proven);
-        let times = match value {
-            Some(value) => {
-                format!(", {} times stable's rate{}", number(value), limits(finite(low), finite(high)))
-            }
-            None => String::new(),
-        };
-        let more =
-            forecast.map(|n| format!("; about {} more requests at this rate would prove it", count(n)));
+        let times = value.map(|value| format!(", {} times the rate{}", number(value), limits(low, high)));
+        let more = forecast.map(|n| format!("; about {} more requests like these would prove it", count(n)));
         Reading {
             // A crossing is a proof: what comes later does not take it back.
-            verdict: if proven { Verdict::Fail } else { Verdict::Pass },
+            verdict: if *proven { Verdict::Fail } else { Verdict::Pass },
             value,
-            n: totals.n,
-            n_stable: Some(totals.n_stable),
-            low: finite(low),
-            high: finite(high),
-            p_value: Some(process.p_value()),
+            low,
+            high,
+            p_value: Some(*p),
             forecast,
             reason: format!(
-                "{}: {}{times}; more than {} times is {} (p {}, level {}){}",
+                "{}: {}{}; more than {} times is {} (p {}, level {}){}",
                 self.name,
                 counted(totals),
+                times.unwrap_or_default(),
                 number(process.tolerance()),
-                if proven { "proven" } else { "not proven" },
-                number(process.p_value()),
+                if *proven { "proven" } else { "not proven" },
+                number(*p),
                 number(self.level),
                 more.unwrap_or_default(),
             ),
-            ..self.silent(process.tolerance(), "")
+            ..silent
         }
     }
+}
+
+/// What a whole test says, which may be more than one process.
+pub(super) struct Proof {
+    pub(super) p: f64,
+    pub(super) proven: bool,
 }
 
 fn limits(low: Option<f64>, high: Option<f64>) -> String {

@@ -15,7 +15,7 @@ pub(super) struct Totals {
 }
 
 impl Totals {
-    fn add(&mut self, other: Self) {
+    pub(super) fn add(&mut self, other: Self) {
         self.x += other.x;
         self.n += other.n;
         self.x_stable += other.x_stable;
@@ -30,6 +30,12 @@ impl Totals {
     /// The same of stable.
     pub(super) fn theirs(&self) -> String {
         format!("{} of {}", count(self.x_stable), count(self.n_stable))
+    }
+}
+
+impl From<Stratum> for Totals {
+    fn from(Stratum { x, n, x_stable, n_stable, .. }: Stratum) -> Self {
+        Self { x, n, x_stable, n_stable }
     }
 }
 

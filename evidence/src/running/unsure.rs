@@ -5,7 +5,6 @@ use wire::{Counts, Grid, Profile};
 
 use super::reading::Look;
 use super::test::{Test, Totals};
-use crate::state::own;
 use crate::text::number;
 use crate::{Interval, Reading, References, clopper_pearson};
 
@@ -44,7 +43,7 @@ fn odds(share: f64) -> f64 {
 }
 
 /// Part of a test's level that is spent on the profiles; the rest is the process's.
-pub(super) const PROFILES_PART: f64 = 0.5;
+const PROFILES_PART: f64 = 0.5;
 
 impl Unsure {
     /// Once both profiles are known. `None` until then, and for profiles without images.
@@ -59,22 +58,19 @@ impl Unsure {
         (widened <= 100.0).then(|| Self { cells: (cell, cell_stable), test: Test::new(widened) })
     }
 
-    pub(super) fn observe(&mut self, interval: &Interval) {
+    pub(super) fn observe(&mut self, interval: &Interval, split: Option<f64>, batch: f64) {
         let beyond = |counts: &Counts, cell: usize| {
             (counts.doubt[cell..].iter().sum::<u64>(), counts.doubt.iter().sum::<u64>())
         };
         let (x, n) = beyond(&interval.candidate, self.cells.0);
         let (x_stable, n_stable) = beyond(&interval.stable, self.cells.1);
-        let requests = own(&interval.candidate) + own(&interval.stable);
-        // rule: C3. Items of one request are not independent.
-        let batch = ((n + n_stable) as f64 / requests.max(1) as f64).max(1.0);
-        self.test.observe(Totals { x, n, x_stable, n_stable }, interval.split, batch);
+        self.test.observe(Totals { x, n, x_stable, n_stable }, split, batch);
     }
 
-    pub(super) fn reading(&self, look: Look) -> Reading {
+    pub(super) fn reading(&self, look: &Look) -> Reading {
         let below = |cell: usize| number(1.0 - Grid::Doubt.edge(cell.saturating_sub(1)).min(1.0));
         let (ours, theirs) = (below(self.cells.0), below(self.cells.1));
-        Look { level: (1.0 - PROFILES_PART) * look.level, ..look }.harm(&self.test, "items", &|totals| {
+        Look { level: (1.0 - PROFILES_PART) * look.level, ..*look }.harm(&self.test, "items", &|totals| {
             format!(
                 "{} are less sure than {ours}, of stable's {} less than {theirs}",
                 totals.ours(),

@@ -1,31 +1,25 @@
-//! f64 as hexadecimal bits in serialised state. What is resumed must be bit for bit what was stored, and JSON
-//! numbers are only that if every reader and writer in between takes care (serde_json does not by default).
+//! f64 as base64 of their bits in serialised state: small, and what is resumed is bit for bit what was stored.
+//! JSON numbers are only that if every reader and writer in between takes care (serde_json does not by default).
 
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD_NO_PAD as BASE64;
 use serde::de::Error;
 use serde::{Deserialize, Deserializer, Serializer};
 
-/// Digits of one f64.
-const DIGITS: usize = 16;
-
 fn encode(values: &[f64]) -> String {
-    values.iter().map(|value| format!("{:016x}", value.to_bits())).collect()
+    let bytes: Vec<u8> = values.iter().flat_map(|value| value.to_le_bytes()).collect();
+    BASE64.encode(bytes)
 }
 
 fn decode<const N: usize>(text: &str) -> Result<[f64; N], String> {
-    let wrong =
-        || format!("expected {} hexadecimal digits for {N} finite numbers, found {text:?}", N * DIGITS);
-    if text.len() != N * DIGITS || !text.bytes().all(|b| b.is_ascii_hexdigit()) {
+    let wrong = || format!("expected base64 of {N} finite numbers of 8 bytes, found {text:?}");
+    let bytes = BASE64.decode(text).map_err(|_| wrong())?;
+    let (chunks, rest) = bytes.as_chunks::<8>();
+    if chunks.len() != N || !rest.is_empty() {
         return Err(wrong());
     }
-    let mut values = [0.0; N];
-    for (i, value) in values.iter_mut().enumerate() {
-        let bits = u64::from_str_radix(&text[i * DIGITS..(i + 1) * DIGITS], 16).map_err(|_| wrong())?;
-        *value = f64::from_bits(bits);
-        if !value.is_finite() {
-            return Err(wrong());
-        }
-    }
-    Ok(values)
+    let values = std::array::from_fn(|i| f64::from_le_bytes(chunks[i]));
+    if values.iter().all(|value: &f64| value.is_finite()) { Ok(values) } else { Err(wrong()) }
 }
 
 pub(crate) fn serialize<S: Serializer, const N: usize>(values: &[f64; N], to: S) -> Result<S::Ok, S::Error> {
@@ -39,11 +33,12 @@ pub(crate) fn deserialize<'de, D: Deserializer<'de>, const N: usize>(from: D) ->
 #[cfg(test)]
 mod tests {
     use super::*;
+    use proptest::num::f64::{NORMAL, SUBNORMAL, ZERO};
     use proptest::prelude::*;
 
     proptest! {
         #[test]
-        fn every_finite_number_comes_back(a in prop::num::f64::NORMAL | prop::num::f64::SUBNORMAL | prop::num::f64::ZERO) {
+        fn every_finite_number_comes_back(a in NORMAL | SUBNORMAL | ZERO) {
             let [back, one] = decode::<2>(&encode(&[a, 1.0])).unwrap();
             prop_assert_eq!(back.to_bits(), a.to_bits());
             prop_assert_eq!(one, 1.0);
@@ -52,11 +47,9 @@ mod tests {
 
     #[test]
     fn other_text_is_refused() {
-        let nan = encode(&[f64::NAN]);
-        for text in
-            ["", "0", "zzzzzzzzzzzzzzzz", "+000000000000000", "ä000000000000ä", &nan, &encode(&[1.0, 2.0])]
-        {
-            assert!(decode::<1>(text).unwrap_err().contains("16 hexadecimal digits"), "{text}");
+        let (nan, two) = (encode(&[f64::NAN]), encode(&[1.0, 2.0]));
+        for text in ["", "AA", "not base64!", "\u{e4}", &nan, &two] {
+            assert!(decode::<1>(text).unwrap_err().contains("of 1 finite numbers"), "{text}");
         }
     }
 }

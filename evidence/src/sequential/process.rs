@@ -3,7 +3,7 @@
 use serde::{Deserialize, Serialize};
 
 use super::ratios::{LOG_WEIGHTS, LOGS, OTHERS, RATIOS, SIDE};
-use super::{SequentialError, Stratum, bits, fisher, log_sum_exp};
+use super::{SequentialError, Stratum, bits, fisher, interval, log_sum_exp, split};
 
 /// An e-process for the null "the ratio is at most `tolerance`", interval by interval.
 ///
@@ -68,7 +68,7 @@ impl Process {
     }
 
     /// Takes an interval whose units share their fate in groups of about `batch`, at least 1, as items of one
-    /// request may: the likelihood ratio is raised to the power 1/batch. That is an e-value if units are
+    /// request may: its likelihood ratios are raised to the power 1/batch. That is an e-value if units are
     /// independent (Jensen), and if all of a group are events or none; between these it is an approximation.
     ///
     /// # Errors
@@ -80,7 +80,10 @@ impl Process {
             return Ok(());
         }
         let gained = match stratum.split {
-            Some(share) => self.known_split(stratum, share),
+            Some(share) => {
+                let ratios = RATIOS.map(|ratio| self.tolerance * ratio);
+                split::log_likelihoods(stratum.x, stratum.x_stable, share, (self.tolerance, &ratios), &LOGS)
+            }
             None => self.conditional(stratum),
         };
         for (evidence, gained) in self.evidence.iter_mut().zip(gained) {
@@ -89,15 +92,6 @@ impl Process {
         self.pool(stratum);
         self.log_peak = self.log_peak.max(self.log_e());
         Ok(())
-    }
-
-    /// L(w) of the arms of the events is proportional to w^x / (1 + pi (w - 1))^(x + x_stable).
-    fn known_split(&self, stratum: &Stratum, share: f64) -> [f64; OTHERS] {
-        let (hits, events) = (stratum.x as f64, (stratum.x + stratum.x_stable) as f64);
-        let log_mass = |ratio: f64| (share * (ratio - 1.0)).ln_1p();
-        let null = log_mass(self.tolerance);
-        let ratios = &*RATIOS;
-        std::array::from_fn(|i| hits * LOGS[i] - events * (log_mass(self.tolerance * ratios[i]) - null))
     }
 
     fn conditional(&self, stratum: &Stratum) -> [f64; OTHERS] {
@@ -155,15 +149,32 @@ impl Process {
         (less > 0.0).then(|| more / less)
     }
 
-    /// TEMP
+    /// The confidence sequence for the ratio: lower and upper end, which hold the true ratio (if it is the same
+    /// in all intervals) at all times at once with probability 1 - `level`. 0 and `None` where an end lies
+    /// outside of the grid, which spans a factor of 20 around the tolerance; near it, the width does not fall
+    /// below the grid's steps of about ten percent.
     #[must_use]
-    pub fn interval(&self, _level: f64) -> (f64, f64) {
-        (0.0, f64::INFINITY)
+    pub fn interval(&self, level: f64) -> (f64, Option<f64>) {
+        let (low, high) = interval::bounds(&self.evidence, level);
+        let ratio = |log: f64| self.tolerance * log.exp();
+        (low.map_or(0.0, ratio), high.map(ratio))
     }
-    /// TEMP
+
+    /// How many more requests of both arms it takes to cross at `level`, if evidence goes on growing as it
+    /// has so far: (ln(1/level) - ln E) / growth, where growth is the best alternative's log-likelihood ratio
+    /// per request, the rate at which ln E grows in the end. 0 once crossed; `None` as long as no alternative is
+    /// likelier than the tolerance, that is when nothing says that it will ever cross.
+    ///
+    /// A guess, not a bound: with few events it is off by a large factor either way, and a change of shares or
+    /// rates changes it.
     #[must_use]
-    pub fn forecast(&self, _level: f64) -> Option<u64> {
-        None
+    pub fn forecast(&self, level: f64) -> Option<u64> {
+        if self.crossed(level) {
+            return Some(0);
+        }
+        let best = self.evidence[SIDE..].iter().copied().fold(0.0, f64::max);
+        let growth = best / self.requests as f64;
+        (growth > 0.0).then(|| ((-level.ln() - self.log_e()) / growth).ceil() as u64)
     }
 
     /// Events and requests of both arms that it has seen.
@@ -262,6 +273,43 @@ mod tests {
         assert_eq!(process, Process::new(1.1).unwrap(), "nothing changes");
         let refused = Process::new(f64::NAN).unwrap_err().to_string();
         assert_eq!(refused, "tolerance is NaN; allowed is 0.01..=100");
+    }
+
+    #[test]
+    fn the_interval_holds_the_estimate_and_closes() {
+        let mut process = Process::new(1.1).unwrap();
+        assert_eq!(process.interval(0.01), (0.0, None), "nothing is known yet");
+        let mut width = f64::INFINITY;
+        for _ in 0..6 {
+            for _ in 0..10 {
+                process.observe(&stratum(20, 500, 10, 500, None)).unwrap();
+            }
+            let ((low, high), estimate) = (process.interval(0.01), process.estimate().unwrap());
+            let high = high.unwrap();
+            assert!(low < estimate && estimate < high && high - low < width, "{low} {estimate} {high}");
+            width = high - low;
+        }
+        assert!(width < 1.0, "{width}");
+    }
+
+    #[test]
+    fn a_forecast_needs_growth() {
+        let mut process = Process::new(1.1).unwrap();
+        assert_eq!(process.forecast(0.01), None);
+        process.observe(&stratum(5, 500, 10, 500, None)).unwrap();
+        assert_eq!(process.forecast(0.01), None);
+        for _ in 0..3 {
+            process.observe(&stratum(20, 500, 10, 500, None)).unwrap();
+        }
+        let (more, seen) = (process.forecast(0.01).unwrap(), process.seen().1);
+        let mut intervals = 0;
+        while !process.crossed(0.01) {
+            process.observe(&stratum(20, 500, 10, 500, None)).unwrap();
+            intervals += 1;
+        }
+        let needed = 1000 * intervals;
+        assert!(more > needed / 2 && more < needed * 3, "{more} forecast at {seen}, {needed} needed");
+        assert_eq!(process.forecast(0.01), Some(0));
     }
 
     #[test]

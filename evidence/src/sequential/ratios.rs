@@ -36,4 +36,7 @@ pub(crate) static LOG_WEIGHTS: LazyLock<[f64; SIDE]> = LazyLock::new(|| {
     WEIGHTS.map(|weight| (weight / sum).ln())
 });
 
-const WEIGHTS: [f64; SIDE] = [1.0, 1.0, 1.0, 1.0, 1.0, 1.0, 1.0, 1.0, 1.0, 1.0, 1.0, 1.0];
+/// More around a doubled rate at the usual tolerances (ln of 2/1.5 to 2/1.1), least close to the tolerance, where
+/// whatever is there takes longest; no ratio gets less than a third of the most. Against equal weights this
+/// gains up to 0.1 of Wald's bound at twice the rate, and loses as much at ten times (simulated).
+const WEIGHTS: [f64; SIDE] = [0.5, 0.7, 1.0, 1.5, 1.5, 1.5, 1.5, 1.2, 1.0, 0.8, 0.6, 0.5];

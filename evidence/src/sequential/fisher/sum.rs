@@ -182,7 +182,7 @@ mod tests {
         log_sum_exp((t.low..=t.high).map(terms)) - ln_binomial(n + m, x)
     }
 
-    const TABLES: [(u64, u64, u64); 12] = [
+    const TABLES: [(u64, u64, u64); 10] = [
         (1, 1, 1),
         (1, 9, 3),
         (40, 60, 20),
@@ -192,9 +192,7 @@ mod tests {
         (500, 500, 300),
         (3000, 20_000, 5000),
         (20_000, 3000, 21_000),
-        (150_000, 150_000, 140_000),
-        (1_000_000, 1_000_000, 700_000),
-        (1_000_000, 100_000, 1_000_000),
+        (80_000, 20_000, 30_000),
     ];
     const RATIOS: [f64; 6] = [0.05, 0.7, 1.0, 1.1, 3.0, 25.0];
 
@@ -238,12 +236,12 @@ mod tests {
         ] {
             let (from, log_sum) = table(n, m, x).sum(1.0);
             assert!(log_sum.abs() < 1e-9, "{n} {m} {x}: {log_sum} from {from}");
-            // Strided and not, around the same mode.
-            let t = table(n, m, x);
-            let mode = t.mode(1.5);
-            let by_one = t.strided(mode, 1.0, 1.5f64.ln(), t.log_h(mode)).ln();
-            let strided = t.sum(1.5).1 - t.log_h(mode);
-            assert!((by_one - strided).abs() < 1e-9, "{n} {m} {x}: {by_one} {strided}");
         }
+        // Strided and not, around the same mode.
+        let t = table(1_000_000, 1_000_000, 300_000);
+        let mode = t.mode(1.5);
+        let by_one = t.strided(mode, 1.0, 1.5f64.ln(), t.log_h(mode)).ln();
+        let strided = t.sum(1.5).1 - t.log_h(mode);
+        assert!((by_one - strided).abs() < 1e-9, "{by_one} {strided}");
     }
 }

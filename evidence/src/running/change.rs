@@ -1,0 +1,117 @@
+//! Whether anything about the answers or the inputs is distributed otherwise than stable's.
+
+use serde::{Deserialize, Serialize};
+use wire::{Counts, FEATURES, Grid};
+
+use super::reading::Look;
+use crate::sequential::bits;
+use crate::text::{count, number};
+use crate::{Interval, Leaves, Reading, Tree, Verdict};
+
+/// Classes that are told apart; all others are one.
+const CLASSES: usize = 256;
+
+/// A tree each for confidence, classes and the input features; the test is the mean of their e-processes.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub(super) struct Change {
+    /// Classes in the order of their cells.
+    classes: Vec<String>,
+    trees: Vec<Tree>,
+    n: u64,
+    n_stable: u64,
+    #[serde(with = "bits")]
+    log_peak: [f64; 1],
+}
+
+impl Change {
+    /// Leaves are cut where stable's first answers lie.
+    pub(super) fn new(stable: &Counts) -> Self {
+        let classes: Vec<String> = stable.classes.keys().take(CLASSES).cloned().collect();
+        let trees = series(stable, &classes).iter().map(|cells| Tree::new(Leaves::cut(cells))).collect();
+        Self { classes, trees, n: 0, n_stable: 0, log_peak: [0.0] }
+    }
+
+    pub(super) fn observe(&mut self, interval: &Interval, batch: f64) {
+        let (ours, theirs) =
+            (series(&interval.candidate, &self.classes), series(&interval.stable, &self.classes));
+        for (tree, (ours, theirs)) in self.trees.iter_mut().zip(ours.iter().zip(&theirs)) {
+            // Counts beyond 2^53 say nothing.
+            let _ = tree.observe(ours, theirs, batch);
+        }
+        self.n += ours[0].iter().sum::<u64>();
+        self.n_stable += theirs[0].iter().sum::<u64>();
+        self.log_peak[0] = self.log_peak[0].max(self.log_e());
+    }
+
+    fn log_e(&self) -> f64 {
+        let mean: f64 =
+            self.trees.iter().map(|tree| tree.log_e().exp()).sum::<f64>() / self.trees.len() as f64;
+        if mean.is_finite() {
+            return mean.ln();
+        }
+        // So large that the largest one decides.
+        self.trees.iter().map(Tree::log_e).fold(f64::NEG_INFINITY, f64::max) - (self.trees.len() as f64).ln()
+    }
+
+    pub(super) fn reading(&self, look: &Look) -> Reading {
+        if self.n == 0 || self.n_stable == 0 {
+            let why = format!("{} items of the candidate and {} of stable so far", self.n, self.n_stable);
+            return look.silent(look.level, &why);
+        }
+        let (p, proven) = ((-self.log_peak[0]).exp(), self.log_peak[0] >= -look.level.ln());
+        let samples = format!("{}/{} items", count(self.n), count(self.n_stable));
+        let finding = if proven {
+            format!("differs from stable, most in {}, over {samples}", self.strongest())
+        } else {
+            format!("no difference from stable is proven over {samples}")
+        };
+        Reading {
+            verdict: if proven { Verdict::Fail } else { Verdict::Pass },
+            value: Some(p),
+            n: self.n,
+            n_stable: Some(self.n_stable),
+            p_value: Some(p),
+            reason: format!("{}: {finding} (p {}, level {})", look.name, number(p), number(look.level)),
+            ..look.silent(look.level, "")
+        }
+    }
+
+    /// The part of a series where the arms differ most.
+    fn strongest(&self) -> String {
+        let best = (0..self.trees.len())
+            .max_by(|a, b| self.trees[*a].log_e().total_cmp(&self.trees[*b].log_e()))
+            .expect("there are five trees");
+        let ([(from, _), (_, to)], _) = self.trees[best].strongest();
+        let range = |name: &str, low: f64, high: f64| format!("{name} of {}..{}", number(low), number(high));
+        let edge = |grid: Grid, cell: usize| if cell == 0 { 0.0 } else { grid.edge(cell - 1).min(1.0) };
+        match best {
+            0 => {
+                // Counted as 1 - confidence, told as confidence.
+                let confidence = |cell| 1.0 - edge(Grid::Doubt, cell);
+                range("confidence", confidence(to.min(Grid::Doubt.len())), confidence(from))
+            }
+            1 => {
+                let names: Vec<&str> = (from..to.min(self.classes.len() + 1))
+                    .map(|i| self.classes.get(i).map_or("other", String::as_str))
+                    .collect();
+                format!("class {}", names.join(", "))
+            }
+            i => {
+                let feature = FEATURES[i - 2];
+                let grid = feature.grid();
+                range(feature.as_str(), edge(grid, from), edge(grid, to.min(grid.len())))
+            }
+        }
+    }
+}
+
+/// Histograms of confidence, classes and features.
+fn series(counts: &Counts, classes: &[String]) -> Vec<Vec<u64>> {
+    let known: Vec<u64> = classes.iter().map(|name| counts.classes.get(name).copied().unwrap_or(0)).collect();
+    let other = counts.classes.values().sum::<u64>() - known.iter().sum::<u64>();
+    let mut all = vec![counts.doubt.clone(), known];
+    all[1].push(other);
+    all.extend(counts.features.iter().cloned());
+    all
+}

@@ -1,0 +1,55 @@
+//! The candidate's slow answers against stable's.
+
+use serde::{Deserialize, Serialize};
+use wire::Counts;
+
+use super::reading::{Look, Proof};
+use super::test::Totals;
+use crate::text::number;
+use crate::{Exceedance, Interval, LatencyTest, Reading};
+
+/// The test of latency, and its totals beyond stable's 95th and 99th percentile.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub(super) struct Slow {
+    test: LatencyTest,
+    totals: [Totals; 2],
+}
+
+impl Slow {
+    pub(super) fn new(stable: &Counts, tolerance: f64) -> Option<Self> {
+        let exceedance = Exceedance::freeze(&stable.latency, tolerance)?;
+        Some(Self { test: LatencyTest::new(exceedance), totals: <[Totals; 2]>::default() })
+    }
+
+    pub(super) fn observe(&mut self, interval: &Interval, split: Option<f64>) {
+        let (ours, theirs) = (&interval.candidate.latency, &interval.stable.latency);
+        let strata = self.test.exceedance().strata(ours, theirs, split);
+        if self.test.observe(ours, theirs, split).is_ok() {
+            for (totals, stratum) in self.totals.iter_mut().zip(strata) {
+                totals.add(stratum.into());
+            }
+        }
+    }
+
+    /// Of the tail that says more.
+    pub(super) fn reading(&self, look: &Look, tolerance: f64) -> Reading {
+        let tails = self.test.tails();
+        let worse = usize::from(tails[1].log_e() > tails[0].log_e());
+        let (ours, theirs) = self.test.exceedance().seconds()[worse];
+        let seconds =
+            |s: f64| if s < 1.0 { format!("{} ms", number(1000.0 * s)) } else { format!("{} s", number(s)) };
+        let percentile = ["95th", "99th"][worse];
+        let counted = |totals: &Totals| {
+            format!(
+                "{} take longer than {}, {} times stable's {percentile} percentile; of stable's {} longer than {}",
+                totals.ours(),
+                seconds(ours),
+                number(tolerance),
+                totals.theirs(),
+                seconds(theirs),
+            )
+        };
+        let proof = Proof { p: self.test.p_value(), proven: self.test.crossed(look.level) };
+        look.proof(&tails[worse], &self.totals[worse], &proof, "answers", &counted)
+    }
+}
