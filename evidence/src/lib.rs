@@ -38,8 +38,9 @@ pub use quantile::{Estimate, quantile};
 pub use reading::{Cell, Reading, Verdict};
 pub use sampling::{Arms, Baselines, Dropped, Round};
 pub use sequential::{
-    CHANGE_LEVEL, Detector, Exceedance, HarmTest, LatencyTest, Leaves, MAX_COUNT, MISMATCH_LEVEL, Mismatch,
-    Pairs, Process, Promotion, SEQUENTIAL_SHARE, SequentialError, Stratum, Tree, split_budget,
+    CHANGE_LEVEL, DEFAULT_HARM_TESTS, Detector, Exceedance, HarmTest, LatencyTest, Leaves, MAX_COUNT,
+    MISMATCH_LEVEL, Mismatch, Pairs, Process, Promotion, SEQUENTIAL_SHARE, SequentialError, Stratum, Tree,
+    split_budget,
 };
 pub use state::{State, Track};
 pub use windows::{Interval, MAX_INTERVALS, Windows};

@@ -26,7 +26,9 @@ mod split;
 mod stratum;
 mod tree;
 
-pub use budget::{CHANGE_LEVEL, HarmTest, MISMATCH_LEVEL, SEQUENTIAL_SHARE, split_budget};
+pub use budget::{
+    CHANGE_LEVEL, DEFAULT_HARM_TESTS, HarmTest, MISMATCH_LEVEL, SEQUENTIAL_SHARE, split_budget,
+};
 pub use detector::Detector;
 pub use latency::{Exceedance, LatencyTest};
 pub use mismatch::Mismatch;

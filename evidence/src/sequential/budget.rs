@@ -8,6 +8,9 @@ pub const CHANGE_LEVEL: f64 = 0.001;
 /// Level of the test of the split: it alerts and freezes the verdicts of the others.
 pub const MISMATCH_LEVEL: f64 = 0.001;
 
+/// The tests that run on every rollout; accuracy joins them where labels come.
+pub const DEFAULT_HARM_TESTS: [HarmTest; 3] = [HarmTest::Errors, HarmTest::Latency, HarmTest::LowConfidence];
+
 /// The tests that roll back by default (S1).
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum HarmTest {
@@ -55,7 +58,7 @@ mod tests {
             let levels = split_budget(tests, 0.01);
             assert!((levels.iter().sum::<f64>() - 0.007).abs() < 1e-15, "{levels:?}");
         }
-        let levels = split_budget(&[Errors, Latency, LowConfidence], 0.01);
+        let levels = split_budget(&DEFAULT_HARM_TESTS, 0.01);
         for (level, expected) in levels.iter().zip([0.0035, 0.00175, 0.00175]) {
             assert!((level - expected).abs() < 1e-15, "{levels:?}");
         }
