@@ -22,8 +22,8 @@ fn strata() -> impl Strategy<Value = Stratum> {
 }
 
 fn seen(tolerance: f64, strata: &[Stratum]) -> Process {
-    let mut process = Process::new(tolerance).unwrap();
-    strata.iter().for_each(|stratum| process.observe(stratum).unwrap());
+    let mut process = Process::new(tolerance).expect("in range");
+    strata.iter().for_each(|stratum| process.observe(stratum).expect("in range"));
     process
 }
 
@@ -71,8 +71,8 @@ fn drawn(units: u64, split: f64, rates: (f64, f64), mut each: impl FnMut(Stratum
 
 #[test]
 fn a_random_split_may_depend_on_what_was_seen_and_gains_nothing() {
-    // rule: S2. Two intervals; the second's share and its rates, and whether it is looked at in the other form,
-    // follow from the first. The ratio of the rates is at the tolerance, or below.
+    // rule: S2. Two intervals; the second's share and its rates follow from the first. The ratio of the rates is
+    // at the tolerance, or below.
     for (part, tolerance) in [(1.0, 1.25), (0.6, 1.25)] {
         let mut mean = 0.0;
         drawn(4, 0.3, (0.2 * part * tolerance, 0.2), |first, chance| {
@@ -159,9 +159,9 @@ fn a_detector_gains_one_per_unit_at_its_limit_and_less_below() {
 
 /// Through JSON and back.
 fn stored<T: Serialize + DeserializeOwned>(state: &T) -> T {
-    let json = serde_json::to_string(state).unwrap();
+    let json = serde_json::to_string(state).expect("in range");
     assert!(json.len() < 1024, "{} bytes: {json}", json.len());
-    serde_json::from_str(&json).unwrap()
+    serde_json::from_str(&json).expect("in range")
 }
 
 proptest! {

@@ -57,9 +57,9 @@ fn close(ours: f64, theirs: f64, what: &str) {
 }
 
 fn process(case: &Seen) -> Process {
-    let mut process = Process::new(case.tolerance).unwrap();
+    let mut process = Process::new(case.tolerance).expect("in range");
     for &(x, n, x_stable, n_stable, split) in &case.strata {
-        process.observe(&Stratum { x, n, x_stable, n_stable, split }).unwrap();
+        process.observe(&Stratum { x, n, x_stable, n_stable, split }).expect("in range");
     }
     process
 }

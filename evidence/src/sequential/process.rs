@@ -103,12 +103,11 @@ impl Process {
 
     fn pool(&mut self, s: &Stratum) {
         let (x, x_stable) = (s.x as f64, s.x_stable as f64);
-        let [more, less] = match s.split {
-            Some(share) => [x * (1.0 - share), x_stable * share],
-            None => {
-                let (n, n_stable) = (s.n as f64, s.n_stable as f64);
-                [x * (n_stable - x_stable) / (n + n_stable), x_stable * (n - x) / (n + n_stable)]
-            }
+        let [more, less] = if let Some(share) = s.split {
+            [x * (1.0 - share), x_stable * share]
+        } else {
+            let (n, n_stable) = (s.n as f64, s.n_stable as f64);
+            [x * (n_stable - x_stable) / (n + n_stable), x_stable * (n - x) / (n + n_stable)]
         };
         self.pooled[0] += more;
         self.pooled[1] += less;

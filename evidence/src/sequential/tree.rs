@@ -178,3 +178,50 @@ impl Tree {
         (self.leaves.halves(best + 1), nodes[best])
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn even_mass_is_cut_into_even_leaves() {
+        let leaves = Leaves::cut(&[7; 64]);
+        assert_eq!(leaves, Leaves::cut(&[0; 64]), "as without a reference");
+        let nodes = leaves.fill(&[1; 64]);
+        assert_eq!((nodes[1], nodes[2], nodes[7], nodes[16], nodes[31]), (64, 32, 16, 4, 4));
+    }
+
+    #[test]
+    fn leaves_hold_every_cell_once_also_few_or_lopsided_ones() {
+        for reference in [vec![5, 3], vec![0; 3], [vec![0; 20], vec![1000], vec![1; 100]].concat(), vec![]] {
+            let leaves = Leaves::cut(&reference);
+            assert!(leaves.ends.is_sorted());
+            let counts: Vec<u64> = (1..=reference.len() as u64).collect();
+            assert_eq!(leaves.fill(&counts)[1], counts.iter().sum::<u64>(), "{leaves:?}");
+        }
+    }
+
+    #[test]
+    fn the_strongest_node_says_where_items_went() {
+        let mut tree = Tree::new(Leaves::cut(&[10; 64]));
+        let mut ours = vec![10; 64];
+        // Within the cells 32..48, a quarter of those of the lower half moved to the upper.
+        ours[32..40].fill(5);
+        ours[40..48].fill(15);
+        for _ in 0..5 {
+            tree.observe(&ours, &[10; 64]).unwrap();
+        }
+        let (halves, evidence) = tree.strongest();
+        assert_eq!(halves, [(32, 40), (40, 48)]);
+        assert!(evidence > 10.0 && tree.crossed(1e-3), "{evidence} {}", tree.log_e());
+        let json = serde_json::to_string(&tree).unwrap();
+        assert_eq!(serde_json::from_str::<Tree>(&json).unwrap(), tree);
+    }
+
+    #[test]
+    fn counts_out_of_range_change_nothing() {
+        let mut tree = Tree::new(Leaves::cut(&[10; 4]));
+        assert!(tree.observe(&[1 << 52; 4], &[1; 4]).is_err());
+        assert_eq!(tree, Tree::new(Leaves::cut(&[10; 4])));
+    }
+}
