@@ -1,6 +1,7 @@
 //! One verdict per metric: select the window, compare, and remember how often (J1-J5).
 
 mod compare;
+mod drift;
 mod reason;
 
 use jiff::{SignedDuration, Timestamp};
@@ -86,10 +87,14 @@ impl Lack {
 
 impl Judging<'_> {
     fn read(&self, metric: &Metric, track: &mut Track) -> Reading {
-        let window = self.windows.select(metric.window, |sum| {
+        let enough = |sum: &Interval| {
             let sample = sample(metric, sum);
             sample.n >= metric.min_samples && sample.n_stable.is_none_or(|m| m >= metric.min_samples)
-        });
+        };
+        let window = match metric.last_requests {
+            Some(requests) => self.windows.select_requests(requests, enough),
+            None => self.windows.select(metric.window, enough),
+        };
         match self.comparable(metric, window.as_ref()) {
             Ok((window, reference)) => self.check(metric, track, window, reference),
             Err(lack) => self.without(metric, track, window.as_ref(), &lack),
@@ -178,7 +183,7 @@ impl Judging<'_> {
             on_breach: ruling.on_breach.or(metric.on_breach).unwrap_or(default_on_breach(metric.kind)),
             overdue: None,
             value: Some(found.value),
-            threshold: found.threshold,
+            threshold: Some(found.threshold),
             n: found.n,
             n_stable: found.n_stable,
             low: found.low,

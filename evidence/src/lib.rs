@@ -24,7 +24,10 @@ mod sampling;
 mod state;
 mod windows;
 
-pub use distance::{GROUPS, chi_square_critical, g_statistic, groups, ks, ks_critical, psi, psi_critical};
+pub use distance::{
+    Distance, DistanceError, GROUPS, Part, chi_square, chi_square_critical, g_test, groups, hellinger,
+    jensen_shannon, ks, ks_critical, ks_limits, ks_values, l_infinity, psi, wasserstein,
+};
 pub use interval::clopper_pearson;
 pub use judge::{References, Rules, judge};
 pub use level::{THRESHOLD_SHARE, check_level, metric_budget};

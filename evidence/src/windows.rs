@@ -5,6 +5,8 @@ use std::collections::VecDeque;
 use jiff::{SignedDuration, Timestamp};
 use wire::Counts;
 
+use crate::state::own;
+
 /// Intervals kept at most; older ones are merged in pairs, the newest half never is.
 pub const MAX_INTERVALS: usize = 512;
 
@@ -126,6 +128,13 @@ impl Windows {
             sum.absorb(older);
         }
         Some(sum)
+    }
+
+    /// The sum of the newest intervals in which the candidate itself answered or failed at least `requests` (C2),
+    /// and of older ones, back to the stage's start, for as long as `enough` says no (J5).
+    #[must_use]
+    pub fn select_requests(&self, requests: u64, enough: impl Fn(&Interval) -> bool) -> Option<Interval> {
+        self.select(SignedDuration::ZERO, |sum| own(&sum.candidate) >= requests && enough(sum))
     }
 }
 
