@@ -147,7 +147,7 @@ impl<'a> Pair<'a> {
 }
 
 /// The largest of the terms, one per cell.
-fn top_parts(terms: impl IntoIterator<Item = f64>) -> Vec<Part> {
+pub(crate) fn top_parts(terms: impl IntoIterator<Item = f64>) -> Vec<Part> {
     let parts = terms
         .into_iter()
         .enumerate()

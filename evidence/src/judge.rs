@@ -253,7 +253,8 @@ impl Judging<'_> {
         };
         let control = profile.filter(|p| p.check().is_ok() && p.images > 0).map(|p| {
             let swapped = Interval { candidate: window.stable.clone(), ..window.clone() };
-            (reference_of(metric, &swapped, p, level), sample(metric, &swapped).n)
+            let n = sample(metric, &swapped).n;
+            ((n > 0).then(|| reference_of(metric, &swapped, p, level)), n)
         });
         let alert = |note: &str| Ruling {
             on_breach: Some(OnBreach::Alert),
@@ -263,20 +264,20 @@ impl Judging<'_> {
         let wait = |note: String| Ruling { note: Some(note), ..Ruling::new(Verdict::Inconclusive) };
         match control {
             None => alert("stable has no profile to tell drift of the world from drift of the candidate"),
-            Some((_, 0)) => {
+            Some((None, _)) => {
                 alert("stable has no samples to tell drift of the world from drift of the candidate")
             }
             Some((_, n)) if n < metric.min_samples => wait(format!(
                 "waiting for stable to tell whose drift it is: {n} of {} samples",
                 metric.min_samples
             )),
-            Some((Comparison { finding: Finding::Breach, value, .. }, _)) => {
+            Some((Some(Comparison { finding: Finding::Breach, value, .. }), _)) => {
                 alert(&format!("stable drifts as well, {}: the world moved", reason::number(value)))
             }
-            Some((Comparison { finding: Finding::Unclear, value, .. }, _)) => {
+            Some((Some(Comparison { finding: Finding::Unclear, value, .. }), _)) => {
                 wait(format!("stable may drift as well, {}, but that may be noise", reason::number(value)))
             }
-            Some((Comparison { finding: Finding::Within, .. }, _)) => ruling,
+            Some((Some(Comparison { finding: Finding::Within, .. }), _)) => ruling,
         }
     }
 

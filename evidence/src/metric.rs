@@ -330,6 +330,11 @@ mod tests {
             "metric c: drift.statistic is ks, but classes have no order: use psi"
         );
         assert_eq!(Metric::new("c", KS, Bound::Max(0.1)).check(), Ok(()));
+        let noise = Metric::new("c", KS, Bound::Noise);
+        for (level, refused) in [(None, true), (Some(0.0), true), (Some(1e-4), false)] {
+            let error = Metric { significance: level, ..noise.clone() }.check().err();
+            assert_eq!(error.map(|error| error.field), refused.then_some("significance"));
+        }
         assert_eq!(field(&Metric::new("c", KS, Bound::Max(f64::NAN))), "max");
         assert_eq!(field(&Metric::new("c", KS, Bound::Max(1.5))), "max");
         assert_eq!(field(&Metric::new("c", KS, Bound::MaxRatio(1.5))), "maxRatio");
@@ -350,7 +355,11 @@ mod tests {
             field(&Metric { no_data_deadline: SignedDuration::from_secs(-1), ..good.clone() }),
             "noDataDeadline"
         );
-        assert_eq!(field(&Metric { significance: Some(1.0), ..good }), "significance");
+        for level in [1.0, -0.1, f64::NAN] {
+            assert_eq!(field(&Metric { significance: Some(level), ..good.clone() }), "significance");
+        }
+        assert_eq!(field(&Metric { last_requests: Some(99), ..good.clone() }), "lastRequests");
+        assert_eq!(field(&Metric { bound: Bound::Noise, significance: Some(0.01), ..good }), "max");
     }
 
     #[test]

@@ -75,8 +75,8 @@ pub struct Reading {
 pub struct Cell {
     /// Class name, or range of values.
     pub name: String,
-    /// Its term of the distance, as the function of that distance says; for KS and L-infinity the absolute difference
-    /// of the shares.
+    /// Its term of the distance, as the function of that distance says; for KS, Wasserstein and L-infinity the
+    /// absolute difference of the shares.
     pub contribution: f64,
     /// Share of the candidate's items that lie in it, 0..=1.
     pub share: f64,

@@ -1,6 +1,6 @@
 //! The cell that differs most.
 
-use statrs::function::gamma::ln_gamma;
+use statrs::function::factorial::ln_factorial;
 
 use super::tail::normal_quantile;
 use super::{Distance, DistanceError, Pair, ks::gap, top_parts};
@@ -21,10 +21,13 @@ pub fn l_infinity(ours: &[u64], theirs: &[u64], level: f64) -> Result<Distance, 
     let pair = Pair::new(ours, theirs)?;
     let pairs = u128::from(pair.n) * u128::from(pair.m);
     let largest = pair.counts().map(|(a, b)| gap(a, b, pair.n, pair.m)).max().unwrap_or(0);
+    let orders = ln_factorial(pair.n) + ln_factorial(pair.m) - ln_factorial(pair.n + pair.m);
     let mut urns: Vec<Urn> = Vec::with_capacity(2 * ours.len());
     for (a, b) in pair.counts().filter(|(a, b)| a + b > 0) {
-        urns.push(Urn { drawn: pair.n, left: pair.m, marked: a + b });
-        urns.push(Urn { drawn: pair.m, left: pair.n, marked: a + b });
+        let (marked, rest) = (a + b, pair.n + pair.m - (a + b));
+        let orders = orders + ln_factorial(marked) + ln_factorial(rest);
+        urns.push(Urn { drawn: pair.n, left: pair.m, marked, orders });
+        urns.push(Urn { drawn: pair.m, left: pair.n, marked, orders });
     }
     let p = urns.iter().map(|urn| urn.at_least(urn.reaching(largest))).sum::<f64>().min(1.0);
     let critical = (level > 0.0).then(|| {
@@ -41,6 +44,8 @@ struct Urn {
     drawn: u64,
     left: u64,
     marked: u64,
+    /// ln of drawn! left! marked! rest! / all!
+    orders: f64,
 }
 
 impl Urn {
@@ -65,29 +70,33 @@ impl Urn {
         u64::try_from(needed).unwrap_or(u64::MAX).clamp(self.least(), self.most() + 1)
     }
 
-    /// ln of the probability of exactly so many, C(marked, k) C(rest, drawn - k) / C(all, drawn).
-    fn ln_mass(&self, k: u64) -> f64 {
-        let rest = self.drawn + self.left - self.marked;
-        ln_choose(self.marked, k) + ln_choose(rest, self.drawn - k)
-            - ln_choose(self.drawn + self.left, self.drawn)
+    /// The probability of exactly so many, C(marked, k) C(rest, drawn - k) / C(all, drawn).
+    fn mass(&self, k: u64) -> f64 {
+        let fourth = self.left + k - self.marked;
+        let ways = ln_factorial(k) + ln_factorial(self.marked - k) + ln_factorial(self.drawn - k);
+        (self.orders - ways - ln_factorial(fourth)).exp()
     }
 
     /// The probability of k + 1 over that of k; it falls with k.
     fn ratio(&self, k: u64) -> f64 {
-        let rest = self.drawn + self.left - self.marked;
         let up = (self.marked - k) as f64 * (self.drawn - k) as f64;
-        up / ((k + 1) as f64 * ((rest + k + 1) - self.drawn) as f64)
+        up / ((k + 1) as f64 * (self.left + k + 1 - self.marked) as f64)
     }
 
     /// The probability of at least so many, or an upper limit of it.
     fn at_least(&self, k: u64) -> f64 {
         if k <= self.least() {
-            return 1.0;
+            1.0
+        } else if k > self.most() {
+            0.0
+        } else {
+            self.tail(k, self.mass(k))
         }
-        if k > self.most() {
-            return 0.0;
-        }
-        let (mut mass, mut sum, mut k) = (self.ln_mass(k).exp(), 0.0, k);
+    }
+
+    /// [`Urn::at_least`], of which the first term is known.
+    fn tail(&self, mut k: u64, mut mass: f64) -> f64 {
+        let mut sum = 0.0;
         for _ in 0..TERMS {
             sum += mass;
             if k == self.most() || mass < 1e-17 * sum {
@@ -108,7 +117,8 @@ impl Urn {
         let deviation = (n * share * (1.0 - share) * m / (all - 1.0).max(1.0)).sqrt();
         let guess = (n * share + start * deviation).ceil() as u64;
         let mut k = guess.clamp(self.least(), self.most());
-        let (mut tail, mut mass) = (self.at_least(k), self.ln_mass(k).exp());
+        let mut mass = self.mass(k);
+        let mut tail = self.tail(k, mass);
         // Up while the tail of k is above the level, then down while that of k - 1 is not.
         while tail > level && k < self.most() {
             tail -= mass;
@@ -128,9 +138,4 @@ impl Urn {
         }
         self.surplus(k)
     }
-}
-
-fn ln_choose(n: u64, k: u64) -> f64 {
-    let of = |x: u64| ln_gamma(x as f64 + 1.0);
-    of(n) - of(k) - of(n - k)
 }

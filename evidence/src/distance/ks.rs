@@ -125,10 +125,10 @@ mod tests {
 
     #[test]
     fn the_limit_takes_over_where_the_exact_p_ends() {
-        // Both at n = m = 100: the limit is a little too small, never much.
-        for largest in (1000..6000).step_by(500) {
+        // At n = m = 100, down to 2e-7: the limit is hardly ever too small, and never much too large.
+        for largest in (1000..=4000).step_by(500) {
             let (exact, limit) = (exact(100, 100, largest), asymptotic(100, 100, largest as f64 / 1e4));
-            assert!(limit > 0.75 * exact && limit < 1.05 * exact, "{largest}: {exact} {limit}");
+            assert!(limit > 0.99 * exact && limit < 1.5 * exact, "{largest}: {exact} {limit}");
         }
     }
 }

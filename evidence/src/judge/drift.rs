@@ -9,7 +9,7 @@ use wire::{CELLS, Counts, Grid, Profile};
 use crate::distance;
 use crate::judge::compare::{Comparison, Finding, finding};
 use crate::judge::reason::number;
-use crate::{Bound, Cell, Distance, DistanceError, Interval, Kind, Metric, Series, Statistic};
+use crate::{Bound, Cell, Distance, DistanceError, Interval, Kind, Metric, Part, Series, Statistic};
 
 /// One of two distributions, on grid cells or on classes.
 pub(super) enum Side {
@@ -55,8 +55,14 @@ pub(super) fn drift(metric: &Metric, window: &Interval, against: &Side, level: f
     let Kind::Drift { series, statistic, .. } = metric.kind else {
         unreachable!("only drift is a distance of distributions")
     };
-    let pair = Pair::new(series, statistic, &Side::of_counts(series, &window.candidate), against);
-    let found = pair.distance(statistic, level).expect("minSamples is at least 1 and no profile is empty");
+    let ours = Side::of_counts(series, &window.candidate);
+    let groups = Grouped::new(series, &ours, against);
+    let found = match (statistic.needs_order(), &ours, against) {
+        (true, Side::Cells(ours), Side::Cells(theirs)) => ordered(series, statistic, ours, theirs, level),
+        // `Metric::check` refuses classes for the others.
+        _ => groups.distance(statistic, level),
+    };
+    let found = found.expect("minSamples is at least 1 and no profile is empty");
     // rule: J1, J2
     let surely = found.critical.is_some_and(|critical| found.value > critical);
     let (threshold, finding) = match metric.bound {
@@ -75,13 +81,27 @@ pub(super) fn drift(metric: &Metric, window: &Interval, against: &Side, level: f
         low: None,
         high: None,
         critical: found.critical,
-        cells: found.parts.iter().map(|part| pair.cell(&part.cells, part.contribution)).collect(),
+        cells: if statistic.needs_order() { groups.changed() } else { groups.name(&found.parts) },
         finding,
     }
 }
 
-/// Two distributions on the cells that a statistic wants.
-struct Pair {
+/// The statistics that know an order look at every cell of the grid.
+fn ordered(
+    series: Series,
+    statistic: Statistic,
+    ours: &[u64],
+    theirs: &[u64],
+    level: f64,
+) -> Result<Distance, DistanceError> {
+    if statistic == Statistic::Ks {
+        return distance::ks(ours, theirs, level);
+    }
+    distance::wasserstein(ours, theirs, &MIDDLES[grid(series) as usize], level)
+}
+
+/// Two distributions on ten groups of neighbouring cells, or on the classes as they are (J4).
+struct Grouped {
     series: Series,
     ours: Vec<u64>,
     theirs: Vec<u64>,
@@ -90,21 +110,15 @@ struct Pair {
 
 enum Names {
     Classes(Vec<String>),
-    /// Which cells of the grid each of ours is.
+    /// Which cells of the grid each group is.
     Grid(Vec<Range<usize>>),
 }
 
-impl Pair {
-    /// Ten groups of neighbouring cells, single cells for the statistics that know an order, or the classes as
-    /// they are (J4).
-    fn new(series: Series, statistic: Statistic, ours: &Side, theirs: &Side) -> Self {
+impl Grouped {
+    fn new(series: Series, ours: &Side, theirs: &Side) -> Self {
         match (ours, theirs) {
             (Side::Cells(ours), Side::Cells(theirs)) => {
-                let ranges: Vec<Range<usize>> = if statistic.needs_order() {
-                    (0..ours.len()).map(|cell| cell..cell + 1).collect()
-                } else {
-                    distance::groups(theirs)
-                };
+                let ranges = distance::groups(theirs);
                 let merge = |cells: &[u64]| ranges.iter().map(|r| cells[r.clone()].iter().sum()).collect();
                 Self { series, ours: merge(ours), theirs: merge(theirs), names: Names::Grid(ranges) }
             }
@@ -121,33 +135,40 @@ impl Pair {
     }
 
     fn distance(&self, statistic: Statistic, level: f64) -> Result<Distance, DistanceError> {
-        let (ours, theirs) = (&self.ours[..], &self.theirs[..]);
-        match statistic {
-            Statistic::Psi => distance::psi(ours, theirs, level),
-            Statistic::Ks => distance::ks(ours, theirs, level),
-            Statistic::ChiSquare => distance::chi_square(ours, theirs, level),
-            Statistic::G => distance::g_test(ours, theirs, level),
-            Statistic::JensenShannon => distance::jensen_shannon(ours, theirs, level),
-            Statistic::Hellinger => distance::hellinger(ours, theirs, level),
-            Statistic::LInfinity => distance::l_infinity(ours, theirs, level),
-            Statistic::Wasserstein => {
-                distance::wasserstein(ours, theirs, &MIDDLES[grid(self.series) as usize], level)
-            }
-        }
+        let of = match statistic {
+            Statistic::Psi => distance::psi,
+            Statistic::ChiSquare => distance::chi_square,
+            Statistic::G => distance::g_test,
+            Statistic::JensenShannon => distance::jensen_shannon,
+            Statistic::Hellinger => distance::hellinger,
+            Statistic::LInfinity => distance::l_infinity,
+            Statistic::Ks | Statistic::Wasserstein => unreachable!("`ordered` computes them"),
+        };
+        of(&self.ours, &self.theirs, level)
     }
 
-    /// Neighbouring cells, and what they contribute.
-    fn cell(&self, cells: &Range<usize>, contribution: f64) -> Cell {
+    /// The groups whose shares differ most.
+    fn changed(&self) -> Vec<Cell> {
+        let share = |counts: &[u64], group: usize| counts[group] as f64 / counts.iter().sum::<u64>() as f64;
+        let differences = (0..self.ours.len()).map(|i| (share(&self.ours, i) - share(&self.theirs, i)).abs());
+        self.name(&distance::top_parts(differences))
+    }
+
+    fn name(&self, parts: &[Part]) -> Vec<Cell> {
+        parts.iter().map(|part| self.cell(&part.cells, part.contribution)).collect()
+    }
+
+    /// Neighbouring groups, and what they contribute.
+    fn cell(&self, groups: &Range<usize>, contribution: f64) -> Cell {
+        let (first, last) = (groups.start, groups.end - 1);
         let name = match &self.names {
-            Names::Classes(names) if cells.len() == 1 => names[cells.start].clone(),
+            Names::Classes(names) if first == last => names[first].clone(),
             // Classes that were too rare for a test of their own.
-            Names::Classes(names) => format!("{} to {}", names[cells.start], names[cells.end - 1]),
-            Names::Grid(ranges) => {
-                range_name(self.series, &(ranges[cells.start].start..ranges[cells.end - 1].end))
-            }
+            Names::Classes(names) => format!("{} to {}", names[first], names[last]),
+            Names::Grid(ranges) => range_name(self.series, &(ranges[first].start..ranges[last].end)),
         };
         let share = |counts: &[u64]| {
-            counts[cells.clone()].iter().sum::<u64>() as f64 / counts.iter().sum::<u64>() as f64
+            counts[groups.clone()].iter().sum::<u64>() as f64 / counts.iter().sum::<u64>() as f64
         };
         Cell { name, contribution, share: share(&self.ours), against: share(&self.theirs) }
     }

@@ -19,7 +19,7 @@ LEVELS = (0.05, 1e-4, 1e-6)
 
 
 def merged(ours, theirs):
-    """Neighbouring cells until each expects 5 in the smaller sample; the rest joins the last one."""
+    """Neighbouring cells until each expects 5 in the smaller sample, the rest joins the last one; or all cells."""
     smaller, total = min(sum(ours), sum(theirs)), sum(ours) + sum(theirs)
     out, a, b = [], 0, 0
     for x, y in zip(ours, theirs):
@@ -29,7 +29,9 @@ def merged(ours, theirs):
             a = b = 0
     if out:
         out[-1] = [out[-1][0] + a, out[-1][1] + b]
-    return np.array(out or [[a, b]]).T
+    if len(out) < 2:
+        out = [[a, b] for a, b in zip(ours, theirs) if a + b]
+    return np.array(out).T
 
 
 def homogeneity(ours, theirs):
