@@ -11,7 +11,8 @@
 //! rules that the comments name are those of `semantics.md`.
 //!
 //! To add a metric: a variant of [`Kind`], its validation in [`Metric::check`], and its comparison in
-//! `judge/compare.rs`.
+//! `judge/compare.rs`. To add a distance: a function in `distance/`, a variant of [`Statistic`], and its line in
+//! `judge/drift.rs`.
 
 mod distance;
 mod interval;

@@ -241,11 +241,8 @@ impl Metric {
                 refuse("maxRatio", &ratio, "but a drift is one distance, not two values: use max")
             }
             (Bound::Noise, Kind::Drift { .. }) if self.significance.is_none_or(|level| level == 0.0) => {
-                refuse(
-                    "significance",
-                    &self.significance.unwrap_or(0.0),
-                    "must be above 0 where there is no max",
-                )
+                let found = if self.significance.is_some() { "0" } else { "absent" };
+                refuse("significance", &found, "must be above 0 where there is no max")
             }
             (Bound::Noise, kind) if !matches!(kind, Kind::Drift { .. }) => refuse(
                 "max",

@@ -5,6 +5,8 @@ use evidence::{
 };
 use serde::Deserialize;
 
+type Function = fn(&[u64], &[u64], f64) -> Result<Distance, DistanceError>;
+
 #[derive(Deserialize)]
 struct Golden {
     levels: Vec<f64>,
@@ -63,9 +65,7 @@ fn the_tests_of_homogeneity_are_those_of_scipy() {
 fn distances_of_shares_are_those_of_scipy() {
     // rule: J4
     for case in golden().cases {
-        let value = |of: fn(&[u64], &[u64], f64) -> Result<Distance, DistanceError>| {
-            of(&case.ours, &case.theirs, 0.05).unwrap().value
-        };
+        let value = |of: Function| of(&case.ours, &case.theirs, 0.05).unwrap().value;
         case.close(value(psi), case.psi, 1e-9, "PSI");
         // A root: scipy's cancellation of 1e-16 becomes 1e-8.
         let square = |x: f64| x * x;

@@ -166,7 +166,7 @@ fn the_critical_value_of_wasserstein_is_that_of_permutations() {
         values.sort_by(f64::total_cmp);
         let (_, ours) = permuted(&mut random, &mut items, &pooled, n);
         let theirs: Vec<u64> = pooled.iter().zip(&ours).map(|(all, a)| all - a).collect();
-        for (level, most) in [(1e-2, 1.1), (1e-3, 1.15), (1e-4, 1.3)] {
+        for (level, most) in [(1e-2, 1.2), (1e-3, 1.25), (1e-4, 1.3)] {
             let critical = wasserstein(&ours, &theirs, &places, level).unwrap().critical.unwrap();
             let quantile = values[values.len() - (DRAWS as f64 * level) as usize];
             let ratio = critical / quantile;

@@ -66,6 +66,7 @@ fn smoothed<'a>(pair: &'a Pair<'_>) -> impl Iterator<Item = (f64, f64)> + 'a {
 }
 
 /// How a statistic follows from chi-square times (1/n + 1/m).
+#[derive(Clone, Copy)]
 struct Scale {
     /// What the sum of the terms is per unit of it.
     per_chi_square: f64,
