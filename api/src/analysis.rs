@@ -102,20 +102,29 @@ pub enum OnChange {
     Off,
 }
 
-/// One thing to watch and its threshold: exactly one kind, and `max` or `maxRatio`.
+/// One thing to watch and its threshold: exactly one kind, and `max` or `maxRatio` (for drift `max`, `significance`
+/// or both).
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, KubeSchema)]
 #[serde(rename_all = "camelCase")]
 #[x_kube(
     validation = Rule::new("[has(self.drift), has(self.errorRate), has(self.latency), has(self.invalidInputRate)].exists_one(x, x)")
         .message("metric: set exactly one of drift, errorRate, latency, invalidInputRate"),
-    validation = Rule::new("[has(self.max), has(self.maxRatio)].exists_one(x, x)")
+    validation = Rule::new("[has(self.max), has(self.maxRatio)].exists_one(x, x) || (has(self.drift) && !has(self.max) && !has(self.maxRatio))")
         .message("metric: set exactly one of max, maxRatio"),
-    validation = Rule::new("!has(self.drift) || has(self.max)")
+    validation = Rule::new("!has(self.drift) || has(self.max) || has(self.maxRatio) || (has(self.significance) && self.significance > 0.0)")
+        .message("metric: drift needs max, or a significance above 0 that says which distance is more than noise"),
+    validation = Rule::new("!has(self.drift) || !has(self.maxRatio)")
         .message("metric: drift takes max, not maxRatio: it is a comparison already"),
     validation = Rule::new("!has(self.latency) || !has(self.max) || self.max > 0.0")
         .message("metric: latency max is in seconds and must be above 0"),
     validation = Rule::new("!(has(self.errorRate) || has(self.invalidInputRate)) || !has(self.max) || self.max <= 1.0")
         .message("metric: a rate's max is between 0 and 1 (0.02 for 2 %)"),
+    validation = Rule::new("!has(self.drift) || self.drift.statistic in ['psi', 'chiSquare', 'g'] || !has(self.max) || self.max <= 1.0")
+        .message("metric: this statistic is never more than 1, so max must be between 0 and 1"),
+    validation = Rule::new("!(has(self.window) && has(self.lastRequests))")
+        .message("metric: set window or lastRequests, not both"),
+    validation = Rule::new("!has(self.lastRequests) || self.lastRequests >= (has(self.minSamples) ? self.minSamples : 100)")
+        .message("metric: lastRequests must be at least minSamples (default 100)"),
     validation = Rule::new("!has(self.window) || (duration(self.window) >= duration('1s') && duration(self.window) <= duration('24h'))")
         .message("metric: window must be between 1s and 24h")
 )]
@@ -135,7 +144,8 @@ pub struct Metric {
     /// Share of requests that were refused because of their input.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub invalid_input_rate: Option<InvalidInputRate>,
-    /// Largest value that passes.
+    /// Largest value that passes. Drift may leave it out and set `significance` alone: then it passes up to what
+    /// noise reaches for this number of samples.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(range(min = 0.0, max = 1_000_000.0))]
     pub max: Option<f64>,
@@ -146,6 +156,11 @@ pub struct Metric {
     /// How far back to look; extended to the stage's start until `minSamples` are there. Default: 5m.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub window: Option<Duration>,
+    /// In place of `window`: how many of the candidate's newest requests to look at, 1..=1000000 and at least
+    /// `minSamples`; whole intervals, so it may be a few more.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(range(min = 1, max = 1_000_000))]
+    pub last_requests: Option<u64>,
     /// Fewest of the candidate's samples (against stable: of both) that are judged. Default: 100.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(range(min = 1, max = 1_000_000_000))]
@@ -154,7 +169,8 @@ pub struct Metric {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(range(min = 1, max = 100))]
     pub consecutive: Option<u32>,
-    /// Level of each check, 0..=0.5, in place of the share of `falseRollback` (J3); 0 compares raw numbers.
+    /// Level of each check, 0..=0.5, in place of the share of `falseRollback` (J3); 0 compares raw numbers. For
+    /// drift it may stand alone, above 0.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(range(min = 0.0, max = 0.5))]
     pub significance: Option<f64>,
@@ -174,8 +190,8 @@ pub struct Metric {
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, KubeSchema)]
 #[serde(rename_all = "camelCase")]
 #[x_kube(
-    validation = Rule::new("!(self.feature == 'class' && self.statistic == 'ks')")
-        .message("metric: ks needs an order and classes have none; use psi for feature class")
+    validation = Rule::new("!(self.feature == 'class' && self.statistic in ['ks', 'wasserstein'])")
+        .message("metric: ks and wasserstein need an order and classes have none; use psi for feature class")
 )]
 pub struct Drift {
     /// What is compared.
@@ -202,14 +218,26 @@ pub enum Series {
     Class,
 }
 
-/// A distance of two distributions.
+/// A distance of two distributions, on ten groups of cells (classes as they are) unless it is said otherwise.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
-#[serde(rename_all = "lowercase")]
+#[serde(rename_all = "camelCase")]
 pub enum Statistic {
-    /// Population stability index on ten groups of cells (classes as they are).
+    /// Population stability index, from 0 and unbounded.
     Psi,
-    /// Kolmogorov-Smirnov distance on the grid's cells.
+    /// Kolmogorov-Smirnov distance on the grid's cells: largest difference of the cumulative shares, 0..=1.
     Ks,
+    /// Pearson's chi-square; grows with the number of samples, so best with `significance` alone.
+    ChiSquare,
+    /// Likelihood ratio G; grows with the number of samples, so best with `significance` alone.
+    G,
+    /// Jensen-Shannon distance (base 2), 0..=1.
+    JensenShannon,
+    /// Wasserstein-1 distance on the grid's cells, in the feature's unit, 0..=1.
+    Wasserstein,
+    /// Hellinger distance, 0..=1.
+    Hellinger,
+    /// Largest difference of a group's shares, 0..=1.
+    LInfinity,
 }
 
 /// What a distribution is compared with.

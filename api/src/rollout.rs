@@ -149,8 +149,9 @@ pub struct VerdictStatus {
     /// Measured value.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub value: Option<f64>,
-    /// Threshold.
-    pub threshold: f64,
+    /// Threshold; absent before a comparison whose threshold is what noise reaches.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub threshold: Option<f64>,
     /// The candidate's samples. (Not `n`: YAML 1.1 reads that as false.)
     pub samples: u64,
     /// Of a sequential test: the always-valid p-value, that of its strongest moment so far.

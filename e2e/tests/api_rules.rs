@@ -217,6 +217,12 @@ fn metrics_are_few_and_named_apart(#[case] count: u32, #[case] message: Option<&
 const KIND: &str = "metric: set exactly one of drift, errorRate, latency, invalidInputRate";
 const BOUND: &str = "metric: set exactly one of max, maxRatio";
 const RATE: &str = "metric: a rate's max is between 0 and 1";
+const ORDER: &str =
+    "metric: ks and wasserstein need an order and classes have none; use psi for feature class";
+const SHARE: &str = "metric: this statistic is never more than 1, so max must be between 0 and 1";
+const NOISE: &str =
+    "metric: drift needs max, or a significance above 0 that says which distance is more than noise";
+const FEW: &str = "metric: lastRequests must be at least minSamples (default 100)";
 const WINDOW: &str = "metric: window must be between 1s and 24h";
 
 fn drift(feature: &str, statistic: &str, against: &str) -> Value {
@@ -247,7 +253,18 @@ fn drift(feature: &str, statistic: &str, against: &str) -> Value {
 #[case(json!({"errorRate": null, "latency": {"quantile": 1}}), Some("quantile"))]
 #[case(json!({"errorRate": null, "drift": drift("class", "psi", "reference")}), None)]
 #[case(json!({"errorRate": null, "drift": drift("sharpness", "ks", "stable")}), None)]
-#[case(json!({"errorRate": null, "drift": drift("class", "ks", "stable")}), Some("metric: ks needs an order and classes have none; use psi for feature class"))]
+#[case(json!({"errorRate": null, "drift": drift("class", "ks", "stable")}), Some(ORDER))]
+#[case(json!({"errorRate": null, "drift": drift("class", "wasserstein", "stable")}), Some(ORDER))]
+#[case(json!({"errorRate": null, "drift": drift("contrast", "wasserstein", "stable")}), None)]
+#[case(json!({"errorRate": null, "drift": drift("class", "jensenShannon", "stable")}), None)]
+#[case(json!({"errorRate": null, "drift": drift("class", "hellinger", "stable")}), None)]
+#[case(json!({"errorRate": null, "drift": drift("class", "lInfinity", "stable"), "max": 1.01}), Some(SHARE))]
+#[case(json!({"errorRate": null, "drift": drift("class", "psi", "stable"), "max": 1.01}), None)]
+#[case(json!({"errorRate": null, "drift": drift("class", "chiSquare", "stable"), "max": 30}), None)]
+#[case(json!({"errorRate": null, "drift": drift("class", "g", "stable"), "max": null, "significance": 0.001}), None)]
+#[case(json!({"errorRate": null, "drift": drift("class", "g", "stable"), "max": null, "significance": 0}), Some(NOISE))]
+#[case(json!({"errorRate": null, "drift": drift("class", "g", "stable"), "max": null}), Some(NOISE))]
+#[case(json!({"max": null, "significance": 0.001}), Some(BOUND))]
 #[case(json!({"errorRate": null, "drift": drift("hue", "psi", "stable")}), Some("Unsupported value"))]
 #[case(json!({"errorRate": null, "drift": drift("class", "chi", "stable")}), Some("Unsupported value"))]
 #[case(json!({"errorRate": null, "drift": drift("class", "psi", "yesterday")}), Some("Unsupported value"))]
@@ -256,6 +273,13 @@ fn drift(feature: &str, statistic: &str, against: &str) -> Value {
 #[case(json!({"window": "24h"}), None)]
 #[case(json!({"window": "500ms"}), Some(WINDOW))]
 #[case(json!({"window": "25h"}), Some(WINDOW))]
+#[case(json!({"lastRequests": 100}), None)]
+#[case(json!({"lastRequests": 1_000_000}), None)]
+#[case(json!({"lastRequests": 1_000_001}), Some("lastRequests"))]
+#[case(json!({"lastRequests": 99}), Some(FEW))]
+#[case(json!({"lastRequests": 99, "minSamples": 99}), None)]
+#[case(json!({"lastRequests": 2000, "minSamples": 2001}), Some(FEW))]
+#[case(json!({"lastRequests": 2000, "window": "5m"}), Some("metric: set window or lastRequests, not both"))]
 #[case(json!({"minSamples": 1}), None)]
 #[case(json!({"minSamples": 0}), Some("minSamples"))]
 #[case(json!({"consecutive": 100}), None)]

@@ -1,6 +1,7 @@
 //! One verdict per metric: select the window, compare, and remember how often (J1-J5).
 
 mod compare;
+mod drift;
 mod reason;
 
 use std::rc::Rc;
@@ -105,13 +106,16 @@ impl Judging<'_> {
             .map(|metric| {
                 move |sum: &Interval| {
                     let sample = sample(metric, sum);
+                    // `Windows::select_requests`, for all metrics at once.
+                    let asked = metric.last_requests.is_none_or(|asked| own(&sum.candidate) >= asked);
+                    asked &&
                     sample.n >= metric.min_samples && sample.n_stable.is_none_or(|m| m >= metric.min_samples)
                 }
             })
             .collect();
         let wants = self.rules.metrics.iter().zip(&enough);
         let wants: Vec<Want<'_>> =
-            wants.map(|(metric, enough)| Want { window: metric.window, enough }).collect();
+            wants.map(|(metric, enough)| Want { window: span(metric), enough }).collect();
         self.windows.select_all(&wants)
     }
 
@@ -204,7 +208,7 @@ impl Judging<'_> {
             on_breach: ruling.on_breach.or(metric.on_breach).unwrap_or(default_on_breach(metric.kind)),
             overdue: None,
             value: Some(found.value),
-            threshold: found.threshold,
+            threshold: Some(found.threshold),
             n: found.n,
             n_stable: found.n_stable,
             low: found.low,
@@ -277,7 +281,8 @@ impl Judging<'_> {
         };
         let control = profile.filter(|p| p.check().is_ok() && p.images > 0).map(|p| {
             let swapped = Interval { candidate: window.stable.clone(), ..window.clone() };
-            (reference_of(metric, &swapped, p, level), sample(metric, &swapped).n)
+            let n = sample(metric, &swapped).n;
+            ((n > 0).then(|| reference_of(metric, &swapped, p, level)), n)
         });
         let alert = |note: &str| Ruling {
             on_breach: Some(OnBreach::Alert),
@@ -287,20 +292,20 @@ impl Judging<'_> {
         let wait = |note: String| Ruling { note: Some(note), ..Ruling::new(Verdict::Inconclusive) };
         match control {
             None => alert("stable has no profile to tell drift of the world from drift of the candidate"),
-            Some((_, 0)) => {
+            Some((None, _)) => {
                 alert("stable has no samples to tell drift of the world from drift of the candidate")
             }
             Some((_, n)) if n < metric.min_samples => wait(format!(
                 "waiting for stable to tell whose drift it is: {n} of {} samples",
                 metric.min_samples
             )),
-            Some((Comparison { finding: Finding::Breach, value, .. }, _)) => {
+            Some((Some(Comparison { finding: Finding::Breach, value, .. }), _)) => {
                 alert(&format!("stable drifts as well, {}: the world moved", number(value)))
             }
-            Some((Comparison { finding: Finding::Unclear, value, .. }, _)) => {
+            Some((Some(Comparison { finding: Finding::Unclear, value, .. }), _)) => {
                 wait(format!("stable may drift as well, {}, but that may be noise", number(value)))
             }
-            Some((Comparison { finding: Finding::Within, .. }, _)) => ruling,
+            Some((Some(Comparison { finding: Finding::Within, .. }), _)) => ruling,
         }
     }
 
@@ -338,6 +343,11 @@ impl Judging<'_> {
             },
         }
     }
+}
+
+/// How far back a metric looks in time.
+fn span(metric: &Metric) -> SignedDuration {
+    if metric.last_requests.is_some() { SignedDuration::ZERO } else { metric.window }
 }
 
 /// A verdict on its way to the reading.

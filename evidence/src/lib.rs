@@ -13,7 +13,8 @@
 //! looked at as often as one likes (S1, S2). The rules that the comments name are those of `semantics.md`.
 //!
 //! To add a metric: a variant of [`Kind`], its validation in [`Metric::check`], and its comparison in
-//! `judge/compare.rs`.
+//! `judge/compare.rs`. To add a distance: a function in `distance/`, a variant of [`Statistic`], and its line in
+//! `judge/drift.rs`.
 
 mod bandit;
 mod distance;
@@ -39,7 +40,10 @@ pub use bandit::{
     Arrived, Bandit, BanditError, BanditReading, BanditState, HalfLife, Lead, MAX_ARMS, Posterior,
     probability_best,
 };
-pub use distance::{GROUPS, chi_square_critical, g_statistic, groups, ks, ks_critical, psi, psi_critical};
+pub use distance::{
+    Distance, DistanceError, GROUPS, Part, chi_square, chi_square_critical, g_test, groups, hellinger,
+    jensen_shannon, ks, ks_critical, ks_limits, ks_values, l_infinity, psi, wasserstein,
+};
 pub use experiment::{
     Baseline, Conclusion, Direction, ExperimentError, ExperimentReading, Hypothesis, MISMATCH, Mode,
     Observed, SEQUENCE_MINIMUM, Sample, Test, Wager, chi_square, mean_sequence, newcombe, required_means,

@@ -16,6 +16,9 @@ pub struct Metric {
     /// How far back a comparison looks; it reaches further back, to the stage's start, until `min_samples`
     /// are seen (J5).
     pub window: SignedDuration,
+    /// How many of the newest requests of the candidate a comparison looks at, in place of `window`, at least
+    /// `min_samples`. Whole intervals are taken, so it may be a few more.
+    pub last_requests: Option<u64>,
     /// Fewer split requests or items than this in either arm that is compared is no data (T2), >= 1.
     pub min_samples: u64,
     /// Checks in a row that must breach before the verdict is Fail, >= 1.
@@ -68,12 +71,53 @@ pub enum Series {
 
 /// A distance between two distributions.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "lowercase")]
+#[serde(rename_all = "camelCase")]
 pub enum Statistic {
-    /// Population stability index: 0 for equal distributions, unbounded.
+    /// Population stability index: 0 for equal distributions, unbounded ([`crate::psi`]).
     Psi,
-    /// Kolmogorov-Smirnov: largest difference of the cumulative shares, 0..=1.
+    /// Kolmogorov-Smirnov: largest difference of the cumulative shares, 0..=1 ([`crate::ks`]).
     Ks,
+    /// Pearson's test of homogeneity; grows with the number of samples ([`crate::chi_square`]).
+    ChiSquare,
+    /// Likelihood ratio test of homogeneity; grows with the number of samples ([`crate::g_test`]).
+    G,
+    /// Jensen-Shannon distance, 0..=1 ([`crate::jensen_shannon`]).
+    JensenShannon,
+    /// Wasserstein-1: how far an item must be moved on average, in the unit of the series, 0..=1
+    /// ([`crate::wasserstein`]).
+    Wasserstein,
+    /// Hellinger distance, 0..=1 ([`crate::hellinger`]).
+    Hellinger,
+    /// Largest difference of a group's shares, 0..=1 ([`crate::l_infinity`]).
+    LInfinity,
+}
+
+impl Statistic {
+    /// The name in the manifest.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Psi => "psi",
+            Self::Ks => "ks",
+            Self::ChiSquare => "chiSquare",
+            Self::G => "g",
+            Self::JensenShannon => "jensenShannon",
+            Self::Wasserstein => "wasserstein",
+            Self::Hellinger => "hellinger",
+            Self::LInfinity => "lInfinity",
+        }
+    }
+
+    /// Whether it compares cells by their order, so that it has no meaning for classes.
+    #[must_use]
+    pub const fn needs_order(self) -> bool {
+        matches!(self, Self::Ks | Self::Wasserstein)
+    }
+
+    /// Whether it may exceed 1.
+    const fn is_unbounded(self) -> bool {
+        matches!(self, Self::Psi | Self::ChiSquare | Self::G)
+    }
 }
 
 /// What a distribution is compared with.
@@ -93,6 +137,9 @@ pub enum Bound {
     Max(f64),
     /// The candidate's value over that of stable in the same window.
     MaxRatio(f64),
+    /// What noise alone reaches at the metric's own `significance`: for drift whose user names no distance. A fixed
+    /// one is too small for few samples and too large for many.
+    Noise,
 }
 
 /// What a breach causes.
@@ -162,6 +209,7 @@ impl Metric {
             on_no_data: OnNoData::Hold,
             no_data_deadline: SignedDuration::from_mins(10),
             significance: None,
+            last_requests: None,
         }
     }
 
@@ -183,14 +231,26 @@ impl Metric {
             (Bound::Max(max), Kind::Latency { .. }) if max == 0.0 => {
                 refuse("max", &max, "must be a duration above 0 s")
             }
-            (Bound::Max(max), kind) if max > 1.0 && kind.is_share() => {
-                refuse("max", &max, "must lie within 0 and 1: the value is a share and would never exceed it")
+            (Bound::Max(max), kind) if max > 1.0 && !kind.is_unbounded() => {
+                refuse("max", &max, "must lie within 0 and 1: the value is never more than 1")
             }
             (Bound::MaxRatio(ratio), _) if !ratio.is_finite() || ratio <= 0.0 => {
                 refuse("maxRatio", &ratio, "must be a finite number above 0")
             }
             (Bound::MaxRatio(ratio), Kind::Drift { .. }) => {
                 refuse("maxRatio", &ratio, "but a drift is one distance, not two values: use max")
+            }
+            (Bound::Noise, Kind::Drift { .. }) if self.significance.is_none_or(|level| level == 0.0) => {
+                let found = if self.significance.is_some() { "0" } else { "absent" };
+                refuse("significance", &found, "must be above 0 where there is no max")
+            }
+            (Bound::Noise, kind) if !matches!(kind, Kind::Drift { .. }) => refuse(
+                "max",
+                &"absent",
+                "but significance alone is a bound for drift only: set max or maxRatio",
+            ),
+            _ if self.last_requests.is_some_and(|requests| requests < self.min_samples) => {
+                refuse("lastRequests", &self.last_requests.unwrap_or(0), "must be at least minSamples")
             }
             _ if !self.window.is_positive() => refuse("window", &self.window, "must be above 0 s"),
             _ if self.min_samples == 0 => {
@@ -212,8 +272,8 @@ impl Metric {
     fn wrong_kind(&self) -> Option<(&'static str, String, &'static str)> {
         match self.kind {
             // rule: J4
-            Kind::Drift { series: Series::Class, statistic: Statistic::Ks, .. } => {
-                Some(("drift.statistic", "ks".into(), "but classes have no order: use psi"))
+            Kind::Drift { series: Series::Class, statistic, .. } if statistic.needs_order() => {
+                Some(("drift.statistic", statistic.as_str().into(), "but classes have no order: use psi"))
             }
             Kind::Latency { quantile } if !(quantile > 0.0 && quantile < 1.0) => {
                 Some(("latency.quantile", quantile.to_string(), "must lie between 0 and 1, for example 0.99"))
@@ -237,11 +297,12 @@ impl Metric {
 }
 
 impl Kind {
-    const fn is_share(self) -> bool {
-        matches!(
-            self,
-            Self::ErrorRate | Self::InvalidInputRate | Self::Drift { statistic: Statistic::Ks, .. }
-        )
+    const fn is_unbounded(self) -> bool {
+        match self {
+            Self::Latency { .. } => true,
+            Self::Drift { statistic, .. } => statistic.is_unbounded(),
+            Self::ErrorRate | Self::InvalidInputRate => false,
+        }
     }
 }
 
@@ -266,6 +327,11 @@ mod tests {
             "metric c: drift.statistic is ks, but classes have no order: use psi"
         );
         assert_eq!(Metric::new("c", KS, Bound::Max(0.1)).check(), Ok(()));
+        let noise = Metric::new("c", KS, Bound::Noise);
+        for (level, refused) in [(None, true), (Some(0.0), true), (Some(1e-4), false)] {
+            let error = Metric { significance: level, ..noise.clone() }.check().err();
+            assert_eq!(error.map(|error| error.field), refused.then_some("significance"));
+        }
         assert_eq!(field(&Metric::new("c", KS, Bound::Max(f64::NAN))), "max");
         assert_eq!(field(&Metric::new("c", KS, Bound::Max(1.5))), "max");
         assert_eq!(field(&Metric::new("c", KS, Bound::MaxRatio(1.5))), "maxRatio");
@@ -286,7 +352,11 @@ mod tests {
             field(&Metric { no_data_deadline: SignedDuration::from_secs(-1), ..good.clone() }),
             "noDataDeadline"
         );
-        assert_eq!(field(&Metric { significance: Some(1.0), ..good }), "significance");
+        for level in [1.0, -0.1, f64::NAN] {
+            assert_eq!(field(&Metric { significance: Some(level), ..good.clone() }), "significance");
+        }
+        assert_eq!(field(&Metric { last_requests: Some(99), ..good.clone() }), "lastRequests");
+        assert_eq!(field(&Metric { bound: Bound::Noise, significance: Some(0.01), ..good }), "max");
     }
 
     #[test]

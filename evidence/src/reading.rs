@@ -46,8 +46,10 @@ pub struct Reading {
     /// The value compared: a share, seconds, a distance, or a ratio; absent without enough data.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub value: Option<f64>,
-    /// The bound that it was compared with.
-    pub threshold: f64,
+    /// The bound that it was or would be compared with; absent before a comparison whose bound is what noise
+    /// reaches.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub threshold: Option<f64>,
     /// Samples of the candidate: requests for rates and latency, items for drift.
     pub n: u64,
     /// Samples of stable, where stable was looked at.
@@ -93,7 +95,8 @@ pub struct Reading {
 pub struct Cell {
     /// Class name, or range of values.
     pub name: String,
-    /// Its term of the PSI; for KS the absolute difference of the shares.
+    /// Its term of the distance, as the function of that distance says; for KS, Wasserstein and L-infinity the
+    /// absolute difference of the shares.
     pub contribution: f64,
     /// Share of the candidate's items that lie in it, 0..=1.
     pub share: f64,

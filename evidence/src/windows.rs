@@ -7,6 +7,7 @@ use jiff::{SignedDuration, Timestamp};
 use wire::Counts;
 
 use crate::packed::{Classes, Packed, Sum};
+use crate::state::own;
 
 /// Intervals kept at most; older ones are merged in pairs, the newest half never is. A window that is longer
 /// than the newest half may therefore reach back a little further than asked.
@@ -179,6 +180,13 @@ impl Windows {
             }
         }
         chosen.into_iter().map(|sum| sum.expect("the oldest interval ends every selection")).collect()
+    }
+
+    /// The sum of the newest intervals in which the candidate itself answered or failed at least `requests` (C2),
+    /// and of older ones, back to the stage's start, for as long as `enough` says no (J5).
+    #[must_use]
+    pub fn select_requests(&self, requests: u64, enough: impl Fn(&Interval) -> bool) -> Option<Interval> {
+        self.select(SignedDuration::ZERO, |sum| own(&sum.candidate) >= requests && enough(sum))
     }
 }
 

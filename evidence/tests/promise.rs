@@ -21,7 +21,16 @@ fn kinds() -> impl Strategy<Value = (Kind, Bound)> {
         Just(Series::Class),
         Just(Series::Feature(Feature::Brightness)),
     ];
-    let statistic = prop_oneof![Just(Statistic::Psi), Just(Statistic::Ks)];
+    let statistic = prop::sample::select(&[
+        Statistic::Psi,
+        Statistic::Ks,
+        Statistic::ChiSquare,
+        Statistic::G,
+        Statistic::JensenShannon,
+        Statistic::Wasserstein,
+        Statistic::Hellinger,
+        Statistic::LInfinity,
+    ]);
     let ratio = prop_oneof![(0.0..1.0f64).prop_map(Bound::Max), (0.1..5.0f64).prop_map(Bound::MaxRatio)];
     prop_oneof![
         (series, statistic, 0.0..1.0f64).prop_map(|(series, statistic, max)| {
@@ -50,7 +59,7 @@ fn counts() -> impl Strategy<Value = Counts> {
 }
 
 fn finite(reading: &Reading) -> bool {
-    [reading.value, reading.low, reading.high, reading.critical, Some(reading.level), Some(reading.threshold)]
+    [reading.value, reading.low, reading.high, reading.critical, Some(reading.level), reading.threshold]
         .into_iter()
         .flatten()
         .all(f64::is_finite)
@@ -71,11 +80,11 @@ proptest! {
             prop_assert_eq!(reading.value, None);
         }
         match reading.verdict {
-            Verdict::Pass => prop_assert!(reading.value.unwrap() <= reading.threshold),
+            Verdict::Pass => prop_assert!(reading.value <= reading.threshold),
             Verdict::Fail => {
-                prop_assert!(reading.value.unwrap() > reading.threshold);
+                prop_assert!(reading.value > reading.threshold);
                 prop_assert!(reading.critical.is_none_or(|critical| reading.value.unwrap() > critical));
-                prop_assert!(reading.low.is_none_or(|low| low > reading.threshold), "{reading:?}");
+                prop_assert!(reading.low.is_none_or(|low| Some(low) > reading.threshold), "{reading:?}");
             }
             _ => {}
         }

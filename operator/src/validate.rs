@@ -206,13 +206,23 @@ fn metrics(analysis: Option<&Analysis>, wrong: &mut Wrong) -> Vec<evidence::Metr
 fn metric(field: &str, metric: &api::Metric) -> Result<evidence::Metric, Invalid> {
     let bound = match (metric.max, metric.max_ratio) {
         (Some(max), None) => evidence::Bound::Max(max),
+        (None, None) if metric.drift.is_some() => evidence::Bound::Noise,
         (None, Some(ratio)) => evidence::Bound::MaxRatio(ratio),
         (None, None) => return Err(invalid(field, "no threshold", "set max or maxRatio")),
         (Some(_), Some(_)) => return Err(invalid(field, "max and maxRatio", "set one of them")),
     };
     let mut judged = evidence::Metric::new(&metric.name, kind(field, metric)?, bound);
-    if let Some(window) = metric.window {
-        judged.window = signed(window);
+    match (metric.window, metric.last_requests) {
+        (Some(_), Some(requests)) => {
+            let found = requests.to_string();
+            return Err(invalid(
+                format!("{field}.lastRequests"),
+                found,
+                "but window is set too: set one of them",
+            ));
+        }
+        (None, requests) => judged.last_requests = requests,
+        (Some(window), None) => judged.window = signed(window),
     }
     if let Some(deadline) = metric.no_data_deadline {
         judged.no_data_deadline = signed(deadline);
@@ -263,6 +273,12 @@ fn drift(drift: &api::Drift) -> evidence::Kind {
         statistic: match drift.statistic {
             api::Statistic::Psi => evidence::Statistic::Psi,
             api::Statistic::Ks => evidence::Statistic::Ks,
+            api::Statistic::ChiSquare => evidence::Statistic::ChiSquare,
+            api::Statistic::G => evidence::Statistic::G,
+            api::Statistic::JensenShannon => evidence::Statistic::JensenShannon,
+            api::Statistic::Wasserstein => evidence::Statistic::Wasserstein,
+            api::Statistic::Hellinger => evidence::Statistic::Hellinger,
+            api::Statistic::LInfinity => evidence::Statistic::LInfinity,
         },
         against: match drift.against {
             api::Against::Reference => evidence::Against::Reference,

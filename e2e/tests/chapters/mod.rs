@@ -55,7 +55,7 @@ pub(crate) fn bad_manifests_are_refused(story: &Story) -> Result<()> {
         (
             good.yaml()
                 .replace("statistic: psi, against: stable}, max", "statistic: ks, against: stable}, max"),
-            "ks needs an order",
+            "ks and wasserstein need an order",
         ),
         (good.yaml().replace("name: digits,", "name: 1digits,"), "starting with a letter"),
     ];

@@ -1,19 +1,13 @@
 //! The comparison of one metric with its bound, on counts that are already known to suffice.
 
-use std::collections::{BTreeMap, BTreeSet};
-use std::ops::Range;
-
 use wire::{Counts, Grid, Outcome, Profile};
 
-use crate::distance::{groups, ks, ks_critical, psi, psi_critical};
 use crate::interval::clopper_pearson;
+use crate::judge::drift::{Side, cells_of, drift};
 use crate::quantile::quantile;
 use crate::state::own;
-use crate::text::number;
-use crate::{Bound, Cell, Interval, Kind, Metric, Series, Statistic};
+use crate::{Bound, Cell, Interval, Kind, Metric, Series};
 
-/// Cells that a reading names.
-const TOP_CELLS: usize = 3;
 /// Two-sided level of the limit that stands for a zero rate of stable in a ratio: its 95 % upper limit.
 const ZERO_RATE_LEVEL: f64 = 0.1;
 
@@ -79,9 +73,11 @@ fn size(kind: Kind, counts: &Counts) -> u64 {
     }
 }
 
-pub(super) const fn threshold(metric: &Metric) -> f64 {
+/// The bound as far as it is known before the comparison.
+pub(super) const fn threshold(metric: &Metric) -> Option<f64> {
     match metric.bound {
-        Bound::Max(bound) | Bound::MaxRatio(bound) => bound,
+        Bound::Max(bound) | Bound::MaxRatio(bound) => Some(bound),
+        Bound::Noise => None,
     }
 }
 
@@ -99,12 +95,12 @@ pub(super) fn compare(
             rate(metric.bound, window, rejected, level)
         }
         Kind::Latency { quantile: q } => latency(metric.bound, window, q, level),
-        Kind::Drift { series, statistic, .. } => {
+        Kind::Drift { series, .. } => {
             if let Some(profile) = reference {
                 return reference_of(metric, window, profile, level);
             }
             let stable = Side::of_counts(series, &window.stable);
-            let found = drift(metric, window, &stable, series, statistic, level);
+            let found = drift(metric, window, &stable, level);
             Comparison { n_stable: Some(stable.total()), ..found }
         }
     }
@@ -112,14 +108,14 @@ pub(super) fn compare(
 
 /// Compares the candidate's window with a profile.
 pub(super) fn reference_of(metric: &Metric, window: &Interval, profile: &Profile, level: f64) -> Comparison {
-    let Kind::Drift { series, statistic, .. } = metric.kind else {
+    let Kind::Drift { series, .. } = metric.kind else {
         unreachable!("only drift is compared with a profile")
     };
-    drift(metric, window, &Side::of_profile(series, profile), series, statistic, level)
+    drift(metric, window, &Side::of_profile(series, profile), level)
 }
 
 /// Beyond the bound or not; beyond, `surely` says whether noise is excluded (J2). Level 0 asks for no more.
-fn finding(beyond: bool, surely: bool, level: f64) -> Finding {
+pub(super) fn finding(beyond: bool, surely: bool, level: f64) -> Finding {
     // rule: J1, J2
     match (beyond, surely || level == 0.0) {
         (false, _) => Finding::Within,
@@ -150,6 +146,7 @@ fn rate(bound: Bound, window: &Interval, count: fn(&Counts) -> (u64, u64), level
         Bound::Max(max) => {
             Comparison { threshold: max, finding: finding(ours > max, low > max, level), ..empty }
         }
+        Bound::Noise => unreachable!("`Metric::check` refuses it for rates"),
         Bound::MaxRatio(ratio) => {
             // rule: J2
             let (y, m) = count(&window.stable);
@@ -195,6 +192,7 @@ fn latency(bound: Bound, window: &Interval, q: f64, level: f64) -> Comparison {
             let finding = if ours.open && found == Finding::Within { Finding::Unclear } else { found };
             Comparison { threshold: max, finding, ..empty }
         }
+        Bound::Noise => unreachable!("`Metric::check` refuses it for latency"),
         Bound::MaxRatio(ratio) => {
             let theirs = estimate(&window.stable);
             let value = ours.value / theirs.value;
@@ -212,138 +210,4 @@ fn latency(bound: Bound, window: &Interval, q: f64, level: f64) -> Comparison {
             }
         }
     }
-}
-
-/// One of two distributions, on grid cells or on classes.
-enum Side {
-    Cells(Vec<u64>),
-    Classes(BTreeMap<String, u64>),
-}
-
-fn cells_of(series: Series, counts: &Counts) -> &[u64] {
-    match series {
-        Series::Feature(feature) => &counts.features[feature.index()],
-        Series::Confidence | Series::Class => &counts.doubt,
-    }
-}
-
-impl Side {
-    fn of_counts(series: Series, counts: &Counts) -> Self {
-        match series {
-            Series::Class => Self::Classes(counts.classes.clone()),
-            _ => Self::Cells(cells_of(series, counts).to_vec()),
-        }
-    }
-
-    fn of_profile(series: Series, profile: &Profile) -> Self {
-        match series {
-            Series::Class => {
-                Self::Classes(profile.classes.iter().map(|c| (c.class.clone(), c.count)).collect())
-            }
-            Series::Feature(feature) => Self::Cells(profile.feature(feature).to_vec()),
-            Series::Confidence => Self::Cells(profile.confidence.clone()),
-        }
-    }
-
-    fn total(&self) -> u64 {
-        match self {
-            Self::Cells(cells) => cells.iter().sum(),
-            Self::Classes(classes) => classes.values().sum(),
-        }
-    }
-}
-
-/// A pair of distributions merged into named groups.
-struct Grouped {
-    names: Vec<String>,
-    ours: Vec<u64>,
-    theirs: Vec<u64>,
-}
-
-/// Distance of the candidate's window from another distribution.
-fn drift(
-    metric: &Metric,
-    window: &Interval,
-    against: &Side,
-    series: Series,
-    statistic: Statistic,
-    level: f64,
-) -> Comparison {
-    let ours = Side::of_counts(series, &window.candidate);
-    let (n, m) = (ours.total(), against.total());
-    let grouped = group(series, &ours, against);
-    let terms = psi(&grouped.ours, &grouped.theirs);
-    let (value, critical) =
-        if let (Statistic::Ks, Side::Cells(ours), Side::Cells(theirs)) = (statistic, &ours, against) {
-            (ks(ours, theirs), ks_critical(n, m, level))
-        } else {
-            // `Metric::check` refuses ks on classes.
-            let value = terms.iter().sum();
-            (value, psi_critical(&grouped.ours, &grouped.theirs, value, level))
-        };
-    let threshold = threshold(metric);
-    Comparison {
-        value,
-        threshold,
-        n,
-        n_stable: None,
-        low: None,
-        high: None,
-        critical: (level > 0.0).then_some(critical),
-        cells: top_cells(&grouped, (statistic == Statistic::Psi).then_some(&terms), n, m),
-        finding: finding(value > threshold, value > critical, level),
-    }
-}
-
-/// Ten groups of neighbouring cells, or the classes as they are (J4).
-fn group(series: Series, ours: &Side, theirs: &Side) -> Grouped {
-    match (ours, theirs) {
-        (Side::Cells(ours), Side::Cells(theirs)) => {
-            let ranges = groups(theirs);
-            let merge = |cells: &[u64]| ranges.iter().map(|r| cells[r.clone()].iter().sum()).collect();
-            Grouped {
-                names: ranges.iter().map(|r| range_name(series, r)).collect(),
-                ours: merge(ours),
-                theirs: merge(theirs),
-            }
-        }
-        (Side::Classes(ours), Side::Classes(theirs)) => {
-            let names: BTreeSet<&String> = ours.keys().chain(theirs.keys()).collect();
-            let counts = |of: &BTreeMap<String, u64>| {
-                names.iter().map(|name| of.get(*name).copied().unwrap_or(0)).collect()
-            };
-            let (ours, theirs) = (counts(ours), counts(theirs));
-            Grouped { names: names.into_iter().cloned().collect(), ours, theirs }
-        }
-        _ => unreachable!("both sides are of one series"),
-    }
-}
-
-fn range_name(series: Series, cells: &Range<usize>) -> String {
-    let grid = match series {
-        Series::Feature(feature) => feature.grid(),
-        Series::Confidence | Series::Class => Grid::Doubt,
-    };
-    let from = if cells.start == 0 { 0.0 } else { grid.edge(cells.start - 1) };
-    let to = grid.edge(cells.end - 1);
-    if series == Series::Confidence {
-        // Counted as 1 - confidence, told as confidence.
-        return format!("{}..{}", number(1.0 - to.min(1.0)), number(1.0 - from));
-    }
-    let top = if grid == Grid::Unit { 1.0 } else { 0.5 };
-    format!("{}..{}", number(from), number(to.min(top)))
-}
-
-fn top_cells(grouped: &Grouped, terms: Option<&Vec<f64>>, n: u64, m: u64) -> Vec<Cell> {
-    let mut cells: Vec<Cell> = (0..grouped.names.len())
-        .map(|i| {
-            let (share, against) = (grouped.ours[i] as f64 / n as f64, grouped.theirs[i] as f64 / m as f64);
-            let contribution = terms.map_or((share - against).abs(), |terms| terms[i]);
-            Cell { name: grouped.names[i].clone(), contribution, share, against }
-        })
-        .filter(|cell| cell.contribution > 0.0)
-        .collect();
-    cells.sort_by(|a, b| b.contribution.total_cmp(&a.contribution));
-    cells.truncate(TOP_CELLS);
-    cells
 }

@@ -18,6 +18,12 @@ pub(super) fn sentence(
     let show = |value: f64| show(metric, value);
     let threshold = show(found.threshold);
     let finding = match (found.finding, found.critical, found.low) {
+        (Finding::Within, ..) if metric.bound == Bound::Noise => {
+            format!("within noise, which may reach {threshold}")
+        }
+        (Finding::Breach, ..) if metric.bound == Bound::Noise => {
+            format!("above the critical value {threshold}")
+        }
         (Finding::Within, ..) => format!("within {threshold}"),
         (Finding::Breach, Some(critical), _) => {
             format!("above {threshold} and above the critical value {}", show(critical))
@@ -79,6 +85,12 @@ fn measured(metric: &Metric) -> String {
             let statistic = match statistic {
                 Statistic::Psi => "PSI",
                 Statistic::Ks => "KS",
+                Statistic::ChiSquare => "chi-square",
+                Statistic::G => "G",
+                Statistic::JensenShannon => "Jensen-Shannon distance",
+                Statistic::Wasserstein => "Wasserstein distance",
+                Statistic::Hellinger => "Hellinger distance",
+                Statistic::LInfinity => "largest difference",
             };
             let series = match series {
                 Series::Feature(feature) => feature.as_str(),

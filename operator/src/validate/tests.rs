@@ -70,9 +70,49 @@ fn what_is_written_is_obeyed() {
 }
 
 #[rstest]
+#[case("psi", evidence::Statistic::Psi)]
+#[case("ks", evidence::Statistic::Ks)]
+#[case("chiSquare", evidence::Statistic::ChiSquare)]
+#[case("g", evidence::Statistic::G)]
+#[case("jensenShannon", evidence::Statistic::JensenShannon)]
+#[case("wasserstein", evidence::Statistic::Wasserstein)]
+#[case("hellinger", evidence::Statistic::Hellinger)]
+#[case("lInfinity", evidence::Statistic::LInfinity)]
+fn every_distance_may_be_judged_by_what_noise_reaches(
+    #[case] name: &str,
+    #[case] statistic: evidence::Statistic,
+) {
+    let drift = json!({"feature": "contrast", "statistic": name, "against": "stable"});
+    let metric = json!({"name": "d", "drift": drift, "significance": 0.001, "lastRequests": 2000});
+    let valid = check(&json!({"metrics": [metric]}), &json!([{"weight": 1}]));
+    let kind = evidence::Kind::Drift {
+        series: evidence::Series::Feature(wire::Feature::Contrast),
+        statistic,
+        against: evidence::Against::Stable,
+    };
+    let expected = evidence::Metric {
+        significance: Some(0.001),
+        last_requests: Some(2000),
+        ..evidence::Metric::new("d", kind, evidence::Bound::Noise)
+    };
+    assert_eq!((valid.metrics, valid.refused), (vec![expected], None));
+    assert_eq!(statistic.as_str(), name);
+}
+
+#[rstest]
+#[case(
+    json!({"metrics": [{"name": "a", "drift": {"feature": "class", "statistic": "psi", "against": "stable"}}]}),
+    json!([{"weight": 1}]),
+    "spec.analysis.metrics[0].significance: found absent, must be above 0 where there is no max"
+)]
+#[case(
+    json!({"metrics": [{"name": "a", "errorRate": {}, "max": 0.1, "window": "5m", "lastRequests": 500}]}),
+    json!([{"weight": 1}]),
+    "spec.analysis.metrics[0].lastRequests: found 500, but window is set too: set one of them"
+)]
 #[case(
     json!({"metrics": [{"name": "a", "errorRate": {}, "max": 2.0}]}), json!([{"weight": 1}]),
-    "spec.analysis.metrics[0].max: found 2, must lie within 0 and 1: the value is a share and would never exceed it"
+    "spec.analysis.metrics[0].max: found 2, must lie within 0 and 1: the value is never more than 1"
 )]
 #[case(
     json!({"metrics": [{"name": "a", "errorRate": {}}]}), json!([{"weight": 1}]),
