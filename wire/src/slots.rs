@@ -90,6 +90,9 @@ impl Slots {
 
 /// Readers.
 impl Slots {
+    /// Characters on the page of the highest cells of one kind.
+    pub const CELLS_TEXT: usize = (SLOTS as usize).div_ceil(3) * 4;
+
     /// The slots of a revision; none when the table does not name it.
     #[must_use]
     pub fn owned(&self, revision: &str) -> SlotSet {

@@ -63,6 +63,9 @@ impl FromIterator<u16> for SlotSet {
 }
 
 impl SlotSet {
+    /// Characters of [`SlotSet::to_text`].
+    pub const TEXT: usize = BYTES.div_ceil(3) * 4;
+
     /// Puts a slot into it.
     ///
     /// # Panics
