@@ -10,6 +10,9 @@
 //! [`Verdict`] per metric, with a sentence that gives the reason (J1-J5). This is the threshold layer; the
 //! rules that the comments name are those of `semantics.md`.
 //!
+//! Under sticky routing users are drawn, not requests: [`SlotState`] turns the pages' slots into counts of
+//! slots instead (C5).
+//!
 //! To add a metric: a variant of [`Kind`], its validation in [`Metric::check`], and its comparison in
 //! `judge/compare.rs`.
 
@@ -21,6 +24,7 @@ mod metric;
 mod quantile;
 mod reading;
 mod sampling;
+mod slots;
 mod state;
 mod windows;
 
@@ -34,5 +38,6 @@ pub use metric::{
 pub use quantile::{Estimate, quantile};
 pub use reading::{Cell, Reading, Verdict};
 pub use sampling::{Arms, Baselines, Dropped, Round};
+pub use slots::{SlotRound, SlotState, SlotStrata, SlotThresholds, Stratum};
 pub use state::{State, Track};
 pub use windows::{Interval, MAX_INTERVALS, Windows};

@@ -6,6 +6,7 @@ use jiff::Timestamp;
 use wire::{Assignment, Counts, Key, Page, RouteState};
 
 use crate::Interval;
+use crate::slots::{Shown, SlotRound};
 
 /// Whose counts are evidence of the present stage.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -41,6 +42,8 @@ pub struct Round {
     pub counted: usize,
     /// The pods that were not, by name.
     pub dropped: BTreeMap<String, Dropped>,
+    /// The slots, where routing is sticky (C5). To be observed also when no pod was counted.
+    pub slots: Option<Box<SlotRound>>,
 }
 
 impl Round {
@@ -57,6 +60,7 @@ impl Round {
 #[derive(Debug, Clone, Default)]
 pub struct Baselines {
     pods: BTreeMap<String, Baseline>,
+    slots: Shown,
 }
 
 #[derive(Debug, Clone)]
@@ -76,18 +80,24 @@ impl Baselines {
         // rule: C4
         self.pods.retain(|pod, _| pages.contains_key(pod));
         let mut round = Round::default();
-        for (pod, page) in pages {
+        let (mut counted, mut baselines) = (Vec::new(), Vec::new());
+        for (pod, mut page) in pages {
+            let slots = page.as_mut().map(|page| std::mem::take(&mut page.slots));
             match self.take(&pod, page, arms) {
                 Ok((candidate, stable)) => {
                     round.candidate.add(&candidate);
                     round.stable.add(&stable);
                     round.counted += 1;
+                    counted.extend(slots);
                 }
                 Err(why) => {
                     round.dropped.insert(pod, why);
+                    // An older page shows nothing that was not shown before.
+                    baselines.extend(slots.filter(|_| why == Dropped::Baseline));
                 }
             }
         }
+        round.slots = self.slots.round(counted, baselines, arms);
         round
     }
 
@@ -102,7 +112,7 @@ impl Baselines {
         match known {
             Some(baseline) if baseline.instance == page.instance => baseline.advance(page, arms),
             _ => {
-                let Page { instance, states } = page;
+                let Page { instance, states, .. } = page;
                 let baseline = Baseline { instance, current: true, marks: states };
                 self.pods.insert(pod.to_owned(), baseline);
                 Err(Dropped::Baseline)

@@ -122,7 +122,8 @@ impl World {
             };
             (pod.clone(), page)
         });
-        let Round { candidate, stable, counted, dropped } = self.baselines.round(pages.collect(), &arms());
+        let Round { candidate, stable, counted, dropped, .. } =
+            self.baselines.round(pages.collect(), &arms());
         assert_eq!(counted + dropped.len(), self.routers.len(), "every pod is counted or accounted for");
         self.seen.0.add(&candidate);
         self.seen.1.add(&stable);

@@ -111,16 +111,16 @@ impl Slots {
         &self.failed
     }
 
-    /// Slots with a latency beyond this cell of [`Grid::Seconds`].
+    /// Slots with a latency in this cell of [`Grid::Seconds`] or a later one.
     #[must_use]
-    pub fn slower_than(&self, cell: usize) -> SlotSet {
-        self.latency.beyond(cell)
+    pub fn slow_from(&self, cell: usize) -> SlotSet {
+        self.latency.from(cell)
     }
 
-    /// Slots with an item whose doubt lies beyond this cell of [`Grid::Doubt`].
+    /// Slots with an item whose doubt lies in this cell of [`Grid::Doubt`] or a later one.
     #[must_use]
-    pub fn less_sure_than(&self, cell: usize) -> SlotSet {
-        self.doubt.beyond(cell)
+    pub fn unsure_from(&self, cell: usize) -> SlotSet {
+        self.doubt.from(cell)
     }
 }
 
@@ -141,9 +141,9 @@ impl Worst {
         }
     }
 
-    fn beyond(&self, cell: usize) -> SlotSet {
-        let bound = mark(self.grid, cell);
-        (0..SLOTS).zip(&self.cells).filter(|(_, worst)| **worst > bound).map(|(slot, _)| slot).collect()
+    fn from(&self, cell: usize) -> SlotSet {
+        let least = mark(self.grid, cell);
+        (0..SLOTS).zip(&self.cells).filter(|(_, worst)| **worst >= least).map(|(slot, _)| slot).collect()
     }
 }
 

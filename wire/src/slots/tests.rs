@@ -46,13 +46,13 @@ proptest! {
 
     // rule: C5
     #[test]
-    fn a_slot_is_beyond_a_cell_when_any_request_was(requests in requests(), bound in 0..Grid::Doubt.len()) {
+    fn a_slot_is_as_bad_as_its_worst_request(requests in requests(), least in 0..Grid::Doubt.len()) {
         let slots = count(&requests);
         let of = |pick: fn(&Request) -> Option<usize>| -> SlotSet {
-            requests.iter().filter(|r| pick(r).is_some_and(|cell| cell > bound)).map(|r| r.0).collect()
+            requests.iter().filter(|r| pick(r).is_some_and(|cell| cell >= least)).map(|r| r.0).collect()
         };
-        prop_assert_eq!(slots.slower_than(bound), of(|r| r.2));
-        prop_assert_eq!(slots.less_sure_than(bound), of(|r| r.3));
+        prop_assert_eq!(slots.slow_from(least), of(|r| r.2));
+        prop_assert_eq!(slots.unsure_from(least), of(|r| r.3));
         prop_assert_eq!(slots.failed(), &requests.iter().filter(|r| r.1).map(|r| r.0).collect());
         prop_assert_eq!(slots.seen(), &requests.iter().map(|r| r.0).collect());
     }

@@ -53,9 +53,9 @@ fn each_slot_shows_what_became_of_its_requests() {
     let slots = slots(&ledger, &table);
     assert_eq!(slots.seen(), &set([5, 6, 7, 8, 3_000, 9_999]));
     assert_eq!(slots.failed(), &set([7, 8, 9_999]));
-    assert_eq!(slots.slower_than(Grid::Seconds.cell(1.5).unwrap()), set([7]));
-    assert_eq!(slots.less_sure_than(Grid::Doubt.cell(0.2).unwrap()), set([5, 6]));
-    assert_eq!(slots.less_sure_than(Grid::Doubt.cell(0.4).unwrap()), set([6]));
+    assert_eq!(slots.slow_from(Grid::Seconds.cell(1.5).unwrap()), set([7]));
+    assert_eq!(slots.unsure_from(Grid::Doubt.cell(0.2).unwrap()), set([5, 6]));
+    assert_eq!(slots.unsure_from(Grid::Doubt.cell(0.4).unwrap()), set([6]));
     // What is nobody's is stable's.
     assert_eq!((slots.owned("a"), slots.owned("b")), (set(3_000..10_000), set(0..3_000)));
     assert!(slots.owned("c").is_empty());
