@@ -163,7 +163,7 @@ fn event() -> impl Strategy<Value = Event> {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig::with_cases(40))]
+    #![proptest_config(ProptestConfig::with_cases(24))]
 
     // rule: C4, C5
     #[test]
@@ -208,6 +208,45 @@ proptest! {
             prop_assert_eq!(world.counted[kind], (of(true), of(false)));
         }
     }
+}
+
+#[test]
+fn events_on_a_first_page_after_a_gap_and_of_another_process_are_never_counted() {
+    // rule: C4, C5
+    let mut world = World::new();
+    let ask = |world: &mut World, i: u16| {
+        world.ask(Ask { pod: 0, slot: i * (SLOTS / ASKED), bad: [true; 3] });
+    };
+    let (nobody, none) = ([false; PODS], [None; PODS]);
+    ask(&mut world, 0);
+    world.read(&nobody, &none);
+    ask(&mut world, 1);
+    world.read(&[true, false, false], &none);
+    ask(&mut world, 2);
+    world.read(&nobody, &none);
+    assert_eq!(world.counted, [(0, 0); 3], "a first page, and one after a gap");
+    ask(&mut world, 3);
+    world.read(&nobody, &none);
+    assert_eq!(world.counted, [(1, 0); 3]);
+    world.restart(0);
+    ask(&mut world, 4);
+    world.read(&nobody, &none);
+    ask(&mut world, 20);
+    world.read(&nobody, &none);
+    assert_eq!(world.counted, [(1, 1); 3], "another process");
+    world.baselines = Baselines::default();
+    ask(&mut world, 5);
+    world.read(&nobody, &none);
+    // Slots that had their event: counted, on a baseline, and before the operator restarted.
+    [3, 4, 5, 0, 20, 6].iter().for_each(|i| ask(&mut world, *i));
+    world.read(&nobody, &none);
+    assert_eq!(world.counted, [(2, 1); 3], "only slot 6 is new");
+    // A test that begins only now has the events of before on the pages.
+    world.evidence = SlotState::default();
+    world.read(&nobody, &none);
+    ask(&mut world, 7);
+    world.read(&nobody, &none);
+    assert_eq!(world.counted, [(3, 1); 3]);
 }
 
 fn set(slots: impl IntoIterator<Item = u16>) -> SlotSet {
