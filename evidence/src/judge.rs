@@ -108,8 +108,9 @@ impl Judging<'_> {
                     let sample = sample(metric, sum);
                     // `Windows::select_requests`, for all metrics at once.
                     let asked = metric.last_requests.is_none_or(|asked| own(&sum.candidate) >= asked);
-                    asked &&
-                    sample.n >= metric.min_samples && sample.n_stable.is_none_or(|m| m >= metric.min_samples)
+                    asked
+                        && sample.n >= metric.min_samples
+                        && sample.n_stable.is_none_or(|m| m >= metric.min_samples)
                 }
             })
             .collect();

@@ -12,13 +12,16 @@
 //! [`Process`] and its relatives are the second layer: sequential tests of candidate against stable, which may be
 //! looked at as often as one likes (S1, S2). The rules that the comments name are those of `semantics.md`.
 //!
+//! Under sticky routing users are drawn, not requests: [`SlotState`] turns the pages' slots into counts of
+//! slots instead (C5).
+//!
 //! To add a metric: a variant of [`Kind`], its validation in [`Metric::check`], and its comparison in
 //! `judge/compare.rs`. To add a distance: a function in `distance/`, a variant of [`Statistic`], and its line in
 //! `judge/drift.rs`.
 
 mod bandit;
 mod distance;
-mod experiment;
+pub mod experiment;
 mod harm;
 mod interval;
 mod judge;
@@ -32,6 +35,7 @@ mod running;
 mod sampling;
 mod sequential;
 mod share;
+mod slots;
 mod state;
 mod text;
 mod windows;
@@ -43,11 +47,6 @@ pub use bandit::{
 pub use distance::{
     Distance, DistanceError, GROUPS, Part, chi_square, chi_square_critical, g_test, groups, hellinger,
     jensen_shannon, ks, ks_critical, ks_limits, ks_values, l_infinity, psi, wasserstein,
-};
-pub use experiment::{
-    Baseline, Conclusion, Direction, ExperimentError, ExperimentReading, Hypothesis, MISMATCH, Mode,
-    Observed, SEQUENCE_MINIMUM, Sample, Test, Wager, chi_square, mean_sequence, newcombe, required_means,
-    required_shares, two_proportion_z, welch, welch_interval,
 };
 pub use harm::{ALERT_LEVEL, Harm, SEQUENTIAL_SHARE, Tests};
 pub use interval::clopper_pearson;
@@ -69,5 +68,6 @@ pub use sequential::{
     SequentialError, Stratum, Tree,
 };
 pub use share::{Measured, Share, wilson};
+pub use slots::{SlotRound, SlotState, SlotStrata, SlotThresholds};
 pub use state::{State, Track};
 pub use windows::{Interval, MAX_INTERVALS, Windows};

@@ -114,7 +114,14 @@ impl Sum {
             counts.classes = named.filter(|(_, n)| **n > 0).map(|(name, n)| (name.clone(), *n)).collect();
             counts
         };
-        Interval { from, to, split, candidate: counts(&self.candidate), stable: counts(&self.stable) }
+        Interval {
+            from,
+            to,
+            split,
+            candidate: counts(&self.candidate),
+            stable: counts(&self.stable),
+            slots: None,
+        }
     }
 }
 
@@ -171,7 +178,7 @@ mod tests {
             counts.classes.extend(names);
             let stable = Counts { null_outputs: 7, ..Counts::default() };
             let (from, to) = (Timestamp::UNIX_EPOCH, Timestamp::MAX);
-            let interval = Interval { from, to, split: Some(0.25), candidate: counts, stable };
+            let interval = Interval { from, to, split: Some(0.25), candidate: counts, stable, slots: None };
             // Numbers of classes differ from the order of their names.
             let mut classes = Classes::default();
             classes.number("e");

@@ -12,7 +12,7 @@ use serde::{Deserialize, Serialize};
 use wire::Counts;
 
 use crate::state::own;
-use crate::{Interval, OnBreach, Reading, References, Rules, Tests};
+use crate::{Interval, OnBreach, Reading, References, Rules, SlotRound, SlotState, SlotThresholds, Tests};
 use change::Change;
 use reading::Look;
 use slow::Slow;
@@ -42,6 +42,9 @@ pub(crate) struct Running {
     unsure: Option<Unsure>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     change: Option<Change>,
+    /// Slots that had their first event, under sticky routing (C5).
+    #[serde(default)]
+    slots: SlotState,
     /// What stable did so far, until bounds and cells are frozen. In memory only: it is gathered anew.
     #[serde(skip)]
     learning: Counts,
@@ -60,6 +63,7 @@ impl Running {
             slow: None,
             unsure: None,
             change: None,
+            slots: SlotState::default(),
             learning: Counts::default(),
         }
     }
@@ -69,36 +73,60 @@ impl Running {
         let since = self.span.map_or(interval.from, |(since, _)| since);
         self.span = Some((since, interval.to));
         self.intervals += 1;
-        // rule: C5. Requests of one user are not independent, and this page does not say whose they are.
-        let Some(share) = interval.split else { return };
+        let low_confidence = self.tests.low_confidence.filter(|_| self.unsure.is_none());
+        if let Some(harm) = low_confidence {
+            let level = self.tests.levels(self.false_rollback)[2];
+            self.unsure = Unsure::new(references, harm.tolerance, level);
+        }
+        match (interval.split, &interval.slots) {
+            (Some(share), _) => self.by_requests(interval, share),
+            (None, Some(slots)) => self.by_slots(slots),
+            // rule: C5. Requests of one user are not independent, and nothing says whose they are.
+            (None, None) => {}
+        }
+        self.learn(interval);
+    }
+
+    fn by_requests(&mut self, interval: &Interval, share: f64) {
         self.split.observe(interval, share);
         // A split that is not what was drawn is not known: the counts themselves decide (Fisher).
         let split = (!self.split.is_wrong()).then_some(share);
         if let Some(errors) = &mut self.errors {
             // rule: C2
             let ((x, n), (x_stable, n_stable)) = (interval.candidate.errors(), interval.stable.errors());
-            errors.observe(Totals { x, n, x_stable, n_stable }, split, 1.0);
+            errors.observe(Totals { x, n, x_stable, n_stable, slots: false }, split, 1.0);
         }
-        if let Some(harm) = self.tests.low_confidence {
-            let level = self.tests.levels(self.false_rollback)[2];
-            if self.unsure.is_none() {
-                self.unsure = Unsure::new(references, harm.tolerance, level);
-            }
-            if let Some(unsure) = &mut self.unsure {
-                unsure.observe(interval, split, batch(interval));
-            }
-        }
-        self.learn_or_observe(interval, split);
-    }
-
-    /// The tests whose bounds come from stable's first answers, which they do not judge themselves.
-    fn learn_or_observe(&mut self, interval: &Interval, split: Option<f64>) {
         if let Some(slow) = &mut self.slow {
             slow.observe(interval, split);
+        }
+        if let Some(unsure) = &mut self.unsure {
+            unsure.observe(interval, split, batch(interval));
         }
         if let Some(change) = &mut self.change {
             change.observe(interval, batch(interval));
         }
+    }
+
+    fn by_slots(&mut self, slots: &SlotRound) {
+        // rule: C5
+        let thresholds = SlotThresholds {
+            latency: self.slow.as_ref().map(Slow::cells),
+            doubt: self.unsure.as_ref().map(Unsure::cells),
+        };
+        let strata = self.slots.observe(slots, &thresholds);
+        if let Some(errors) = &mut self.errors {
+            errors.observe_slots(strata.errors);
+        }
+        if let (Some(slow), Some(stratum)) = (&mut self.slow, strata.latency) {
+            slow.observe_slots(stratum);
+        }
+        if let (Some(unsure), Some(stratum)) = (&mut self.unsure, strata.low_confidence) {
+            unsure.observe_slots(stratum);
+        }
+    }
+
+    /// Bounds and cells come from stable's first answers, which no test judges that needs them.
+    fn learn(&mut self, interval: &Interval) {
         let waits = self.tests.latency.is_some() && self.slow.is_none()
             || self.tests.change.is_some() && self.change.is_none();
         if !waits {
@@ -140,7 +168,7 @@ impl Running {
             let look = look(names[i], levels[i], on_breach);
             readings.push(
                 match i {
-                    0 => self.errors.as_ref().map(|test| look.harm(test, "requests", &failing)),
+                    0 => self.errors.as_ref().map(|test| look.harm(test, &failing)),
                     1 => self.slow.as_ref().map(|slow| slow.reading(&look, harm.tolerance)),
                     _ => self.unsure.as_ref().map(|unsure| unsure.reading(&look)),
                 }
@@ -158,11 +186,8 @@ impl Running {
         readings
     }
 
-    /// Why a test of harm has nothing to look at.
+    /// Why a test has nothing to look at.
     fn lack(&self, test: usize, references: References<'_>) -> String {
-        if self.intervals > 0 && self.split.totals().n == 0 {
-            return "no request was drawn at random: under sticky routing it looks at slots".into();
-        }
         match test {
             1 => format!(
                 "{} of {LEARN} answers of stable that it compares with",
@@ -174,7 +199,7 @@ impl Running {
 }
 
 fn failing(totals: &Totals) -> String {
-    format!("{} fail, of stable's {}", totals.ours(), totals.theirs())
+    format!("{} fail, of stable's {}", totals.ours("requests"), totals.theirs())
 }
 
 /// Items per request that has any: those of one request are not independent (C3).

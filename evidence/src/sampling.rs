@@ -6,6 +6,7 @@ use jiff::Timestamp;
 use wire::{Assignment, Counts, Key, Page, RouteState};
 
 use crate::Interval;
+use crate::slots::{Shown, SlotRound};
 
 /// Whose counts are evidence of the present stage.
 #[derive(Debug, Clone, PartialEq)]
@@ -45,6 +46,8 @@ pub struct Round {
     pub counted: usize,
     /// The pods that were not, by name.
     pub dropped: BTreeMap<String, Dropped>,
+    /// The slots, where routing is sticky (C5).
+    pub slots: Option<Box<SlotRound>>,
 }
 
 impl Round {
@@ -52,8 +55,8 @@ impl Round {
     /// without requests.
     #[must_use]
     pub fn interval(self, from: Timestamp, to: Timestamp) -> Option<Interval> {
-        let Self { split, candidate, stable, counted, .. } = self;
-        (counted > 0).then_some(Interval { from, to, split, candidate, stable })
+        let Self { split, candidate, stable, counted, slots, .. } = self;
+        (counted > 0).then_some(Interval { from, to, split, candidate, stable, slots })
     }
 }
 
@@ -62,6 +65,7 @@ impl Round {
 #[derive(Debug, Clone, Default)]
 pub struct Baselines {
     pods: BTreeMap<String, Baseline>,
+    slots: Shown,
 }
 
 #[derive(Debug, Clone)]
@@ -81,18 +85,24 @@ impl Baselines {
         // rule: C4
         self.pods.retain(|pod, _| pages.contains_key(pod));
         let mut round = Round { split: arms.split, ..Round::default() };
-        for (pod, page) in pages {
+        let (mut counted, mut baselines) = (Vec::new(), Vec::new());
+        for (pod, mut page) in pages {
+            let slots = page.as_mut().map(|page| std::mem::take(&mut page.slots));
             match self.take(&pod, page, arms) {
                 Ok((candidate, stable)) => {
                     round.candidate.add(&candidate);
                     round.stable.add(&stable);
                     round.counted += 1;
+                    counted.extend(slots);
                 }
                 Err(why) => {
                     round.dropped.insert(pod, why);
+                    // An older page shows nothing that was not shown before.
+                    baselines.extend(slots.filter(|_| why == Dropped::Baseline));
                 }
             }
         }
+        round.slots = self.slots.round(counted, baselines, arms);
         round
     }
 
@@ -107,7 +117,7 @@ impl Baselines {
         match known {
             Some(baseline) if baseline.instance == page.instance => baseline.advance(page, arms),
             _ => {
-                let Page { instance, states } = page;
+                let Page { instance, states, .. } = page;
                 let baseline = Baseline { instance, current: true, marks: states };
                 self.pods.insert(pod.to_owned(), baseline);
                 Err(Dropped::Baseline)

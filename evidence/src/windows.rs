@@ -6,6 +6,7 @@ use std::rc::Rc;
 use jiff::{SignedDuration, Timestamp};
 use wire::Counts;
 
+use crate::SlotRound;
 use crate::packed::{Classes, Packed, Sum};
 use crate::state::own;
 
@@ -27,6 +28,8 @@ pub struct Interval {
     pub candidate: Counts,
     /// Counts of stable.
     pub stable: Counts,
+    /// The slots, where routing is sticky (C5). Sums have none.
+    pub slots: Option<Box<SlotRound>>,
 }
 
 /// The intervals of one stage, oldest first, without overlap. They live in memory only: after a restart

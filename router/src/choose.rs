@@ -40,7 +40,7 @@ pub fn choose(table: &Table, slot: u16) -> Option<Choice> {
     if let Some(revision) = table.pinned {
         return Some(Choice { revision, assignment: Assignment::Pin });
     }
-    let revision = table.revision_of(slot).or(table.stable)?;
+    let revision = table.drawn_for(slot)?;
     Some(Choice { revision, assignment: Assignment::Split })
 }
 

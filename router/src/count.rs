@@ -4,6 +4,7 @@
 mod classes;
 mod collector;
 mod ledger;
+mod slots;
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
@@ -15,8 +16,9 @@ pub(crate) use classes::Classes;
 pub use collector::Collector;
 pub use ledger::Ledger;
 
-use crate::Table;
 use crate::items::{AnswerHeaders, Item};
+use crate::{Choice, Table};
+use slots::SlotCounts;
 
 /// Units of a histogram's sum in one: so fine that 580 years of seconds fit.
 const UNITS: f64 = 1e9;
@@ -82,20 +84,19 @@ impl Series {
         }
     }
 
-    fn count_item(&self, item: &Item, classes: &Classes) {
+    /// Counts an item, and says which cell of [`Grid::Doubt`] it fell into.
+    fn count_item(&self, item: &Item, classes: &Classes) -> Option<usize> {
         if item.null {
             self.nulls.fetch_add(1, Relaxed);
         }
         if let Some(class) = &item.class {
             self.classes[classes.index(class)].fetch_add(1, Relaxed);
         }
-        if let Some(confidence) = item.confidence {
-            observe(&self.doubt, &self.sums[1], Grid::Doubt, 1.0 - confidence);
-        }
         for (feature, value) in item.stats.iter().filter(|(_, v)| v.is_finite()) {
             let i = feature.index();
             observe(&self.features[i], &self.sums[2 + i], feature.grid(), *value);
         }
+        observe(&self.doubt, &self.sums[1], Grid::Doubt, 1.0 - item.confidence?)
     }
 
     fn tally(&self, classes: &Classes) -> Tally {
@@ -113,11 +114,12 @@ impl Series {
     }
 }
 
-fn observe(cells: &[AtomicU64], sum: &AtomicU64, grid: Grid, value: f64) {
-    if let Some(cell) = grid.cell(value) {
-        cells[cell].fetch_add(1, Relaxed);
-        sum.fetch_add((value.clamp(0.0, most(grid)) * UNITS).round() as u64, Relaxed);
-    }
+/// Counts a value, unless it is NaN, and says in which cell.
+fn observe(cells: &[AtomicU64], sum: &AtomicU64, grid: Grid, value: f64) -> Option<usize> {
+    let cell = grid.cell(value)?;
+    cells[cell].fetch_add(1, Relaxed);
+    sum.fetch_add((value.clamp(0.0, most(grid)) * UNITS).round() as u64, Relaxed);
+    Some(cell)
 }
 
 /// Largest value that enters a sum: one absurd value shall not drown all others.
@@ -136,15 +138,16 @@ pub(crate) struct StateCounts {
     revisions: Vec<Arc<str>>,
     series: Vec<[Series; Assignment::ALL.len()]>,
     classes: Classes,
+    slots: Option<SlotCounts>,
 }
 
 impl StateCounts {
     fn new(table: &Table) -> Self {
         let state = table.state.clone();
         let revisions: Vec<_> = table.revisions.iter().map(|r| r.name.clone()).collect();
-        let classes = Classes::new(&state, &revisions, |i| table.is_busy(i));
+        let classes = Classes::new(table);
         let series = revisions.iter().map(|_| Assignment::ALL.map(|_| Series::new())).collect();
-        Self { state, revisions, series, classes }
+        Self { state, revisions, series, classes, slots: SlotCounts::new(table) }
     }
 
     fn tallies(&self) -> impl Iterator<Item = (&Arc<str>, Assignment, Tally)> {
@@ -161,20 +164,15 @@ impl StateCounts {
 /// dropped, because a request is dropped only when its client went away (C2).
 pub(crate) struct Ticket {
     counts: Arc<StateCounts>,
-    revision: usize,
-    assignment: Assignment,
+    choice: Choice,
+    slot: u16,
     started: Instant,
     finished: bool,
 }
 
 impl Ticket {
-    pub(crate) fn new(
-        counts: Arc<StateCounts>,
-        revision: usize,
-        assignment: Assignment,
-        started: Instant,
-    ) -> Self {
-        Self { counts, revision, assignment, started, finished: false }
+    pub(crate) fn new(counts: Arc<StateCounts>, choice: Choice, slot: u16, started: Instant) -> Self {
+        Self { counts, choice, slot, started, finished: false }
     }
 
     /// Leaves it out of all counts: it is no prediction.
@@ -204,14 +202,23 @@ impl Ticket {
         }
         if !self.finished {
             for item in success.map(AnswerHeaders::items).unwrap_or_default() {
-                self.series().count_item(&item, &self.counts.classes);
+                let doubt = self.series().count_item(&item, &self.counts.classes);
+                if let (Some(slots), Some(cell)) = (self.slots(), doubt) {
+                    slots.raise_doubt(self.slot, cell);
+                }
             }
         }
         self.count(outcome);
     }
 
     fn series(&self) -> &Series {
-        &self.counts.series[self.revision][self.assignment as usize]
+        &self.counts.series[self.choice.revision][self.choice.assignment as usize]
+    }
+
+    /// Where its slot is counted, if slots are.
+    fn slots(&self) -> Option<&SlotCounts> {
+        // rule: C1, C5
+        self.counts.slots.as_ref().filter(|_| self.choice.assignment == Assignment::Split)
     }
 
     fn count_latency(&self) {
@@ -220,12 +227,18 @@ impl Ticket {
         }
         let elapsed: Duration = self.started.elapsed();
         let series = self.series();
-        observe(&series.latency, &series.sums[0], Grid::Seconds, elapsed.as_secs_f64());
+        let cell = observe(&series.latency, &series.sums[0], Grid::Seconds, elapsed.as_secs_f64());
+        if let (Some(slots), Some(cell)) = (self.slots(), cell) {
+            slots.raise_latency(self.slot, cell);
+        }
     }
 
     fn count(&mut self, outcome: Outcome) {
         if !std::mem::replace(&mut self.finished, true) {
             self.series().outcomes[outcome.index()].fetch_add(1, Relaxed);
+            if let Some(slots) = self.slots() {
+                slots.count(self.slot, outcome);
+            }
         }
     }
 }

@@ -201,7 +201,7 @@ impl Proxy {
         // The clocks start now: how long a client takes to send says nothing about a revision.
         let started = Instant::now();
         let deadline = started + table.request_timeout;
-        let mut ticket = Ticket::new(snapshot.counts.clone(), choice.revision, choice.assignment, started);
+        let mut ticket = Ticket::new(snapshot.counts.clone(), choice, slot, started);
         // Predictions are posted. Whatever else is asked for, such as a page by a scanner, is no evidence (C1).
         if parts.method != Method::POST {
             self.numbers.unassigned.with_label_values(&["method"]).inc();

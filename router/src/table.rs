@@ -158,6 +158,18 @@ impl Table {
         (index != UNASSIGNED).then_some(usize::from(index))
     }
 
+    /// The revision that a split request of this slot is drawn for: the slot's own, else stable.
+    #[must_use]
+    pub fn drawn_for(&self, slot: u16) -> Option<usize> {
+        self.revision_of(slot).or(self.stable)
+    }
+
+    /// Whether the slot is the unit of evidence: requests are drawn by sticky keys, and not all pinned (C5).
+    #[must_use]
+    pub fn counts_slots(&self) -> bool {
+        self.sticky.is_some() && self.state.pin.is_none()
+    }
+
     /// Index of a revision by name.
     #[must_use]
     pub fn find(&self, name: &str) -> Option<usize> {

@@ -3,8 +3,8 @@
 //! Everything that two programs must spell the same way lives here and nowhere else: header names
 //! ([`header`]), ports and paths ([`endpoint`]), the fixed grids on which live traffic and reference
 //! profiles are counted ([`Grid`]), the slots of a route table ([`SLOTS`]), how a request is classified
-//! ([`Assignment`], [`Outcome`]), and the three documents that travel: the evidence page ([`Page`]), the
-//! route report ([`RouteReport`]) and the reference profile ([`Profile`]). No I/O, almost no dependencies.
+//! ([`Assignment`], [`Outcome`]), and the three documents that travel: the evidence page ([`Page`], with the
+//! [`Slots`] of a sticky route), the route report ([`RouteReport`]) and the reference profile ([`Profile`]). No I/O, almost no dependencies.
 
 pub mod endpoint;
 mod grid;
@@ -13,9 +13,11 @@ mod outcome;
 mod page;
 mod profile;
 mod route;
+mod slots;
 
 pub use grid::{CELLS, FEATURES, Feature, GRID_VERSION, Grid, LATENCY_CELLS};
 pub use outcome::{Assignment, Outcome};
 pub use page::{Counts, Key, Page, PageError, family};
 pub use profile::{ClassCount, Profile, ProfileError};
 pub use route::{EndpointCounts, RouteReport, RouteState, SLOTS, TableSource};
+pub use slots::{SlotError, SlotSet, Slots};

@@ -2,9 +2,11 @@
 //!
 //! The families are those of `/metrics`, with three labels more that name the state of the route table
 //! under which a request was assigned (`uid`, `generation`, `pin`; C2, R1), so that a change of weights
-//! drops nothing. Histogram buckets are cumulative, and written only where a cell is not empty.
+//! drops nothing. Histogram buckets are cumulative, and written only where a cell is not empty. Under sticky
+//! routing the slots follow, in lines that are comments to others ([`Slots`], C5).
 
 mod parse;
+mod slots;
 mod write;
 
 #[cfg(test)]
@@ -12,7 +14,7 @@ mod tests;
 
 use std::collections::BTreeMap;
 
-use crate::{Assignment, CELLS, FEATURES, Grid, LATENCY_CELLS, Outcome, RouteState};
+use crate::{Assignment, CELLS, FEATURES, Grid, LATENCY_CELLS, Outcome, RouteState, Slots};
 
 /// Names of the families, shared by `/evidence` and `/metrics`.
 pub mod family {
@@ -32,6 +34,8 @@ pub mod family {
     pub const PREDICTIONS: &str = "sluice_predictions_total";
     /// Items whose answer was withheld or NaN (counter).
     pub const NULL_OUTPUTS: &str = "sluice_null_outputs_total";
+    /// Slots of a sticky route (base64 in comments of the evidence page, labels `kind` and `revision`).
+    pub const SLOTS: &str = "sluice_slots";
 }
 
 /// Whom a set of counts belongs to, within one state of the table.
@@ -149,6 +153,8 @@ pub struct Page {
     pub instance: String,
     /// Counts by state of the table; the last two states are kept.
     pub states: BTreeMap<RouteState, BTreeMap<Key, Counts>>,
+    /// The slots of those states whose routing is sticky.
+    pub slots: BTreeMap<RouteState, Slots>,
 }
 
 /// Why a page cannot be read.

@@ -8,7 +8,7 @@ use wire::{CELLS, Counts, Grid, Profile};
 
 use crate::distance;
 use crate::judge::compare::{Comparison, Finding, finding};
-use crate::judge::reason::number;
+use crate::text::number;
 use crate::{Bound, Cell, Distance, DistanceError, Interval, Kind, Metric, Part, Series, Statistic};
 
 /// One of two distributions, on grid cells or on classes.

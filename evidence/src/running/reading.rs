@@ -26,7 +26,7 @@ impl Look {
             on_breach: self.on_breach,
             overdue: None,
             value: None,
-            threshold,
+            threshold: Some(threshold),
             n: 0,
             n_stable: None,
             low: None,
@@ -44,10 +44,10 @@ impl Look {
     }
 
     /// Of a test of harm that is one process; `counted` says the totals.
-    pub(super) fn harm(&self, test: &Test, unit: &str, counted: &dyn Fn(&Totals) -> String) -> Reading {
+    pub(super) fn harm(&self, test: &Test, counted: &dyn Fn(&Totals) -> String) -> Reading {
         let Test { process, totals } = test;
         let proof = Proof { p: process.p_value(), proven: process.crossed(self.level) };
-        self.proof(process, totals, &proof, unit, counted)
+        self.proof(process, totals, &proof, counted)
     }
 
     /// Of a test of harm, by the process that shows it best.
@@ -56,15 +56,14 @@ impl Look {
         process: &Process,
         totals: &Totals,
         Proof { p, proven }: &Proof,
-        unit: &str,
         counted: &dyn Fn(&Totals) -> String,
     ) -> Reading {
         let silent = self.silent(process.tolerance(), "");
         let silent = Reading { n: totals.n, n_stable: Some(totals.n_stable), ..silent };
         if totals.n == 0 || totals.n_stable == 0 {
             let (ours, theirs) = (count(totals.n), count(totals.n_stable));
-            let reason =
-                format!("{}: {ours} {unit} of the candidate and {theirs} of stable so far", self.name);
+            let asked = format!("the candidate was asked {ours} times, stable {theirs} times");
+            let reason = format!("{}: {asked} so far", self.name);
             return Reading { reason, ..silent };
         }
         let value = process.estimate();

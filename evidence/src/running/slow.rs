@@ -6,7 +6,7 @@ use wire::Counts;
 use super::reading::{Look, Proof};
 use super::test::Totals;
 use crate::text::number;
-use crate::{Exceedance, Interval, LatencyTest, Reading};
+use crate::{Exceedance, Interval, LatencyTest, Reading, Stratum};
 
 /// The test of latency, and its totals beyond stable's 95th and 99th percentile.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -31,6 +31,18 @@ impl Slow {
         }
     }
 
+    /// Slots are told apart by the lower percentile only.
+    pub(super) fn observe_slots(&mut self, stratum: Stratum) {
+        let nothing = Stratum { x: 0, n: 0, x_stable: 0, n_stable: 0, split: None };
+        if self.test.observe_strata(&[stratum, nothing]).is_ok() {
+            self.totals[0].add_slots(stratum);
+        }
+    }
+
+    pub(super) fn cells(&self) -> (usize, usize) {
+        self.test.exceedance().cells()
+    }
+
     /// Of the tail that says more.
     pub(super) fn reading(&self, look: &Look, tolerance: f64) -> Reading {
         let tails = self.test.tails();
@@ -42,7 +54,7 @@ impl Slow {
         let counted = |totals: &Totals| {
             format!(
                 "{} take longer than {}, {} times stable's {percentile} percentile; of stable's {} longer than {}",
-                totals.ours(),
+                totals.ours("answers"),
                 seconds(ours),
                 number(tolerance),
                 totals.theirs(),
@@ -50,6 +62,6 @@ impl Slow {
             )
         };
         let proof = Proof { p: self.test.p_value(), proven: self.test.crossed(look.level) };
-        look.proof(&tails[worse], &self.totals[worse], &proof, "answers", &counted)
+        look.proof(&tails[worse], &self.totals[worse], &proof, &counted)
     }
 }

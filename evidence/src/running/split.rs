@@ -3,7 +3,6 @@
 use serde::{Deserialize, Serialize};
 
 use super::reading::Look;
-use super::test::Totals;
 use crate::text::{count, number};
 use crate::{ALERT_LEVEL, Interval, Mismatch, Reading, Verdict};
 
@@ -30,10 +29,6 @@ impl Split {
     /// Whether it is refuted that requests are split as drawn.
     pub(super) fn is_wrong(&self) -> bool {
         self.test.crossed(ALERT_LEVEL)
-    }
-
-    pub(super) fn totals(&self) -> Totals {
-        Totals { n: self.n, n_stable: self.n_stable, ..Totals::default() }
     }
 
     /// Wrong is no fault of the candidate, so never a Fail; but no comparison can be trusted, so it holds the

@@ -12,6 +12,9 @@ pub(super) struct Totals {
     pub(super) n: u64,
     pub(super) x_stable: u64,
     pub(super) n_stable: u64,
+    /// Units are slots (C5).
+    #[serde(default)]
+    pub(super) slots: bool,
 }
 
 impl Totals {
@@ -22,12 +25,20 @@ impl Totals {
         self.n_stable += other.n_stable;
     }
 
-    /// "41 of 1,900".
-    pub(super) fn ours(&self) -> String {
-        format!("{} of {}", count(self.x), count(self.n))
+    /// Adds the events of an interval whose units are slots: an arm's are those at risk now and those that had
+    /// their event.
+    pub(super) fn add_slots(&mut self, Stratum { x, n, x_stable, n_stable, .. }: Stratum) {
+        self.slots = true;
+        (self.n, self.n_stable) = (n + self.x, n_stable + self.x_stable);
+        (self.x, self.x_stable) = (self.x + x, self.x_stable + x_stable);
     }
 
-    /// The same of stable.
+    /// "41 of 1,900 requests", or items, or slots.
+    pub(super) fn ours(&self, unit: &str) -> String {
+        format!("{} of {} {}", count(self.x), count(self.n), if self.slots { "slots" } else { unit })
+    }
+
+    /// The same of stable, without the unit.
     pub(super) fn theirs(&self) -> String {
         format!("{} of {}", count(self.x_stable), count(self.n_stable))
     }
@@ -35,7 +46,7 @@ impl Totals {
 
 impl From<Stratum> for Totals {
     fn from(Stratum { x, n, x_stable, n_stable, .. }: Stratum) -> Self {
-        Self { x, n, x_stable, n_stable }
+        Self { x, n, x_stable, n_stable, slots: false }
     }
 }
 
@@ -54,11 +65,18 @@ impl Test {
 
     /// Takes the counts of an interval; `batch` is the mean number of units that share a fate.
     pub(super) fn observe(&mut self, counts: Totals, split: Option<f64>, batch: f64) {
-        let Totals { x, n, x_stable, n_stable } = counts;
+        let Totals { x, n, x_stable, n_stable, .. } = counts;
         let stratum = Stratum { x, n, x_stable, n_stable, split };
         // Counts of a page are consistent and below 2^53; otherwise the interval says nothing.
         if self.process.observe_in_batches(&stratum, batch).is_ok() {
             self.totals.add(counts);
+        }
+    }
+
+    /// Takes the slots of an interval.
+    pub(super) fn observe_slots(&mut self, stratum: Stratum) {
+        if self.process.observe(&stratum).is_ok() {
+            self.totals.add_slots(stratum);
         }
     }
 }

@@ -6,7 +6,7 @@ use wire::{Counts, Grid, Profile};
 use super::reading::Look;
 use super::test::{Test, Totals};
 use crate::text::number;
-use crate::{Interval, Reading, References, clopper_pearson};
+use crate::{Interval, Reading, References, Stratum, clopper_pearson};
 
 /// Share of a profile's images that counts as unsure.
 const UNSURE: f64 = 0.05;
@@ -64,16 +64,25 @@ impl Unsure {
         };
         let (x, n) = beyond(&interval.candidate, self.cells.0);
         let (x_stable, n_stable) = beyond(&interval.stable, self.cells.1);
-        self.test.observe(Totals { x, n, x_stable, n_stable }, split, batch);
+        self.test.observe(Totals { x, n, x_stable, n_stable, slots: false }, split, batch);
+    }
+
+    pub(super) fn observe_slots(&mut self, stratum: Stratum) {
+        self.test.observe_slots(stratum);
+    }
+
+    /// First unsure cells: the candidate's and stable's.
+    pub(super) fn cells(&self) -> (usize, usize) {
+        self.cells
     }
 
     pub(super) fn reading(&self, look: &Look) -> Reading {
         let below = |cell: usize| number(1.0 - Grid::Doubt.edge(cell.saturating_sub(1)).min(1.0));
         let (ours, theirs) = (below(self.cells.0), below(self.cells.1));
-        Look { level: (1.0 - PROFILES_PART) * look.level, ..*look }.harm(&self.test, "items", &|totals| {
+        Look { level: (1.0 - PROFILES_PART) * look.level, ..*look }.harm(&self.test, &|totals| {
             format!(
                 "{} are less sure than {ours}, of stable's {} less than {theirs}",
-                totals.ours(),
+                totals.ours("items"),
                 totals.theirs()
             )
         })

@@ -61,6 +61,12 @@ impl Exceedance {
         self.cells.map(|cell| (Grid::Seconds.edge(cell + self.slack), Grid::Seconds.edge(cell)))
     }
 
+    /// First slow cells at the lower percentile: the candidate's and stable's.
+    #[must_use]
+    pub fn cells(&self) -> (usize, usize) {
+        (self.cells[0] + self.slack + 1, self.cells[0] + 1)
+    }
+
     /// The slow answers of an interval, by latency counts on [`Grid::Seconds`]: one stratum per bound.
     #[must_use]
     pub fn strata(&self, candidate: &[u64], stable: &[u64], split: Option<f64>) -> [Stratum; 2] {
@@ -115,9 +121,16 @@ impl LatencyTest {
         stable: &[u64],
         split: Option<f64>,
     ) -> Result<(), SequentialError> {
-        let strata = self.exceedance.strata(candidate, stable, split);
+        self.observe_strata(&self.exceedance.strata(candidate, stable, split))
+    }
+
+    /// Takes what was slow in an interval, by bound: [`Exceedance::strata`], or the same of slots (C5).
+    ///
+    /// # Errors
+    /// Those of [`Process::observe`].
+    pub fn observe_strata(&mut self, strata: &[Stratum; 2]) -> Result<(), SequentialError> {
         // Both have the same units and split; only the events differ, and those are never too many.
-        for (tail, stratum) in self.tails.iter_mut().zip(&strata) {
+        for (tail, stratum) in self.tails.iter_mut().zip(strata) {
             tail.observe(stratum)?;
         }
         self.log_peak[0] = self.log_peak[0].max(self.log_e());

@@ -209,7 +209,7 @@ mod tests {
         ours[32..40].fill(5);
         ours[40..48].fill(15);
         for _ in 0..5 {
-            tree.observe(&ours, &[10; 64]).unwrap();
+            tree.observe(&ours, &[10; 64], 1.0).unwrap();
         }
         let (halves, evidence) = tree.strongest();
         assert_eq!(halves, [(32, 40), (40, 48)]);
@@ -221,7 +221,7 @@ mod tests {
     #[test]
     fn counts_out_of_range_change_nothing() {
         let mut tree = Tree::new(Leaves::cut(&[10; 4]));
-        assert!(tree.observe(&[1 << 52; 4], &[1; 4]).is_err());
+        assert!(tree.observe(&[1 << 52; 4], &[1; 4], 1.0).is_err());
         assert_eq!(tree, Tree::new(Leaves::cut(&[10; 4])));
     }
 }

@@ -48,7 +48,14 @@ pub(crate) fn with_errors(n: u64, errors: u64) -> Counts {
 }
 
 pub(crate) fn interval(from: i64, to: i64, candidate: &Counts, stable: &Counts) -> Interval {
-    Interval { from: at(from), to: at(to), split: None, candidate: candidate.clone(), stable: stable.clone() }
+    Interval {
+        from: at(from),
+        to: at(to),
+        split: None,
+        candidate: candidate.clone(),
+        stable: stable.clone(),
+        slots: None,
+    }
 }
 
 /// Windows with one interval of 15 s from the stage's start.

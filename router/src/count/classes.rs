@@ -1,9 +1,11 @@
 //! Names of predicted classes of one state, bounded, and the same cell for the same name in its counters.
 
 use std::collections::HashMap;
-use std::sync::{Arc, PoisonError, RwLock};
+use std::sync::{PoisonError, RwLock};
 
-use wire::{CELLS, FEATURES, LATENCY_CELLS, Outcome, RouteState, endpoint};
+use wire::{CELLS, FEATURES, LATENCY_CELLS, Outcome, SlotSet, Slots, endpoint};
+
+use crate::{Revision, Table};
 
 /// Where names beyond the bound are counted. A class of this name is counted here too.
 pub(crate) const OTHER: &str = "(other)";
@@ -38,22 +40,28 @@ impl Classes {
     /// Cells that counters need: one for each name, and the one for others.
     pub(crate) const CELLS: usize = Self::MAX + 1;
 
-    /// Names of a state. `busy` says which revisions are given requests.
-    pub(crate) fn new(state: &RouteState, revisions: &[Arc<str>], busy: impl Fn(usize) -> bool) -> Self {
+    /// Names of a table's state.
+    pub(crate) fn new(table: &Table) -> Self {
         /// A line without its labels: names, quotes, an upper bound, and a count of up to 10^15.
         const LINE: usize = 96;
         // The labels that name a state and revision.
-        let labels = |revision: &str| 80 + state.uid.len() + revision.len();
+        let labels = |revision: &str| 80 + table.state.uid.len() + revision.len();
         let outcomes = Outcome::ALL.len() + 1 + FEATURES.len() + 2;
         let cells = (FEATURES.len() + 1) * CELLS + LATENCY_CELLS;
         let mut room = (endpoint::PAGE_LIMIT - MARGIN) / STATES;
         let mut classes = (0, 0);
-        for (i, revision) in revisions.iter().enumerate() {
-            let lines = outcomes + if busy(i) { cells } else { 0 };
-            room = room.saturating_sub(lines * (LINE + labels(revision)));
-            if busy(i) {
-                classes = (classes.0 + LINE + labels(revision), classes.1 + 1);
+        for (i, Revision { name, .. }) in table.revisions.iter().enumerate() {
+            let lines = outcomes + if table.is_busy(i) { cells } else { 0 };
+            room = room.saturating_sub(lines * (LINE + labels(name)));
+            if table.is_busy(i) {
+                classes = (classes.0 + LINE + labels(name), classes.1 + 1);
             }
+            if table.is_busy(i) && table.counts_slots() {
+                room = room.saturating_sub(LINE + labels(name) + SlotSet::TEXT);
+            }
+        }
+        if table.counts_slots() {
+            room = room.saturating_sub(4 * (LINE + labels("")) + 2 * (SlotSet::TEXT + Slots::CELLS_TEXT));
         }
         let (around, revisions) = classes;
         let room = room.saturating_sub(around + OTHER.len() * revisions);

@@ -59,7 +59,9 @@ impl Ledger {
     #[must_use]
     pub fn page(&self) -> Page {
         let mut states: BTreeMap<RouteState, BTreeMap<Key, wire::Counts>> = BTreeMap::new();
+        let mut slots = BTreeMap::new();
         for counts in self.books().kept.clone() {
+            slots.extend(counts.slots.as_ref().map(|slots| (counts.state.clone(), slots.read())));
             let keys = states.entry(counts.state.clone()).or_default();
             for (revision, assignment, mut tally) in counts.tallies() {
                 if assignment != Assignment::Split {
@@ -73,7 +75,7 @@ impl Ledger {
                 }
             }
         }
-        Page { instance: self.instance.clone(), states }
+        Page { instance: self.instance.clone(), states, slots }
     }
 
     /// Sums over all states, for `/metrics`: they never go down while a revision is in the table.

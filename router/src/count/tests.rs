@@ -1,6 +1,6 @@
 use std::time::Instant;
 
-use api::{ModelRoute, ModelRouteSpec, RouteRevision, SlotRange};
+use api::{ModelRoute, ModelRouteSpec, RouteRevision, SlotRange, Sticky};
 use http::HeaderMap;
 use prometheus::core::Collector as _;
 use prometheus::{Registry, TextEncoder};
@@ -10,7 +10,11 @@ use wire::{Key, Page, endpoint, family};
 use super::*;
 use crate::Table;
 
-fn table(generation: i64, revisions: &[&str]) -> Table {
+pub(super) fn table(generation: i64, revisions: &[&str]) -> Table {
+    Table::new(&route(generation, revisions)).unwrap()
+}
+
+pub(super) fn route(generation: i64, revisions: &[&str]) -> ModelRoute {
     let revisions = revisions
         .iter()
         .zip(0..)
@@ -33,18 +37,18 @@ fn table(generation: i64, revisions: &[&str]) -> Table {
     );
     route.metadata.uid = Some("0b7d3a56-5a39-4c2c-9f55-0123456789ab".into());
     route.metadata.generation = Some(generation);
-    Table::new(&route).unwrap()
+    route
 }
 
 fn ticket(counts: &Arc<StateCounts>, revision: usize) -> Ticket {
-    Ticket::new(counts.clone(), revision, Assignment::Split, Instant::now())
+    Ticket::new(counts.clone(), Choice { revision, assignment: Assignment::Split }, 0, Instant::now())
 }
 
 fn key(revision: &str) -> Key {
     Key { revision: revision.into(), assignment: Assignment::Split }
 }
 
-fn headers(class: &str, confidence: &str) -> AnswerHeaders {
+pub(super) fn headers(class: &str, confidence: &str) -> AnswerHeaders {
     let mut headers = HeaderMap::new();
     headers.insert(wire::header::PREDICTION, class.parse().unwrap());
     headers.insert(wire::header::CONFIDENCE, confidence.parse().unwrap());
@@ -210,7 +214,12 @@ fn the_page_fits_with_all_cells_filled_and_the_longest_names() {
         .into_iter()
         .chain((0..7).map(|i| (i64::MAX, Some(format!("a-name-of-forty-characters-00000-{i:08}")))))
     {
-        let mut table = table(generation, &names);
+        // All slots are taken, and on the page.
+        let mut route = route(generation, &names);
+        route.spec.sticky = Some(Sticky { header: "x-user-id".into() });
+        route.spec.revisions[0].slots = vec![SlotRange { from: 1, to: 10_000 }];
+        route.spec.revisions[1].slots = vec![SlotRange { from: 0, to: 1 }];
+        let mut table = Table::new(&route).unwrap();
         // A pinned state has no split requests.
         let assignment = if pin.is_some() { Assignment::Pin } else { Assignment::Split };
         table.state.pin = pin;
@@ -218,7 +227,8 @@ fn the_page_fits_with_all_cells_filled_and_the_longest_names() {
         for i in 0..1_100 {
             let headers = headers(&format!("{i:048}"), "0.75");
             for revision in [0, 1] {
-                let ticket = Ticket::new(counts.clone(), revision, assignment, Instant::now());
+                let choice = Choice { revision, assignment };
+                let ticket = Ticket::new(counts.clone(), choice, 0, Instant::now());
                 ticket.finish_answered(Outcome::Ok, Some(&headers));
             }
         }
@@ -230,6 +240,12 @@ fn the_page_fits_with_all_cells_filled_and_the_longest_names() {
             }
             series.classes.iter().filter(|c| c.load(Relaxed) > 0).for_each(|c| c.store(large, Relaxed));
         }
+        for slot in counts.slots.iter().flat_map(|slots| (0..10_000).map(move |slot| (slots, slot))) {
+            slot.0.count(slot.1, Outcome::Error);
+            slot.0.raise_latency(slot.1, LATENCY_CELLS - 1);
+            slot.0.raise_doubt(slot.1, CELLS - 1);
+        }
+        assert_eq!(counts.slots.is_some(), assignment == Assignment::Split);
         pins.push(counts);
         // After each state, as every state is the last one for a while.
         let text = ledger.page().render();

@@ -9,7 +9,7 @@ use router::{Board, Condition, EndpointStatus, Endpoints, Ledger, Limits, Proxy,
 use tokio::net::TcpListener;
 use tokio::sync::oneshot;
 use tokio::task::JoinHandle;
-use wire::{Assignment, Counts, Key, Outcome, Page};
+use wire::{Assignment, Counts, Key, Outcome, Page, Slots};
 
 /// The running router. Its revisions are `a` (stable) and `b`.
 pub(crate) struct Rig {
@@ -91,6 +91,14 @@ impl Rig {
         let mut sum = Counts::default();
         page.states.values().filter_map(|keys| keys.get(&key)).for_each(|counts| sum.add(counts));
         sum
+    }
+
+    /// The slots of all states on the page.
+    pub(crate) fn slots(&self) -> Slots {
+        let page = Page::parse(&self.ledger.page().render()).unwrap();
+        let mut all = Slots::default();
+        page.slots.values().for_each(|slots| all.merge(slots));
+        all
     }
 
     /// The only outcome counted for a revision, and how often.

@@ -7,10 +7,10 @@ use std::time::{Duration, Instant};
 
 use router::{Limits, slot_of_key};
 use tokio::task::JoinSet;
-use wire::{Assignment, Outcome};
+use wire::{Assignment, Outcome, SlotSet};
 
 use crate::rig::{Rig, ready, route};
-use crate::servers::{Act, Server, ok};
+use crate::servers::{Act, Server, ok, status};
 use crate::wire_http::{Wire, post};
 
 // rule: R3, C2
@@ -66,6 +66,24 @@ async fn a_user_keeps_her_revision_and_a_growing_share_only_takes() {
         );
     }
     assert_eq!(seen.len(), 2);
+}
+
+// rule: C5
+#[tokio::test(flavor = "multi_thread")]
+async fn the_page_shows_the_slots_of_users_and_of_those_who_met_an_error() {
+    let (a, b) = (Server::start(|_, _| ok()).await, Server::start(|_, _| status(500)).await);
+    let rig = Rig::start(route(3_000), ready(&[a.address]), ready(&[b.address])).await;
+    let mut wire = Wire::connect(rig.address).await.unwrap();
+    let users: Vec<String> = (0..40).map(|user| format!("user-{user}")).collect();
+    for user in users.iter().chain(&users) {
+        wire.post(&format!("x-user-id: {user}\r\n"), b"x").await.unwrap();
+    }
+    let expected: SlotSet = users.iter().map(|user| slot_of_key("digits-1", user.as_bytes())).collect();
+    let slots = rig.slots();
+    assert_eq!(slots.seen(), &expected);
+    assert_eq!(slots.failed(), &expected.and(&slots.owned("b")));
+    assert_eq!((slots.owned("a").len(), slots.owned("b").len()), (7_000, 3_000));
+    assert!(!slots.failed().is_empty() && slots.failed() != &expected);
 }
 
 /// Clients that send until told to stop. They never retry; they open a new connection when told to by

@@ -2,11 +2,11 @@
 
 use std::borrow::Cow;
 
-use super::{Counts, END, Key, Page, PageError, family};
+use super::{Counts, END, Key, Page, PageError, family, slots};
 use crate::{Assignment, Feature, GRID_VERSION, Grid, Outcome, RouteState};
 
 /// Labels of one line: so few that a search beats hashing, and seldom with anything to unescape.
-type Labels<'a> = Vec<(&'a str, Cow<'a, str>)>;
+pub(super) type Labels<'a> = Vec<(&'a str, Cow<'a, str>)>;
 
 impl Page {
     /// Reads a page.
@@ -21,10 +21,12 @@ impl Page {
             if line == END {
                 ended = true;
             }
-            if line.starts_with('#') || line.is_empty() {
-                continue;
-            }
-            page.take(line, &mut version).map_err(|what| PageError::Line { line: number + 1, what })?;
+            let taken = match line.strip_prefix(slots::MARK) {
+                Some(line) => page.take_slots(line),
+                None if line.starts_with('#') || line.is_empty() => continue,
+                None => page.take(line, &mut version),
+            };
+            taken.map_err(|what| PageError::Line { line: number + 1, what })?;
         }
         if version.as_deref() != Some(GRID_VERSION.to_string().as_str()) {
             return Err(PageError::Version { found: version });
@@ -72,22 +74,33 @@ impl Page {
         Ok(())
     }
 
+    fn take_slots(&mut self, line: &str) -> Result<(), String> {
+        let (name, labels, value) = split(line)?;
+        if name != family::SLOTS {
+            return Err(format!("unknown family {name:?}"));
+        }
+        slots::take(self.slots.entry(state(&labels)?).or_default(), &labels, value)
+    }
+
     fn counts(&mut self, labels: &Labels<'_>) -> Result<&mut Counts, String> {
-        let generation = label(labels, "generation")?;
-        let pin = label(labels, "pin")?;
         let assignment = label(labels, "assignment")?;
-        let state = RouteState {
-            uid: label(labels, "uid")?.to_owned(),
-            generation: generation.parse().map_err(|_| format!("generation {generation:?} is no number"))?,
-            pin: (!pin.is_empty()).then(|| pin.to_owned()),
-        };
         let key = Key {
             revision: label(labels, "revision")?.to_owned(),
             assignment: Assignment::parse(assignment)
                 .ok_or_else(|| format!("unknown assignment {assignment:?}"))?,
         };
-        Ok(self.states.entry(state).or_default().entry(key).or_default())
+        Ok(self.states.entry(state(labels)?).or_default().entry(key).or_default())
     }
+}
+
+fn state(labels: &Labels<'_>) -> Result<RouteState, String> {
+    let generation = label(labels, "generation")?;
+    let pin = label(labels, "pin")?;
+    Ok(RouteState {
+        uid: label(labels, "uid")?.to_owned(),
+        generation: generation.parse().map_err(|_| format!("generation {generation:?} is no number"))?,
+        pin: (!pin.is_empty()).then(|| pin.to_owned()),
+    })
 }
 
 fn histogram<'a>(
@@ -120,7 +133,7 @@ fn uncumulate(counts: &mut Counts) {
     }
 }
 
-fn label<'a>(labels: &'a Labels<'_>, name: &str) -> Result<&'a str, String> {
+pub(super) fn label<'a>(labels: &'a Labels<'_>, name: &str) -> Result<&'a str, String> {
     // As in a map, the last one of a name counts.
     let found = labels.iter().rev().find(|(label, _)| *label == name);
     found.map(|(_, value)| &**value).ok_or_else(|| format!("label {name} is missing"))

@@ -2,6 +2,7 @@ use proptest::collection::{btree_map, vec};
 use proptest::prelude::*;
 
 use super::*;
+use crate::{SLOTS, SlotSet};
 
 fn cells(n: usize) -> impl Strategy<Value = Vec<u64>> {
     vec(prop_oneof![3 => Just(0u64), 1 => 0u64..1_000_000_000], n)
@@ -33,8 +34,29 @@ fn page() -> impl Strategy<Value = Page> {
     });
     let state = ("[a-z0-9-]{0,8}", 0i64..99, proptest::option::of("[a-z]{1,5}"))
         .prop_map(|(uid, generation, pin)| RouteState { uid, generation, pin });
-    let states = btree_map(state, btree_map(key, counts(), 1..3), 0..3);
-    ("\\PC{0,12}", states).prop_map(|(instance, states)| Page { instance, states })
+    let states = btree_map(state.clone(), btree_map(key, counts(), 1..3), 0..3);
+    let slots = btree_map(state, slots(), 0..3);
+    ("\\PC{0,12}", states, slots).prop_map(|(instance, states, slots)| Page { instance, states, slots })
+}
+
+/// Some requests on a table of two revisions.
+fn slots() -> impl Strategy<Value = Slots> {
+    let request = (0..SLOTS, any::<bool>(), 0..LATENCY_CELLS, 0..CELLS);
+    (0..=SLOTS, "\\PC{1,8}", vec(request, 0..30)).prop_map(|(share, name, requests)| {
+        let mut slots = Slots::default();
+        slots.own(&name, &(0..share).collect());
+        slots.own("the other", &(share..SLOTS).collect());
+        for (slot, failed, latency, doubt) in requests {
+            slots.see(slot);
+            if failed {
+                slots.fail(slot);
+            } else {
+                slots.raise_latency(slot, latency);
+                slots.raise_doubt(slot, doubt);
+            }
+        }
+        slots
+    })
 }
 
 proptest! {
@@ -60,6 +82,7 @@ proptest! {
     fn no_text_makes_the_parser_panic(text in "\\PC{0,200}") {
         let _ = Page::parse(&text);
         let _ = Page::parse(&format!("sluice_grid_version 1\nsluice_requests_total{{{text}\n# EOF\n"));
+        let _ = Page::parse(&format!("sluice_grid_version 1\n# SLUICE sluice_slots{{{text}\n# EOF\n"));
     }
 }
 
@@ -79,4 +102,81 @@ fn the_error_rate_counts_all_but_cancelled_and_drained() {
     }
     assert_eq!(counts.errors(), (5, 7));
     assert_eq!(counts.requests(), 9);
+}
+
+/// Two of its slots asked, one of them in vain.
+fn sticky() -> Page {
+    let mut slots = Slots::default();
+    slots.own("new", &(9_900..SLOTS).collect());
+    slots.see(9_900);
+    slots.see(9_999);
+    slots.fail(9_999);
+    slots.raise_latency(9_900, 41);
+    slots.raise_doubt(9_900, 21);
+    let state = RouteState { uid: "u".into(), generation: 7, pin: None };
+    Page { instance: "i".into(), slots: [(state, slots)].into(), ..Page::default() }
+}
+
+// rule: C5. What one release writes another one reads: the text is fixed.
+#[test]
+fn golden_lines_of_slots() {
+    let text = sticky().render();
+    let lines: Vec<&str> = text.lines().filter(|line| line.contains("SLUICE")).collect();
+    let labels = "uid=\"u\",generation=\"7\",pin=\"\"";
+    let bits = |filler: usize, tail: &str| format!("{}{tail}", "A".repeat(filler));
+    let expected = [
+        ("kind=\"owned\",revision=\"new\"", bits(1_649, "PD///////////////8=")),
+        ("kind=\"seen\"", bits(1_649, "BAAAAAAAAAAAAAAAIA=")),
+        ("kind=\"failed\"", bits(1_649, "AAAAAAAAAAAAAAAAIA=")),
+        ("kind=\"latency\"", format!("{}Kg{}==", "A".repeat(13_200), "A".repeat(132))),
+        ("kind=\"doubt\"", format!("{}Fg{}==", "A".repeat(13_200), "A".repeat(132))),
+    ]
+    .map(|(label, value)| format!("# SLUICE sluice_slots{{{labels},{label}}} {value}"));
+    assert_eq!(lines, expected);
+    assert_eq!(Page::parse(&text), Ok(sticky()));
+}
+
+// Prometheus' text format 0.0.4: a line whose first character is # is a comment unless HELP or TYPE follows.
+#[test]
+fn lines_of_slots_are_comments_to_others() {
+    let with = sticky().render();
+    let without = Page { slots: BTreeMap::new(), ..sticky() }.render();
+    let samples =
+        |text: &str| text.lines().filter(|l| !l.starts_with("# SLUICE ")).collect::<Vec<_>>().join("\n");
+    assert_eq!(samples(&with), samples(&without));
+}
+
+#[test]
+fn a_bad_line_of_slots_is_named() {
+    let text = sticky().render();
+    let line = text.lines().position(|line| line.contains("kind=\"seen\"")).unwrap();
+    let set = SlotSet::default().to_text();
+    let message = |to: &str| {
+        let lines: Vec<&str> =
+            text.lines().enumerate().map(|(i, old)| if i == line { to } else { old }).collect();
+        Page::parse(&lines.join("\n")).unwrap_err().to_string()
+    };
+    let slots = |kind: &str, value: &str| {
+        message(&format!("# SLUICE sluice_slots{{uid=\"u\",generation=\"7\",pin=\"\",{kind}}} {value}"))
+    };
+    let at = format!("line {}: ", line + 1);
+    assert_eq!(slots("kind=\"seen\"", "AAAA"), format!("{at}seen slots: 4 characters, all slots take 1668"));
+    let bad = format!("{}*", &set[1..]);
+    assert!(
+        slots("kind=\"failed\"", &bad).starts_with(&format!("{at}failed slots: no base64 of all slots: "))
+    );
+    let cells = format!("{}/w==", "A".repeat(13_332));
+    assert_eq!(
+        slots("kind=\"doubt\"", &cells),
+        format!("{at}doubt slots: slot 9999 has cell mark 255, at most 64 is allowed")
+    );
+    assert_eq!(slots("kind=\"lost\"", &set), format!("{at}unknown kind of slots \"lost\""));
+    assert_eq!(slots("revision=\"new\"", &set), format!("{at}label kind is missing"));
+    let all = (0..SLOTS).collect::<SlotSet>().to_text();
+    assert_eq!(
+        slots("kind=\"owned\",revision=\"old\"", &all),
+        format!("{at}owned slots: slot 9900 belongs to \"new\" and to \"old\"")
+    );
+    assert_eq!(message("# SLUICE sluice_other{} 1"), format!("{at}unknown family \"sluice_other\""));
+    assert_eq!(message("# SLUICE "), format!("{at}no value"));
 }

@@ -2,7 +2,7 @@
 
 use std::fmt::{self, Write};
 
-use super::{Counts, END, Key, Page, family, histograms};
+use super::{Counts, END, Key, Page, family, histograms, slots};
 use crate::{GRID_VERSION, Outcome, RouteState};
 
 impl Page {
@@ -32,6 +32,9 @@ impl Page {
                     one(out, name, &labels(state, key), counts)?;
                 }
             }
+        }
+        for (state, slots) in &self.slots {
+            slots::write(out, &state_labels(state), slots)?;
         }
         writeln!(out, "{END}")
     }
@@ -73,15 +76,22 @@ fn one(out: &mut String, name: &str, labels: &str, counts: &Counts) -> fmt::Resu
 
 fn labels(state: &RouteState, key: &Key) -> String {
     format!(
-        "uid=\"{}\",generation=\"{}\",pin=\"{}\",revision=\"{}\",assignment=\"{}\"",
-        escape(&state.uid),
-        state.generation,
-        escape(state.pin.as_deref().unwrap_or_default()),
+        "{},revision=\"{}\",assignment=\"{}\"",
+        state_labels(state),
         escape(&key.revision),
         key.assignment.as_str(),
     )
 }
 
-fn escape(text: &str) -> String {
+fn state_labels(state: &RouteState) -> String {
+    format!(
+        "uid=\"{}\",generation=\"{}\",pin=\"{}\"",
+        escape(&state.uid),
+        state.generation,
+        escape(state.pin.as_deref().unwrap_or_default()),
+    )
+}
+
+pub(super) fn escape(text: &str) -> String {
     text.replace('\\', "\\\\").replace('"', "\\\"").replace('\n', "\\n")
 }
