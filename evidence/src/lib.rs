@@ -10,6 +10,9 @@
 //! [`Verdict`] per metric, with a sentence that gives the reason (J1-J5). This is the threshold layer; the
 //! rules that the comments name are those of `semantics.md`.
 //!
+//! Beside them: [`Labels`] counts true classes that arrive late, and says accuracy, precision, recall, F1,
+//! calibration and AUC with limits. [`Hypothesis`] judges an A/B test, with one look or any number of them.
+//!
 //! To add a metric: a variant of [`Kind`], its validation in [`Metric::check`], and its comparison in
 //! `judge/compare.rs`.
 
@@ -31,8 +34,8 @@ mod windows;
 pub use distance::{GROUPS, chi_square_critical, g_statistic, groups, ks, ks_critical, psi, psi_critical};
 pub use experiment::{
     Baseline, Conclusion, Direction, ExperimentError, ExperimentReading, Hypothesis, MISMATCH, Mode,
-    Observed, SEQUENCE_MINIMUM, Sample, Test, Wager, chi_square, mean_sequence, newcombe, required_means,
-    required_shares, two_proportion_z, welch, welch_interval,
+    Observed, SEQUENCE_MINIMUM, Sample, Test, Wager, chi_square, mean_sequence, newcombe, required_classes,
+    required_means, required_shares, two_proportion_z, welch, welch_interval,
 };
 pub use interval::clopper_pearson;
 pub use judge::{References, Rules, judge};
