@@ -253,6 +253,8 @@ proptest! {
     fn a_mismatch_freezes_whatever_the_arms_say((hypothesis, observed) in worlds(), mismatch in MISMATCH..1e12) {
         let frozen = hypothesis.judge(&observed, false, mismatch).unwrap();
         prop_assert_eq!((frozen.conclusion, frozen.ended), (Conclusion::Frozen, false));
+        let at = hypothesis.judge(&observed, false, MISMATCH).unwrap();
+        prop_assert_eq!(at.conclusion, Conclusion::Frozen);
         let over = hypothesis.judge(&observed, true, f64::INFINITY).unwrap();
         prop_assert_eq!((over.conclusion, over.ended), (Conclusion::Frozen, true));
         let below = hypothesis.judge(&observed, true, MISMATCH.next_down()).unwrap();
