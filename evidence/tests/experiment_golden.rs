@@ -226,7 +226,9 @@ fn wagers_are_those_of_bets_item_by_item() {
         let (candidate, stable) = (Share::new(x, n), Share::new(y, m));
         close(wager.log_e(candidate, stable, 0.0), case.log_e, 1e-9, &what);
         let ours = wager.sequence(candidate, stable, case.level).unwrap();
-        close(ours.low, case.low, 1e-9, &what);
-        close(ours.high, case.high, 1e-9, &what);
+        assert!(
+            (ours.low - case.low).abs() < 3e-9 && (ours.high - case.high).abs() < 3e-9,
+            "{what}: {ours:?}"
+        );
     }
 }

@@ -10,7 +10,7 @@ use evidence::{
 use rand::rngs::StdRng;
 use rand::{Rng, SeedableRng};
 
-const RUNS: u64 = 200;
+const RUNS: u64 = 150;
 const LEVEL: f64 = 0.1;
 
 fn hypothesis(mode: Mode, baseline: Baseline, minimum_effect: f64, split: f64) -> Hypothesis {

@@ -11,8 +11,8 @@ const STAKES: [f64; 6] = [0.5, 1.0, 2.0, 4.0, 8.0, 16.0];
 /// The part of the largest stake that can never lose everything.
 const SAFE: f64 = 0.9;
 
-/// Halvings of -1..=1 that leave less than a count of 1e9 can tell.
-const HALVINGS: u32 = 44;
+/// Halvings of -1..=1 that leave 2e-9, one item of a billion.
+const HALVINGS: u32 = 30;
 
 /// A bet on the difference of two shares, where each unit is drawn for the candidate with known probability.
 ///
