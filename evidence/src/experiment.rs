@@ -28,7 +28,7 @@ use serde::{Deserialize, Serialize};
 pub use chi_square::chi_square;
 pub use means::{Sample, welch, welch_interval};
 pub use proportions::{newcombe, two_proportion_z};
-pub use required::{required_means, required_shares};
+pub use required::{required_classes, required_means, required_shares};
 pub use sequential::{Wager, mean_sequence};
 
 use crate::{Measured, Share};
@@ -82,18 +82,26 @@ pub struct Hypothesis {
     pub minimum_effect: f64,
     /// Probability of a wrong Win, and of a wrong Lose; 0..0.5 without the ends.
     pub significance: f64,
-    /// Probability of a Win of the fixed-horizon test if the effect is `minimumEffect`; 0.5..1 without the end.
+    /// Probability of a Win of the fixed-horizon test if the effect is `minimumEffect`; from 0.5 to 1 -
+    /// `significance`, since with `significance` such an effect loses.
     pub power: f64,
     /// How often one may look.
     pub mode: Mode,
-    /// The candidate's share of the requests of both arms, 0..1 without the ends. Constant, known, and drawn
-    /// at random for each unit that is counted (with sticky routing the unit is the slot, C5).
+    /// The candidate's share of the units of both arms, 0..1 without the ends. Constant, known, and drawn at random
+    /// for each unit ([`Observed`] says what a unit is).
     pub split: f64,
     /// What is expected of stable.
     pub baseline: Baseline,
 }
 
-/// Totals of both arms since the experiment began.
+/// Totals of both arms since the experiment began, of units that were drawn for their arm at random and are counted
+/// once each.
+///
+/// Without a routing key the unit is the request. With sticky routing it is the slot (C5), since all requests of
+/// one slot share the draw. In [`Mode::Fixed`] count the slots seen so far, and as events those that had one so far. In
+/// [`Mode::Sequential`] an outcome must stay as it is: count a slot once, by the interval in which it was first seen.
+/// The sum of C5's counts, in which a slot returns in every interval, does for neither: with clustered users
+/// it won without a gain in 13 % (fixed) and 16 to 26 % (sequential) of simulated experiments at significance 5 %.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub enum Observed {
@@ -202,7 +210,9 @@ impl Hypothesis {
         let (effect, level, power, split) = (self.minimum_effect, self.significance, self.power, self.split);
         within("minimumEffect", effect, effect > 0.0 && effect.is_finite(), "a number above 0")?;
         within("significance", level, level > 0.0 && level < 0.5, "a number in 0..0.5")?;
-        within("power", power, (0.5..1.0).contains(&power), "a number in 0.5..1")?;
+        // Above 1 - significance there would be samples enough to rule the effect out and to show a gain at once.
+        let fits = power >= 0.5 && power <= 1.0 - level;
+        within("power", power, fits, "a number from 0.5 to 1 - significance")?;
         within("split", split, split > 0.0 && split < 1.0, "a number in 0..1")?;
         match self.baseline {
             Baseline::Share(share) => {

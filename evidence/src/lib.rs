@@ -10,10 +10,15 @@
 //! [`Verdict`] per metric, with a sentence that gives the reason (J1-J5). This is the threshold layer.
 //!
 //! [`Process`] and its relatives are the second layer: sequential tests of candidate against stable, which may be
-//! looked at as often as one likes (S1, S2). The rules that the comments name are those of `semantics.md`.
+//! looked at as often as one likes (S1, S2); [`judge`] runs those of a rollout beside the thresholds. The rules that
+//! the comments name are those of `semantics.md`.
 //!
 //! Under sticky routing users are drawn, not requests: [`SlotState`] turns the pages' slots into counts of
 //! slots instead (C5).
+//!
+//! Beside them: [`Labels`] counts true classes that arrive late, and says accuracy, precision, recall, F1,
+//! calibration and AUC with limits. [`experiment`] judges A/B tests, with one look or any
+//! number of them, and [`Bandit`] moves shares towards the better arm.
 //!
 //! To add a metric: a variant of [`Kind`], its validation in [`Metric::check`], and its comparison in
 //! `judge/compare.rs`. To add a distance: a function in `distance/`, a variant of [`Statistic`], and its line in

@@ -67,6 +67,8 @@ struct GoldenCalibration {
     wrong: Vec<u64>,
     bins: usize,
     error: f64,
+    low: f64,
+    high: f64,
     share: Vec<f64>,
     confidence: Vec<f64>,
 }
@@ -163,6 +165,8 @@ fn calibration_has_the_bins_of_scikit_learn() {
         let what = format!("case {i}");
         let ours = calibration(&case.correct, &case.wrong, &confidence_bins(case.bins), 0.05).unwrap();
         close(ours.error.value, case.error, 1e-9, &what);
+        close(ours.error.low, case.low, 1e-7, &what);
+        close(ours.error.high, case.high, 1e-7, &what);
         assert_eq!(ours.bins.len(), case.share.len(), "{what}");
         for (bin, (share, confidence)) in ours.bins.iter().zip(case.share.iter().zip(&case.confidence)) {
             close(bin.correct.value().unwrap(), *share, 1e-9, &what);

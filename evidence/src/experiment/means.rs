@@ -58,6 +58,12 @@ impl Sample {
         self.mean
     }
 
+    /// Their variance, with n - 1 below; 0 for a single value.
+    #[must_use]
+    pub fn variance(self) -> f64 {
+        self.variance
+    }
+
     /// Adds the values of another pod or interval (Chan, Golub & LeVeque 1979).
     pub fn add(&mut self, other: Self) {
         let (n, m) = (self.n as f64, other.n as f64);

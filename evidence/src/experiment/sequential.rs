@@ -11,9 +11,12 @@ const STAKES: [f64; 6] = [0.5, 1.0, 2.0, 4.0, 8.0, 16.0];
 /// The part of the largest stake that can never lose everything.
 const SAFE: f64 = 0.9;
 
-/// A bet on the difference of two shares, where each request is sent to the candidate with known probability.
+/// Halvings of -1..=1 that leave 2e-9, one item of a billion.
+const HALVINGS: u32 = 30;
+
+/// A bet on the difference of two shares, where each unit is drawn for the candidate with known probability.
 ///
-/// A request that has the event (y = 1) or not (y = 0) is worth (y - c) / split in the candidate's arm and
+/// A unit that has the event (y = 1) or not (y = 0) is worth (y - c) / split in the candidate's arm and
 /// -(y - c) / (1 - split) in stable's, with a constant `c`: its mean is p - q whatever c is. So
 /// product(1 + s (worth - d)) with s > 0 is a supermartingale as long as p - q <= d, and the mean over fixed
 /// stakes s is one as well: an e-process, which ever reaches 1/level with probability `level` at most (Ville;
@@ -81,7 +84,7 @@ impl Wager {
     fn lower(self, candidate: Share, stable: Share, level: f64) -> f64 {
         let refuted = |margin: f64| self.log_e(candidate, stable, margin) >= -level.ln();
         let (mut low, mut high) = (-1.0, 1.0);
-        for _ in 0..60 {
+        for _ in 0..HALVINGS {
             let middle = 0.5 * (low + high);
             if refuted(middle) { low = middle } else { high = middle }
         }

@@ -38,7 +38,7 @@ pub fn macro_recall(confusion: &Confusion, level: f64) -> Option<Macro> {
 /// The mean of the classes' F1 with an interval at two-sided `level`; `None` without any.
 ///
 /// As [`macro_precision`], from the limits of [`Tally::f1`]; but one mistake lowers the F1 of two classes, so
-/// the sum of squares is multiplied by [`dependence`], 1..=2.
+/// the sum of squares is multiplied by 1..=2, by how much the classes of `confusion` depend on each other.
 #[must_use]
 pub fn macro_f1(confusion: &Confusion, level: f64) -> Option<Macro> {
     mean_of(confusion, dependence(confusion), |tally| tally.f1(level))

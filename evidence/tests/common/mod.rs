@@ -150,3 +150,8 @@ pub(crate) fn at_most(runs: u64, probability: f64) -> u64 {
     };
     (0..=runs).find(|&x| x as f64 > n * probability && unlikely((x + 1) as f64)).unwrap_or(runs)
 }
+
+/// What a binomial count falls below with probability 1e-6 at most.
+pub(crate) fn at_least(runs: u64, probability: f64) -> u64 {
+    runs - at_most(runs, 1.0 - probability)
+}

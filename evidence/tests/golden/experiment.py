@@ -1,6 +1,6 @@
 """Golden vectors for `evidence/src/experiment`, by scipy and statsmodels. Set up as in labels.py.
 
-    ~/.cache/sluice/venv-labels/bin/python evidence/tests/golden/experiment.py
+    /tmp/venv-labels/bin/python evidence/tests/golden/experiment.py
 
 Writes experiment.json beside itself, with the versions. Seeded: running it again changes nothing.
 """
@@ -13,8 +13,8 @@ import warnings
 import numpy as np
 import scipy
 import statsmodels
-from scipy import optimize, stats
-from statsmodels.stats.power import NormalIndPower, TTestIndPower
+from scipy import integrate, optimize, stats
+from statsmodels.stats.power import GofChisquarePower, NormalIndPower, TTestIndPower
 from statsmodels.stats.proportion import (confint_proportions_2indep, proportions_ztest,
                                           samplesize_proportions_2indep_onetail)
 
@@ -91,6 +91,51 @@ def required_means():
     return out
 
 
+def required_classes():
+    """The homogeneity of two arms as goodness of fit with the same noncentrality and degrees of freedom."""
+    shares = [([0.3, 0.7], [0.25, 0.75]), ([0.5, 0.3, 0.2], [0.4, 0.4, 0.2]), ([0.12, *[0.88 / 9] * 9], [0.1] * 10),
+              ([0.5, 0.5, 0.0], [0.48, 0.52, 0.0])]
+    out = []
+    for p, q in shares:
+        for level, power, split in [(0.05, 0.8, 0.5), (0.01, 0.9, 0.1), (1e-6, 0.95, 0.8)]:
+            p_, q_ = np.array(p), np.array(q)
+            pooled = split * p_ + (1 - split) * q_
+            kept = pooled > 0
+            w = np.sqrt(split * (1 - split) * np.sum((p_ - q_)[kept] ** 2 / pooled[kept]))
+            n = GofChisquarePower().solve_power(w, None, level, power, n_bins=kept.sum())
+            out.append(dict(candidate=p, stable=q, level=level, power=power, split=split, n=[n * split, n * (1 - split)]))
+    return out
+
+
+def sequences():
+    """The mixture by quadrature, and the limit at which it reaches 1/level by a root finder."""
+    out = []
+    for n, a, v, m, b, w, effect in [(100, 1.2, 1.0, 100, 1.0, 1.5, 0.3), (500, 0.0, 4.0, 4500, 0.1, 4.0, 0.2), (2000, 5.0, 9.0, 2000, 5.0, 9.0, 0.5),
+                                     (10**9, 1.00005, 1.0, 10**9, 1.0, 1.2, 1e-4), (300, -3.0, 1.0, 200, 5.0, 0.0, 0.1), (5000, 0.02, 0.04, 5000, 0.0, 0.05, 2.0)]:
+        error = v / n + w / m
+        time = 1 / error
+
+        def log_e(gain):
+            # In units of the posterior, around its middle: exp(g s - g^2 t / 2) times a half-normal of deviation effect.
+            s, precision = gain * time, time + 1 / effect ** 2
+            middle, deviation = s / precision, precision ** -0.5
+            area, _ = integrate.quad(stats.norm.pdf, max(-40, -middle / deviation), max(40, 40 - middle / deviation), points=[0], epsabs=0, epsrel=1e-12)
+            return np.log(2 * deviation / effect) + 0.5 * s * middle + np.log(area)
+
+        def direct(gain):
+            top = max(10 * effect, 10 * abs(gain))
+            return integrate.quad(lambda g: np.exp(g * gain * time - g * g * time / 2) * 2 * stats.norm.pdf(g, 0, effect), 0, top,
+                                  points=[max(0.0, gain)], limit=500)[0]
+
+        if abs(a - b) / error ** 0.5 < 5 and effect / error ** 0.5 < 30:
+            np.testing.assert_allclose(log_e(a - b), np.log(direct(a - b)), rtol=1e-6)
+        for level in (0.1, 1e-3):
+            root = optimize.brentq(lambda gain: log_e(gain) + np.log(level), 0, 60 * error ** 0.5 + 60 * effect, xtol=1e-15, rtol=1e-13)
+            out.append(dict(candidate=[n, a, v], stable=[m, b, w], effect=effect, level=level,
+                            above=min(1.0, math.exp(-log_e(a - b))), below=min(1.0, math.exp(-log_e(b - a))), width=root))
+    return out
+
+
 def wagers():
     """Item by item, with the limits by a root finder."""
     out = []
@@ -119,7 +164,8 @@ def wagers():
 
 vectors = dict(versions={m.__name__: m.__version__ for m in (scipy, statsmodels, np)}, proportions=proportions(),
                welch=welch(), chiSquare=chi_square(), requiredShares=required_shares(),
-               requiredMeans=required_means(), wagers=wagers())
+               requiredMeans=required_means(), requiredClasses=required_classes(),
+               sequences=sequences(), wagers=wagers())
 path = pathlib.Path(__file__).with_name("experiment.json")
 path.write_text(json.dumps(vectors, separators=(",", ":"), default=float).replace('},{"', '},\n{"') + "\n")
 print(path, path.stat().st_size, "bytes")

@@ -155,6 +155,26 @@ def aucs():
     return out
 
 
+def calibration_limits(edges, cell, correct, confidence, bounds):
+    """Bin by bin: the gap that the cells allow, and what the share of right answers may be off by chance."""
+    z = stats.norm.isf(LEVEL / 2)
+    nearest = farthest = 0.0
+    deviations = []
+    for lower, upper in zip(bounds[:-1], bounds[1:]):
+        inside = (confidence > lower) & (confidence <= upper) if lower else confidence <= upper
+        if not inside.any():
+            continue
+        weight, share = inside.mean(), correct[inside].mean()
+        least, most = 1 - edges[cell[inside]].mean(), 1 - np.where(cell[inside] > 0, edges[cell[inside] - 1], 0).mean()
+        gaps = [abs(share - least), abs(share - most)]
+        nearest += weight * (0 if least <= share <= most else min(gaps))
+        farthest += weight * max(gaps)
+        wilson = proportion_confint(correct[inside].sum(), inside.sum(), LEVEL, method="wilson")
+        deviations.append(weight * max(share - wilson[0], wilson[1] - share) / z)
+    chance = stats.foldnorm.mean(0) * sum(deviations) + z * np.linalg.norm(deviations)
+    return max(0, nearest - chance), min(1, farthest + chance)
+
+
 def calibrations():
     """Each item at the middle of its cell, binned by scikit-learn."""
     edges = 10 ** (-6 + 6 * np.arange(1, 65) / 64)
@@ -169,7 +189,8 @@ def calibrations():
         index = np.clip(np.searchsorted(np.linspace(0, 1, bins + 1)[1:-1], confidence), 0, bins - 1)
         weights = np.bincount(index, minlength=bins)
         weights = weights[weights > 0] / n
-        out.append(dict(correct=np.bincount(cell[correct], minlength=64).tolist(),
+        low, high = calibration_limits(edges, cell, correct, confidence, np.linspace(0, 1, bins + 1))
+        out.append(dict(low=low, high=high, correct=np.bincount(cell[correct], minlength=64).tolist(),
                         wrong=np.bincount(cell[~correct], minlength=64).tolist(), bins=bins,
                         error=float(np.sum(weights * np.abs(right - mean))),
                         share=right[::-1].tolist(), confidence=mean[::-1].tolist()))
