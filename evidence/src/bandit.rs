@@ -204,7 +204,7 @@ impl BanditState {
     /// may be handed in once. `removed` names the arms that were found to do harm: they get 0 at once, by no
     /// step, and for good, also if they are not named again. What they had goes to the others within their
     /// limits, and what these may not take to stable; without rewards in the same interval all of it goes to
-    /// stable.
+    /// stable. Stable cannot be removed: once all others are, it has everything, whatever its ceiling.
     ///
     /// # Errors
     /// If a setting or a number is out of its range. The state is as before then.

@@ -209,7 +209,8 @@ proptest! {
     #[test]
     fn shares_sum_to_the_total_within_every_limit(
         (arms, history) in histories(), slots: bool, floor in 0u32..=16, above in 0u32..60, max_step in 1u32..60,
-        remove in prop::option::of((0usize..6, 1usize..6)),
+        // By interval, the challenger that its harm test names then, and never again.
+        harm in prop::collection::vec(prop::option::of(1usize..6), 6),
     ) {
         let unit: u32 = if slots { 100 } else { 1 };
         let total = 100 * unit;
@@ -220,13 +221,18 @@ proptest! {
         let inside = |share: u32| (bandit.floor..=ceiling).contains(&share);
         let mut gone = none();
         for (interval, counts) in history.iter().enumerate() {
-            if let Some((when, arm)) = remove && when == interval && arm < arms {
-                gone.insert(name(arm));
-            }
+            let removed: BTreeSet<String> =
+                harm[interval].into_iter().filter(|arm| *arm < arms).map(name).collect();
+            gone.extend(removed.iter().cloned());
             let freed = gone.iter().any(|name| before[name[4..].parse::<usize>().unwrap()] > 0);
-            let reading = state.advance(&bandit, &rewards(counts), &gone, at(15 * interval as i64)).unwrap();
+            let reading = state.advance(&bandit, &rewards(counts), &removed, at(15 * interval as i64)).unwrap();
             let now = shares(&reading);
             prop_assert_eq!(now.iter().sum::<u32>(), total);
+            if gone.len() == arms - 1 {
+                prop_assert_eq!(now[0], total, "stable is all that is left");
+            }
+            // What a restart reads is what was removed, too.
+            state = serde_json::from_str(&serde_json::to_string(&state).unwrap()).unwrap();
             for arm in 0..arms {
                 let (was, is) = (before[arm], now[arm]);
                 if gone.contains(&name(arm)) {
