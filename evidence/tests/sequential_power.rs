@@ -3,8 +3,8 @@
 //! times at most.
 
 use evidence::{
-    Detector, Leaves, MISMATCH_LEVEL, Mismatch, Pairs, Process, Promotion, Stratum, Tree, clopper_pearson,
-    split_budget,
+    CHANGE_LEVEL, DEFAULT_HARM_TESTS, Detector, Leaves, MISMATCH_LEVEL, Mismatch, Pairs, Process, Promotion,
+    Stratum, Tree, clopper_pearson, split_budget,
 };
 use rand::rngs::StdRng;
 use rand::{Rng, SeedableRng};
@@ -118,7 +118,7 @@ fn delay(random: &mut StdRng, tolerance: f64, ratio: f64, split: f64, level: f64
 #[test]
 fn harm_is_found_near_walds_bound() {
     // rule: S2. At the level that errors get of the default budget.
-    let level = split_budget(&evidence::DEFAULT_HARM_TESTS, 0.01)[0];
+    let level = split_budget(&DEFAULT_HARM_TESTS, 0.01)[0];
     for tolerance in [1.1, 1.25, 1.5] {
         for ratio in [1.5, 2.0, 3.0, 5.0] {
             // A ratio close to the tolerance takes too long for this test, and anybody.
@@ -247,6 +247,27 @@ fn a_tree_finds_changed_confidence_and_leaves_equal_ones_alone() {
         let median = median(delays.collect());
         println!("tree: {what} found after {median} items of both at level 0.001");
         assert!(median <= limit, "{what}: {median}");
+    }
+}
+
+#[test]
+fn a_merely_more_confident_model_changes_the_tree_but_is_not_harmful() {
+    // rule: S1. Low confidence is what 5 % of stable's answers have; the candidate's are all surer.
+    let mut random = StdRng::seed_from_u64(6);
+    for _ in 0..10 {
+        let mut tree = Tree::new(Leaves::cut(&confidences(&mut random, 5000, 6.0, 0.0)));
+        let mut low_confidence = Process::new(1.25).unwrap();
+        for _ in 0..50 {
+            let ours = confidences(&mut random, 100, 12.0, 0.0);
+            let theirs = confidences(&mut random, 100, 6.0, 0.0);
+            tree.observe(&ours, &theirs).unwrap();
+            // 0.6^6 = 5 % of stable's answers lie below 0.6.
+            let low = |cells: &[u64]| cells[..38].iter().sum();
+            let (x, x_stable) = (low(&ours), low(&theirs));
+            low_confidence.observe(&Stratum { x, n: 100, x_stable, n_stable: 100, split: None }).unwrap();
+        }
+        assert!(tree.crossed(CHANGE_LEVEL), "{}", tree.log_e());
+        assert!(low_confidence.p_value() > 0.5, "{}", low_confidence.p_value());
     }
 }
 
