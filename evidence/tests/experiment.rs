@@ -1,8 +1,9 @@
 //! Hypotheses: what is refused, what is concluded from which numbers, and what freezes it.
 
-use evidence::{
+use evidence::Share;
+use evidence::experiment::{
     Baseline, Conclusion, Direction, ExperimentError, ExperimentReading, Hypothesis, MISMATCH, Mode,
-    Observed, SEQUENCE_MINIMUM, Sample, Share, Wager, newcombe, welch,
+    Observed, SEQUENCE_MINIMUM, Sample, Wager, newcombe, welch,
 };
 use proptest::prelude::*;
 

@@ -3,8 +3,9 @@
 mod common;
 
 use common::close;
-use evidence::{
-    Direction, Sample, Share, Wager, chi_square, mean_sequence, newcombe, required_classes, required_means,
+use evidence::Share;
+use evidence::experiment::{
+    Direction, Sample, Wager, chi_square, mean_sequence, newcombe, required_classes, required_means,
     required_shares, two_proportion_z, welch, welch_interval,
 };
 use serde::Deserialize;

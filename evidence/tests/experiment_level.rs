@@ -3,9 +3,10 @@
 mod common;
 
 use common::{at_least, at_most};
-use evidence::{
-    Baseline, Conclusion, Direction, Hypothesis, Mode, Observed, Sample, Share, Wager, chi_square,
-    required_classes, two_proportion_z,
+use evidence::Share;
+use evidence::experiment::{
+    Baseline, Conclusion, Direction, Hypothesis, Mode, Observed, Sample, Wager, chi_square, required_classes,
+    two_proportion_z,
 };
 use rand::rngs::StdRng;
 use rand::{Rng, SeedableRng};

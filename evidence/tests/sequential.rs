@@ -217,7 +217,7 @@ fn all_state_is_small_after_a_long_life() {
         let stratum = Stratum { x: 5000, n: 1 << 40, x_stable: 4000 + i, n_stable: 1 << 41, split: None };
         process.observe(&stratum).unwrap();
         promotion.observe(&stratum).unwrap();
-        tree.observe(&[100_000 + i; 64], &[123_456; 64]).unwrap();
+        tree.observe(&[100_000 + i; 64], &[123_456; 64], 1.0).unwrap();
         latency.observe(&[70 + i; 142], &[90; 142], Some(0.5)).unwrap();
         mismatch.observe(1_000_000 + i, 1_000_000, 0.5).unwrap();
         detector.observe(71 + i, 1000).unwrap();

@@ -3,8 +3,7 @@
 //! times at most.
 
 use evidence::{
-    CHANGE_LEVEL, DEFAULT_HARM_TESTS, Detector, Leaves, MISMATCH_LEVEL, Mismatch, Pairs, Process, Promotion,
-    Stratum, Tree, clopper_pearson, split_budget,
+    ALERT_LEVEL, Detector, Leaves, Mismatch, Pairs, Process, Promotion, Stratum, Tests, Tree, clopper_pearson,
 };
 use rand::rngs::StdRng;
 use rand::{Rng, SeedableRng};
@@ -118,7 +117,7 @@ fn delay(random: &mut StdRng, tolerance: f64, ratio: f64, split: f64, level: f64
 #[test]
 fn harm_is_found_near_walds_bound() {
     // rule: S2. At the level that errors get of the default budget.
-    let level = split_budget(&DEFAULT_HARM_TESTS, 0.01)[0];
+    let level = Tests::default().levels(0.01)[0];
     for tolerance in [1.1, 1.25, 1.5] {
         for ratio in [1.5, 2.0, 3.0, 5.0] {
             // A ratio close to the tolerance takes too long for this test, and anybody.
@@ -228,7 +227,7 @@ fn tree_until(random: &mut StdRng, level: f64, (sure, outside): (f64, f64), inte
     let mut tree = Tree::new(Leaves::cut(&confidences(random, 5000, 6.0, 0.0)));
     (1..=intervals).find_map(|i| {
         let (ours, theirs) = (confidences(random, 100, sure, outside), confidences(random, 100, 6.0, 0.0));
-        tree.observe(&ours, &theirs).expect("in range");
+        tree.observe(&ours, &theirs, 1.0).expect("in range");
         tree.crossed(level).then_some(200 * i)
     })
 }
@@ -260,13 +259,13 @@ fn a_merely_more_confident_model_changes_the_tree_but_is_not_harmful() {
         for _ in 0..50 {
             let ours = confidences(&mut random, 100, 12.0, 0.0);
             let theirs = confidences(&mut random, 100, 6.0, 0.0);
-            tree.observe(&ours, &theirs).unwrap();
+            tree.observe(&ours, &theirs, 1.0).unwrap();
             // 0.6^6 = 5 % of stable's answers lie below 0.6.
             let low = |cells: &[u64]| cells[..38].iter().sum();
             let (x, x_stable) = (low(&ours), low(&theirs));
             low_confidence.observe(&Stratum { x, n: 100, x_stable, n_stable: 100, split: None }).unwrap();
         }
-        assert!(tree.crossed(CHANGE_LEVEL), "{}", tree.log_e());
+        assert!(tree.crossed(ALERT_LEVEL), "{}", tree.log_e());
         assert!(low_confidence.p_value() > 0.5, "{}", low_confidence.p_value());
     }
 }
@@ -277,7 +276,7 @@ fn mismatch_until(random: &mut StdRng, truth: f64, intervals: u64) -> Option<u64
     (1..=intervals).find_map(|i| {
         let n = hits(random, 500, truth);
         mismatch.observe(n, 500 - n, 0.1).expect("in range");
-        mismatch.crossed(MISMATCH_LEVEL).then_some(500 * i)
+        mismatch.crossed(ALERT_LEVEL).then_some(500 * i)
     })
 }
 
@@ -286,7 +285,7 @@ fn a_tenth_too_many_is_a_mismatch() {
     const RUNS: u64 = 100;
     let mut random = StdRng::seed_from_u64(4);
     let alarms = (0..RUNS).filter(|_| mismatch_until(&mut random, 0.1, 100).is_some()).count() as u64;
-    assert!(alarms <= most(RUNS, MISMATCH_LEVEL), "{alarms} of {RUNS}");
+    assert!(alarms <= most(RUNS, ALERT_LEVEL), "{alarms} of {RUNS}");
     for (truth, limit) in [(0.11, 20_000.0), (0.12, 6000.0)] {
         let delays = (0..81).map(|_| mismatch_until(&mut random, truth, 200).unwrap_or(u64::MAX));
         let median = median(delays.collect());

@@ -25,7 +25,7 @@ fn share(generation: i64) -> u16 {
 }
 
 fn arms(generation: i64) -> Arms {
-    Arms { states: vec![state(generation)], stable: "old".into(), candidate: "new".into() }
+    Arms { states: vec![state(generation)], split: None, stable: "old".into(), candidate: "new".into() }
 }
 
 const THRESHOLDS: SlotThresholds =
