@@ -1,5 +1,7 @@
 //! How often noise alone exceeds the critical values: samples of one distribution, simulated with fixed seeds.
 
+#![allow(clippy::unwrap_used, clippy::print_stdout, reason = "a simulation that says what it counted")]
+
 use evidence::{
     Distance, DistanceError, chi_square, g_test, groups, hellinger, jensen_shannon, ks, l_infinity, psi,
     wasserstein,
@@ -135,7 +137,6 @@ fn fifty_against_a_reference() {
 #[test]
 fn fifty_against_fifty() {
     keeps_the_levels(3, &even(), 50, 50);
-    keeps_the_levels(4, &skewed(), 50, 50);
 }
 
 #[test]

@@ -11,7 +11,7 @@ use super::{Distance, DistanceError, Pair, top_parts};
 /// To first order PSI is chi-square times (1/n + 1/m) (Yurdakul & Naranjo, *Statistical properties of the population
 /// stability index*, 2020), which is why a fixed 0.2 fires on noise at small n. That order is not enough for the small
 /// levels of J3: PSI grows without bound where a cell runs empty, so that with 10 even cells, n = 100 and m =
-/// 1,000 it is exceeded 2.6 times too often at level 1e-4, and 9 times at 1e-6 (simulated). So both tests of
+/// 1,000 it is exceeded 2.6 times too often at level 1e-4, and 12 times at 1e-6 (simulated). So both tests of
 /// [`super::chi_square`] must exceed their critical value too, expressed as the PSI that is as far above its
 /// critical value as they would have to be above theirs.
 ///
