@@ -13,7 +13,7 @@ const EXPECTED: u128 = 5;
 /// Neighbouring cells are merged until each expects at least 5 in the smaller sample, for power: many rare cells are
 /// many degrees of freedom. If that would leave less than two, all cells that hold anything are taken as they are;
 /// if only one does, value and critical value are 0. X^2 alone exceeds chi-square up to 890 times too often where
-/// cells are rare (simulated at level 1e-6, n = 50, m = 3,000); see [`Proof`] for what is asked beside it.
+/// cells are rare (simulated at level 1e-6, n = 50, m = 3,000); see `Proof` for what is asked beside it.
 ///
 /// # Errors
 /// Refuses an empty side and unequal cells.
