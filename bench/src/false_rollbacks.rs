@@ -10,7 +10,7 @@ use wire::{Counts, Profile};
 
 use crate::family::{Family, INTERVALS, RATE, REQUESTS, settings};
 use crate::peers::{self, Peers};
-use crate::simulated::{End, Settings, Simulated};
+use crate::simulated::{Draw, End, Settings, Simulated};
 use crate::targets::{Targets, share, upper};
 use crate::traffic::{Arm, Model};
 
@@ -148,15 +148,17 @@ fn rollout(family: Family, settings: &Settings, cast: &Cast, seed: u64) -> Tally
         } else {
             world.share()
         };
-        let (candidate, stable) = if family == Family::Sticky {
-            users.interval(&mut random, per_interval, share, cast_of(cast))
+        let sticky = family == Family::Sticky;
+        let ([candidate, stable], answers) = if sticky {
+            users.interval(&mut random, per_interval, share, [&cast.candidate, &cast.stable])
         } else {
-            split(&mut random, per_interval, share, swing, cast)
+            (split(&mut random, per_interval, share, swing, cast), Vec::new())
         };
         requests += per_interval;
         peers.look(&candidate, &stable, settings.interval.into());
         if world.end.is_none() {
-            world.pass(&candidate, &stable, Some(share));
+            let draw = if sticky { Draw::Users(share, &answers) } else { Draw::Requests(share) };
+            world.pass([&candidate, &stable], draw);
         }
     }
     match &world.end {
@@ -171,15 +173,11 @@ fn rollout(family: Family, settings: &Settings, cast: &Cast, seed: u64) -> Tally
     tally
 }
 
-fn cast_of(cast: &Cast) -> [&Arm; 2] {
-    [&cast.candidate, &cast.stable]
-}
-
 /// Requests drawn one by one at random.
-fn split(random: &mut StdRng, requests: u64, share: f64, swing: f64, cast: &Cast) -> (Counts, Counts) {
+fn split(random: &mut StdRng, requests: u64, share: f64, swing: f64, cast: &Cast) -> [Counts; 2] {
     let candidate = (0..requests).filter(|_| random.random_bool(share)).count();
     let swings = |n: usize| std::iter::repeat_n(swing, n);
     let ours = cast.candidate.answers(random, swings(candidate), |_| {});
     let theirs = cast.stable.answers(random, swings(requests as usize - candidate), |_| {});
-    (ours, theirs)
+    [ours, theirs]
 }

@@ -99,7 +99,7 @@ pub fn settings(interval: u32) -> Settings {
         approval: false,
     };
     Settings {
-        stages: [(5, 120), (10, 120), (25, 300), (50, 1200)].map(stage).to_vec(),
+        stages: [(5, 120), (10, 120), (25, 300), (50, 600)].map(stage).to_vec(),
         metrics,
         tests: Tests::default(),
         false_rollback: 0.01,

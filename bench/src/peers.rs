@@ -77,8 +77,7 @@ impl Peers {
 
     fn ks(&self) -> bool {
         let (ours, theirs) = (&self.candidate.doubt, &self.stable.doubt);
-        let (n, m) = (ours.iter().sum(), theirs.iter().sum());
-        n > 0 && m > 0 && evidence::ks(ours, theirs) > evidence::ks_critical(n, m, 0.05)
+        evidence::ks(ours, theirs, 0.05).is_ok_and(|ks| ks.critical.is_some_and(|c| ks.value > c))
     }
 }
 

@@ -8,7 +8,9 @@ use evidence::{
 };
 use jiff::{SignedDuration, Timestamp};
 use rollout::{Observed, Outcome, Pods, RoutePlan, RouteSeen, Sampling, Stage, StageEvidence, Wanted};
-use wire::{Assignment, Counts, Key, Page, Profile, RouteState};
+use wire::{Assignment, Counts, Key, Page, Profile, RouteState, SLOTS};
+
+use crate::traffic::Answer;
 
 const STABLE: &str = "digits-aaaaaaaa";
 const CANDIDATE: &str = "digits-bbbbbbbb";
@@ -28,6 +30,15 @@ pub struct Settings {
     pub false_rollback: f64,
     /// Seconds between two samplings.
     pub interval: u32,
+}
+
+/// How requests find their arm.
+#[derive(Debug, Clone, Copy)]
+pub enum Draw<'a> {
+    /// One by one, with this share for the candidate.
+    Requests(f64),
+    /// By the slot of their user; what each slot got.
+    Users(f64, &'a [(u16, Answer)]),
 }
 
 /// How a rollout ended, as far as it has.
@@ -55,6 +66,7 @@ pub struct Simulated<'a> {
     pub end: Option<End>,
     page: Page,
     route: RouteState,
+    shown: Option<f64>,
     split: Option<f64>,
     baselines: Baselines,
     windows: Windows,
@@ -87,8 +99,9 @@ impl<'a> Simulated<'a> {
             now: Timestamp::from_second(1_700_000_000).expect("in range"),
             readings: Vec::new(),
             end: None,
-            page: Page { instance: "router-0".into(), states: BTreeMap::new() },
+            page: Page { instance: "router-0".into(), ..Page::default() },
             route,
+            shown: None,
             split: None,
             baselines: Baselines::default(),
             windows: Windows::default(),
@@ -118,12 +131,19 @@ impl<'a> Simulated<'a> {
         (state.len(), self.windows.bytes())
     }
 
-    /// Lets an interval pass in which the arms did this, drawn by `share`; `share` is [`Simulated::share`]
-    /// unless someone else sets the shares, as a bandit does.
-    pub fn pass(&mut self, candidate: &Counts, stable: &Counts, share: Option<f64>) {
-        if self.split != share {
-            self.split = share;
+    /// Lets an interval pass in which the arms did this. The share is [`Simulated::share`] unless someone else
+    /// sets it, as a bandit does.
+    pub fn pass(&mut self, [candidate, stable]: [&Counts; 2], draw: Draw<'_>) {
+        let share = match draw {
+            Draw::Requests(share) | Draw::Users(share, _) => share,
+        };
+        if self.shown != Some(share) {
+            self.shown = Some(share);
             self.route.generation += 1;
+        }
+        self.split = matches!(draw, Draw::Requests(_)).then_some(share);
+        if let Draw::Users(share, answers) = draw {
+            self.show_slots(share, answers);
         }
         self.now += SignedDuration::from_secs(self.settings.interval.into());
         let keys = self.page.states.entry(self.route.clone()).or_default();
@@ -134,9 +154,30 @@ impl<'a> Simulated<'a> {
         while self.page.states.len() > 2 {
             self.page.states.pop_first();
         }
+        while self.page.slots.len() > 2 {
+            self.page.slots.pop_first();
+        }
         let from = self.now - SignedDuration::from_secs(self.settings.interval.into());
         self.judge(from);
         self.decide();
+    }
+
+    /// What a router notes of the slots of its sticky route.
+    fn show_slots(&mut self, share: f64, answers: &[(u16, Answer)]) {
+        let slots = self.page.slots.entry(self.route.clone()).or_default();
+        let first = (share * f64::from(SLOTS)).ceil() as u16;
+        slots.own(CANDIDATE, &(0..first).collect());
+        slots.own(STABLE, &(first..SLOTS).collect());
+        for (slot, answer) in answers {
+            slots.see(*slot);
+            slots.raise_latency(*slot, answer.latency);
+            if answer.failed {
+                slots.fail(*slot);
+            }
+            if let Some(cell) = answer.doubt {
+                slots.raise_doubt(*slot, cell);
+            }
+        }
     }
 
     fn sample(&mut self) -> evidence::Round {

@@ -2,17 +2,16 @@
 
 use rand::Rng;
 use rand::rngs::StdRng;
-use wire::Counts;
+use wire::{Counts, SLOTS};
 
-use crate::traffic::Arm;
+use crate::traffic::{Answer, Arm};
 
 const USERS: usize = 3000;
-const SLOTS: u32 = 10_000;
 
 /// A population.
 pub struct Users {
     /// Slot and factor of the error rate of each user.
-    users: Vec<(u32, f64)>,
+    users: Vec<(u16, f64)>,
     /// Cumulative activity.
     activity: Vec<f64>,
 }
@@ -33,23 +32,31 @@ impl Users {
         Self { users, activity }
     }
 
-    /// Counts of both arms when the lowest slots up to `share` belong to the candidate.
+    /// Counts of candidate and stable when the lowest slots up to `share` are the candidate's, and what the user
+    /// of each slot got.
     pub fn interval(
         &self,
         random: &mut StdRng,
         requests: u64,
         share: f64,
         arms: [&Arm; 2],
-    ) -> (Counts, Counts) {
+    ) -> ([Counts; 2], Vec<(u16, Answer)>) {
         let top = *self.activity.last().expect("there are users");
-        let mut swings = [Vec::new(), Vec::new()];
+        let mut asked = [Vec::new(), Vec::new()];
         for _ in 0..requests {
             let at = random.random_range(0.0..top);
             let (slot, factor) = self.users[self.activity.partition_point(|upto| *upto <= at)];
             let arm = usize::from(f64::from(slot) >= share * f64::from(SLOTS));
-            swings[arm].push(factor);
+            asked[arm].push((slot, factor));
         }
-        let [ours, theirs] = swings;
-        (arms[0].answers(random, ours, |_| {}), arms[1].answers(random, theirs, |_| {}))
+        let mut answers = Vec::with_capacity(requests as usize);
+        let counts = [0, 1].map(|arm: usize| {
+            let factors = asked[arm].iter().map(|(_, factor)| *factor);
+            let mut slots = asked[arm].iter().map(|(slot, _)| *slot);
+            arms[arm].answers(random, factors, |answer| {
+                answers.push((slots.next().expect("one answer per request"), answer));
+            })
+        });
+        (counts, answers)
     }
 }

@@ -29,6 +29,7 @@ pub use homogeneity::{chi_square, g_test};
 pub use ks::{ks, ks_critical, ks_limits};
 pub use share::{hellinger, jensen_shannon, psi};
 pub use tail::chi_square_critical;
+pub(crate) use tail::noncentral_critical;
 pub use transport::wasserstein;
 pub use values::ks_values;
 

@@ -61,7 +61,7 @@ pub struct Reading {
     /// Upper end of it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub high: Option<f64>,
-    /// For distances: what equal distributions exceed with probability `level` only.
+    /// For distances: what a true distance at the bound shows with probability `level` only.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub critical: Option<f64>,
     /// Level of this check (J3); 0 for a raw comparison.

@@ -64,12 +64,16 @@ pub(super) fn drift(metric: &Metric, window: &Interval, against: &Side, level: f
     };
     let found = found.expect("minSamples is at least 1 and no profile is empty");
     // rule: J1, J2
-    let surely = found.critical.is_some_and(|critical| found.value > critical);
-    let (threshold, finding) = match metric.bound {
-        Bound::Max(max) => (max, finding(found.value > max, surely, level)),
+    let exceeds = |critical: Option<f64>| critical.is_some_and(|critical| found.value > critical);
+    let (threshold, critical, finding) = match metric.bound {
+        Bound::Max(max) => {
+            let critical = reach(statistic, &found, max, level);
+            (max, critical, finding(found.value > max, exceeds(critical), level))
+        }
         Bound::Noise => {
             let critical = found.critical.expect("`Metric::check` asks for a significance above 0");
-            (critical, if surely { Finding::Breach } else { Finding::Within })
+            let beyond = exceeds(Some(critical));
+            (critical, Some(critical), if beyond { Finding::Breach } else { Finding::Within })
         }
         Bound::MaxRatio(_) => unreachable!("`Metric::check` refuses it for drift"),
     };
@@ -80,10 +84,35 @@ pub(super) fn drift(metric: &Metric, window: &Interval, against: &Side, level: f
         n_stable: None,
         low: None,
         high: None,
-        critical: found.critical,
+        critical,
         cells: if statistic.needs_order() { groups.changed() } else { groups.name(&found.parts) },
         finding,
     }
+}
+
+/// What noise may make of a true distance of `max` at this level: to be above it is to be proven beyond the bound,
+/// as with the limits of rates. What equal distributions reach is not enough: two that differ by a little less than
+/// `max` are within it, and would be beyond it in every other sample.
+///
+/// KS, L-infinity and W1 are norms of the difference of two distributions, so that noise adds to the true
+/// distance at most what it is between equal ones. PSI, and the squares of the Jensen-Shannon and Hellinger
+/// distances, are to first order a noncentral chi-square. Chi-square and G grow with n: what they truly are is no
+/// property of two distributions, and a bound on them is compared as it is.
+fn reach(statistic: Statistic, found: &Distance, max: f64, level: f64) -> Option<f64> {
+    let critical = found.critical?;
+    let noise = 1.0 / found.n as f64 + 1.0 / found.m as f64;
+    let noncentral = |per_chi_square: f64, sum: f64| {
+        let unit = per_chi_square * noise;
+        unit * distance::noncentral_critical(found.freedom.unwrap_or(0), sum / unit, level)
+    };
+    let reached = match statistic {
+        Statistic::Ks | Statistic::LInfinity | Statistic::Wasserstein => max + critical,
+        Statistic::Psi => noncentral(1.0, max),
+        Statistic::JensenShannon => noncentral(1.0 / (8.0 * std::f64::consts::LN_2), max * max).sqrt(),
+        Statistic::Hellinger => noncentral(0.125, max * max).sqrt(),
+        Statistic::ChiSquare | Statistic::G => critical,
+    };
+    Some(reached.max(critical))
 }
 
 /// The statistics that know an order look at every cell of the grid.
