@@ -146,13 +146,13 @@ fn split(line: &str) -> Result<(&str, Labels<'_>, &str), String> {
     let Some(mut rest) = rest.strip_prefix('{') else {
         return Ok((name, Labels::new(), rest.trim()));
     };
-    let mut labels = Labels::new();
+    let mut labels = Labels::with_capacity(8);
     loop {
         if let Some(value) = rest.strip_prefix('}') {
             return Ok((name, labels, value.trim()));
         }
-        let (label, after) = rest.split_once("=\"").ok_or("a label without a value")?;
-        let (value, after) = unescape(after)?;
+        let (label, after) = rest.split_once('=').ok_or("a label without a value")?;
+        let (value, after) = unescape(after.strip_prefix('"').ok_or("a label without a value")?)?;
         labels.push((label.trim_start_matches(','), value));
         rest = after;
     }
