@@ -289,10 +289,9 @@ mod tests {
         router.offer(table(&route), start);
         router.advance("router", start + Duration::from_secs(4), &script, &models, &mut Vec::new());
         let page = Page::parse(&router.render()).unwrap();
-        let (slots, counts) = (&page.slots[&page.states.keys().next().unwrap()], page.states.values().next());
-        let of = |revision: &str| {
-            &counts.unwrap()[&Key { revision: revision.into(), assignment: Assignment::Split }]
-        };
+        let (state, counts) = page.states.first_key_value().unwrap();
+        let slots = &page.slots[state];
+        let of = |revision: &str| &counts[&Key { revision: revision.into(), assignment: Assignment::Split }];
         assert_eq!((slots.owned("a").len(), slots.owned("b").len()), (9_000, 1_000));
         assert_eq!(slots.failed(), &slots.seen().and(&slots.owned("b")));
         assert!(!slots.failed().is_empty() && slots.failed().len() <= of("b").requests());
