@@ -12,7 +12,7 @@ use wire::{EndpointCounts, Page, RouteReport, RouteState, SLOTS, TableSource};
 
 use super::controllers::Controllers;
 use super::script::Script;
-use super::traffic;
+use super::traffic::{self, Book};
 
 /// States whose counters a page keeps.
 const STATES: usize = 2;
@@ -57,6 +57,8 @@ pub(super) struct Table {
     pub(super) state: RouteState,
     /// Slots per revision; also of those without any.
     pub(super) slots: BTreeMap<String, u16>,
+    /// Whether requests have sticky keys.
+    pub(super) sticky: bool,
     unknown_pin: Option<String>,
 }
 
@@ -128,6 +130,7 @@ impl RouterPage {
                 self.served.pop_front();
             }
             self.page.states.retain(|state, _| self.served.contains(state));
+            self.page.slots.retain(|state, _| self.served.contains(state));
             self.table = Some(table);
         }
         self.count(now, script, models);
@@ -146,9 +149,13 @@ impl RouterPage {
         self.rest = due.fract();
         let Some(table) = &self.table else { return };
         let counts = self.page.states.entry(table.state.clone()).or_default();
+        let counts_slots = table.sticky && table.state.pin.is_none();
+        let mut slots = counts_slots
+            .then(|| self.page.slots.entry(table.state.clone()).or_insert_with(|| traffic::slots(table)));
         for _ in 0..due as u64 {
             let slot = self.random.random_range(0..SLOTS);
-            traffic::one(table, slot, &self.endpoints, script, models, &mut self.random, counts);
+            let book = Book { counts: &mut *counts, slots: slots.as_deref_mut() };
+            traffic::one(table, slot, &self.endpoints, script, models, &mut self.random, book);
         }
     }
 
@@ -221,7 +228,7 @@ fn table(route: &ModelRoute) -> Table {
         generation: route.metadata.generation.unwrap_or_default(),
         pin,
     };
-    Table { state, slots, unknown_pin }
+    Table { state, slots, sticky: route.spec.sticky.is_some(), unknown_pin }
 }
 
 fn endpoints(route: &ModelRoute, slices: &[EndpointSlice]) -> BTreeMap<String, EndpointCounts> {
@@ -243,4 +250,60 @@ fn endpoints(route: &ModelRoute, slices: &[EndpointSlice]) -> BTreeMap<String, E
         all.insert(revision.name.clone(), counts);
     }
     all
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use api::{ModelRouteSpec, RouteRevision, SlotRange, Sticky};
+    use wire::{Assignment, Key};
+
+    use super::*;
+
+    // rule: C5
+    #[test]
+    fn a_sticky_route_shows_its_slots() {
+        let revision = |name: &str, from, to| RouteRevision {
+            name: name.into(),
+            service: name.into(),
+            slots: vec![SlotRange { from, to }],
+        };
+        let spec = ModelRouteSpec {
+            revisions: vec![revision("a", 0, 9_000), revision("b", 9_000, SLOTS)],
+            stable: Some("a".into()),
+            shares: String::new(),
+            sticky: Some(Sticky { header: "x-user-id".into() }),
+            salt: String::new(),
+            request_timeout: Duration::from_secs(1).into(),
+            retry: true,
+        };
+        let mut route = ModelRoute::new("digits", spec);
+        let (start, mut script) = (Instant::now(), Script::default());
+        script.routers.rate = 500.0;
+        script.models.entry("bad".into()).or_default().errors = 1.0;
+        let models = [("a", "good"), ("b", "bad")].map(|(r, v)| (r.to_owned(), (v.to_owned(), None))).into();
+        let mut router = RouterPage::new("router", start);
+        let ready = EndpointCounts { ready: 1, ..EndpointCounts::default() };
+        router.endpoints = ["a", "b"].map(|r| (r.to_owned(), ready)).into();
+        router.offer(table(&route), start);
+        router.advance("router", start + Duration::from_secs(4), &script, &models, &mut Vec::new());
+        let page = Page::parse(&router.render()).unwrap();
+        let (state, counts) = page.states.first_key_value().unwrap();
+        let slots = &page.slots[state];
+        let of = |revision: &str| &counts[&Key { revision: revision.into(), assignment: Assignment::Split }];
+        assert_eq!((slots.owned("a").len(), slots.owned("b").len()), (9_000, 1_000));
+        assert_eq!(slots.failed(), &slots.seen().and(&slots.owned("b")));
+        assert!(!slots.failed().is_empty() && slots.failed().len() <= of("b").requests());
+        assert_eq!(slots.slow_from(0), *slots.seen());
+        assert_eq!(slots.unsure_from(0), slots.seen().and(&slots.owned("a")));
+        assert!(slots.seen().len() <= of("a").requests() + of("b").requests());
+        // Without keys there is nothing to show.
+        route.spec.sticky = None;
+        route.metadata.generation = Some(2);
+        let later = start + Duration::from_secs(5);
+        router.offer(table(&route), later);
+        router.advance("router", later + Duration::from_secs(4), &script, &models, &mut Vec::new());
+        assert_eq!((router.page.states.len(), router.page.slots.len()), (2, 1));
+    }
 }

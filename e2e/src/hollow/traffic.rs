@@ -4,13 +4,31 @@ use std::collections::BTreeMap;
 
 use rand::Rng;
 use rand::rngs::StdRng;
-use wire::{Assignment, Counts, EndpointCounts, Feature, Grid, Key, Outcome, Profile};
+use wire::{Assignment, Counts, EndpointCounts, Feature, Grid, Key, Outcome, Profile, Slots};
 
 use super::router::Table;
 use super::script::{Model, REFERENCE_BRIGHTNESS, Script};
 
 /// Images that a reference profile was made from.
 const PROFILED: u64 = 2000;
+
+/// Where a request is counted.
+pub(super) struct Book<'a> {
+    pub(super) counts: &'a mut BTreeMap<Key, Counts>,
+    /// Only under sticky routing, for split requests (C5).
+    pub(super) slots: Option<&'a mut Slots>,
+}
+
+/// A table's slots, none of which was asked yet.
+pub(super) fn slots(table: &Table) -> Slots {
+    let mut slots = Slots::default();
+    let mut from = 0;
+    for (revision, n) in &table.slots {
+        slots.own(revision, &(from..from + n).collect());
+        from += n;
+    }
+    slots
+}
 
 /// Counts one request.
 pub(super) fn one(
@@ -20,7 +38,7 @@ pub(super) fn one(
     script: &Script,
     models: &BTreeMap<String, (String, Option<String>)>,
     random: &mut StdRng,
-    counts: &mut BTreeMap<Key, Counts>,
+    mut book: Book<'_>,
 ) {
     let (revision, assignment) = match &table.state.pin {
         Some(pin) => (pin.clone(), Assignment::Pin),
@@ -31,31 +49,46 @@ pub(super) fn one(
         },
     };
     let seen = endpoints.get(&revision).copied().unwrap_or_default();
-    let counts = counts.entry(Key { revision: revision.clone(), assignment }).or_default();
+    let counts = book.counts.entry(Key { revision: revision.clone(), assignment }).or_default();
+    let mut became = |outcome: Outcome| {
+        counts.outcomes[outcome.index()] += 1;
+        if let Some(slots) = &mut book.slots {
+            if outcome.is_trial() {
+                slots.see(slot);
+            }
+            if outcome.is_error() {
+                slots.fail(slot);
+            }
+        }
+    };
     if seen.ready == 0 {
         let drained = seen.terminating > 0 && seen.unready == 0;
-        let outcome = if drained { Outcome::Drained } else { Outcome::Fallback };
-        counts.outcomes[outcome.index()] += 1;
+        became(if drained { Outcome::Drained } else { Outcome::Fallback });
         return;
     }
     let version = models.get(&revision).map(|(version, _)| version.clone()).unwrap_or_default();
     let model = script.model(&version);
-    counts.latency[cell(Grid::Seconds, model.latency.as_secs_f64() * normal(random, 0.0, 0.2).exp())] += 1;
+    let latency = cell(Grid::Seconds, model.latency.as_secs_f64() * normal(random, 0.0, 0.2).exp());
     let fate: f64 = random.random();
-    if fate < model.errors {
-        counts.outcomes[Outcome::Error.index()] += 1;
+    let outcome = if fate < model.errors {
+        Outcome::Error
+    } else if fate < model.errors + model.rejected {
+        Outcome::Rejected
+    } else {
+        Outcome::Ok
+    };
+    became(outcome);
+    counts.latency[latency] += 1;
+    book.slots.iter_mut().for_each(|slots| slots.raise_latency(slot, latency));
+    if outcome != Outcome::Ok {
         return;
     }
-    if fate < model.errors + model.rejected {
-        counts.outcomes[Outcome::Rejected.index()] += 1;
-        return;
-    }
-    counts.outcomes[Outcome::Ok.index()] += 1;
     let item = Item::draw(&model, script.routers.brightness, random);
     for (cells, value) in counts.features.iter_mut().zip(item.features) {
         cells[value] += 1;
     }
     counts.doubt[item.doubt] += 1;
+    book.slots.iter_mut().for_each(|slots| slots.raise_doubt(slot, item.doubt));
     *counts.classes.entry(item.class).or_default() += 1;
 }
 
