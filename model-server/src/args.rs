@@ -34,6 +34,10 @@ pub(crate) enum Command {
     /// Measure accuracy offline, through the preprocessing and engine of `serve`.
     Evaluate(Evaluate),
     /// Corrupt the images of a data file in known ways, and write what the model says of each.
+    ///
+    /// Prints accuracy, mean confidence and the number of predicted classes for each corruption and severity as it
+    /// goes. For images that the model has not seen, hand in test.bin: `data digits` keeps it apart from training
+    /// and reference profile.
     SimulateDrift(SimulateDrift),
     /// Answer requests.
     Serve(Serve),

@@ -131,7 +131,6 @@ impl Corruption {
         let level = usize::from(severity.clamp(1, SEVERITIES)) - 1;
         let mixed = |rng: &mut StdRng| rng.random::<f64>() < MIXED[level];
         Ok(match self {
-            Self::None => image.clone(),
             Self::GaussianNoise => noise::gaussian(image, [0.04, 0.06, 0.08, 0.09, 0.10][level], &mut rng),
             Self::ShotNoise => noise::shot(image, [500.0, 250.0, 100.0, 75.0, 50.0][level], &mut rng),
             Self::ImpulseNoise => noise::impulse(image, [0.01, 0.02, 0.03, 0.05, 0.07][level], &mut rng),
@@ -143,7 +142,8 @@ impl Corruption {
             Self::Rotation if mixed(&mut rng) => turn(image),
             Self::ChannelSwap if mixed(&mut rng) => each_pixel(image, |[r, g, b]| [b, g, r]),
             Self::Texture if mixed(&mut rng) => texture(image, &mut rng),
-            Self::Rotation | Self::ChannelSwap | Self::Texture => image.clone(),
+            // Nothing, or a mix that spares this image.
+            Self::None | Self::Rotation | Self::ChannelSwap | Self::Texture => image.clone(),
         })
     }
 

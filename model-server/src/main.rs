@@ -111,7 +111,7 @@ fn simulate_drift(mut args: args::SimulateDrift) -> Result<()> {
         writeln!(out, "{}", simulate::CSV_HEADER).with_context(failed)?;
     }
     let steps = progress::steps(conditions.len() * data.samples.len(), "images");
-    let mut table = vec![format!("{:<15} severity  accuracy  mean confidence", "corruption")];
+    steps.suspend(|| print(&format!("{:<15} severity  accuracy  mean confidence  classes", "corruption")));
     for condition in conditions {
         let write = |row: &simulate::Row<'_>| {
             steps.inc(1);
@@ -121,11 +121,13 @@ fn simulate_drift(mut args: args::SimulateDrift) -> Result<()> {
         let done = simulate::simulate(&mut engine, &artefact.metadata, &data, condition, args.seed, write)?;
         let confidence = done.mean_confidence.map_or("none".to_owned(), |c| format!("{c:.4}"));
         let (corruption, severity) = condition;
-        table.push(format!("{:<15} {severity:<8}  {:<8.4}  {confidence}", corruption.name(), done.accuracy));
+        let (name, accuracy, classes) = (corruption.name(), done.accuracy, done.predicted_classes);
+        steps.suspend(|| {
+            print(&format!("{name:<15} {severity:<8}  {accuracy:<8.4}  {confidence:<15}  {classes}"));
+        });
     }
     out.flush().with_context(failed)?;
     steps.finish_and_clear();
-    table.iter().for_each(|line| print(line));
     print(&format!("{} images of {} under each, in {}", data.samples.len(), args.data.display(), failed()));
     Ok(())
 }

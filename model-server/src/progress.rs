@@ -1,4 +1,4 @@
-//! Progress: a bar on a terminal; elsewhere plain lines for a training, nothing for what is short.
+//! Progress: a bar on a terminal; elsewhere plain lines for a training, nothing for what prints results as it goes.
 
 use std::io::IsTerminal;
 use std::time::Instant;

@@ -1,5 +1,6 @@
 //! What a model says of corrupted images, one row per image: drift with a known cause and size.
 
+use std::collections::BTreeSet;
 use std::io;
 
 use serde::Serialize;
@@ -68,6 +69,9 @@ pub struct Summary {
     pub accuracy: f64,
     /// Mean probability of the predicted classes; none without any answer.
     pub mean_confidence: Option<f64>,
+    /// How many classes were predicted at all. A model that is sure, yet has one answer to every image, shows
+    /// here and not in its confidence.
+    pub predicted_classes: usize,
 }
 
 /// Why a simulation ended.
@@ -134,12 +138,13 @@ pub fn simulate(
             sharpness,
         })?;
     }
-    let confidences: Vec<f64> = answers.iter().filter_map(|a| a.best).map(|(_, c)| c).collect();
+    let (predicted, confidences): (Vec<usize>, Vec<f64>) = answers.iter().filter_map(|a| a.best).unzip();
     Ok(Summary {
         images: data.samples.len(),
         accuracy: evaluate::accuracy(&data, &answers),
         mean_confidence: (!confidences.is_empty())
             .then(|| confidences.iter().sum::<f64>() / confidences.len() as f64),
+        predicted_classes: predicted.into_iter().collect::<BTreeSet<_>>().len(),
     })
 }
 
@@ -154,90 +159,4 @@ fn corrupted(data: &Dataset, (corruption, severity): Condition, seed: u64) -> Re
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::Reference;
-    use crate::metadata::tests::example;
-
-    fn world() -> (Reference, Metadata, Dataset) {
-        let metadata = Metadata::parse(example().to_string().as_bytes()).unwrap();
-        let engine = Reference { classes: metadata.classes.len(), sharp: 4.0 };
-        let sample = |i: u32| Sample {
-            label: (i % 2) as u8,
-            image: image::RgbImage::from_fn(32, 32, |x, y| {
-                image::Rgb([(x * 5 + i) as u8, y as u8, 9 * i as u8])
-            }),
-        };
-        let data = Dataset { classes: metadata.classes.clone(), samples: (0..20).map(sample).collect() };
-        (engine, metadata, data)
-    }
-
-    fn lines(condition: Condition, seed: u64) -> (Summary, Vec<String>) {
-        let (mut engine, metadata, data) = world();
-        let mut lines = Vec::new();
-        let summary = simulate(&mut engine, &metadata, &data, condition, seed, |row| {
-            lines.push(row.csv());
-            Ok(())
-        });
-        (summary.unwrap(), lines)
-    }
-
-    #[test]
-    fn without_corruption_the_answers_are_those_of_evaluate() {
-        let (mut engine, metadata, data) = world();
-        let answers = evaluate::answers(&mut engine, &metadata, &data).unwrap();
-        let expected = evaluate::report(&metadata, "", &data, &answers);
-        let (summary, lines) = lines((Corruption::None, 0), 1);
-        assert_eq!((summary.images, summary.accuracy), (expected.images, expected.accuracy));
-        assert_eq!(summary.mean_confidence, expected.mean_confidence);
-        for (line, answer) in lines.iter().zip(evaluate::predictions(&metadata, &data, &answers)) {
-            let start = format!(
-                "none,0,{},{},{},{},",
-                answer.index,
-                answer.label,
-                answer.prediction.unwrap(),
-                answer.confidence.unwrap()
-            );
-            assert!(line.starts_with(&start), "{line} {start}");
-        }
-    }
-
-    #[test]
-    fn a_corruption_shows_in_the_features_and_a_seed_repeats_it() {
-        let mean = |lines: &[String], column: usize| {
-            let read = |line: &String| line.split(',').nth(column).unwrap().parse::<f64>().unwrap();
-            lines.iter().map(read).sum::<f64>() / lines.len() as f64
-        };
-        let clean = lines((Corruption::None, 0), 1).1;
-        let light = lines((Corruption::Brightness, 5), 1).1;
-        assert!(mean(&light, 6) > mean(&clean, 6) + 0.1);
-        let flat = lines((Corruption::Contrast, 5), 1).1;
-        assert!(mean(&flat, 7) < mean(&clean, 7));
-        let noisy = |seed| lines((Corruption::GaussianNoise, 3), seed);
-        assert_eq!(noisy(1), noisy(1));
-        assert_ne!(noisy(1).1, noisy(2).1);
-        assert_eq!(CSV_HEADER.split(',').count(), clean[0].split(',').count());
-    }
-
-    #[test]
-    fn none_comes_once_and_the_others_at_each_severity() {
-        let found = conditions(&[Corruption::None, Corruption::Jpeg], &[1, 3]);
-        assert_eq!(found, [(Corruption::None, 0), (Corruption::Jpeg, 1), (Corruption::Jpeg, 3)]);
-    }
-
-    #[test]
-    fn a_null_output_and_a_strange_class_are_written_so_that_they_read_back() {
-        let row = Row {
-            corruption: "jpeg",
-            severity: 2,
-            index: 7,
-            label: "bright, or \"white\"",
-            prediction: None,
-            confidence: None,
-            brightness: 0.5,
-            contrast: 0.25,
-            sharpness: 0.0,
-        };
-        assert_eq!(row.csv(), "jpeg,2,7,\"bright, or \"\"white\"\"\",,,0.5,0.25,0");
-    }
-}
+mod tests;

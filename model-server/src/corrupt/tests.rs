@@ -8,7 +8,7 @@ const SEVERITY: [u8; 5] = [1, 2, 3, 4, 5];
 fn image(index: usize) -> RgbImage {
     let step = index as u32 % 7;
     RgbImage::from_fn(32, 32, |x, y| {
-        let edge = if (x + step) / 5 % 2 == 0 { 40 } else { 0 };
+        let edge = if ((x + step) / 5).is_multiple_of(2) { 40 } else { 0 };
         Rgb([(60 + 4 * x + edge) as u8, (50 + 3 * y + edge) as u8, (150 - 2 * x - y + edge) as u8])
     })
 }
@@ -32,6 +32,40 @@ fn every_severity_changes_more_than_the_one_before() {
         assert!(distances.windows(2).all(|pair| pair[0] < pair[1]), "{corruption}: {distances:?}");
     }
     assert_eq!(distance(Corruption::None, 5), 0.0);
+}
+
+/// Mean brightness, contrast and sharpness of 50 images, without corruption and at each severity.
+fn features(corruption: Corruption) -> [[f64; 6]; 3] {
+    let mean = |severity: u8, feature: usize| {
+        let corruption = if severity == 0 { Corruption::None } else { corruption };
+        let of = |i| crate::stats::of_image(&corruption.apply(&image(i), severity, 7, i).unwrap())[feature];
+        (0..50).map(of).sum::<f64>() / 50.0
+    };
+    [0, 1, 2].map(|feature| [0, 1, 2, 3, 4, 5].map(|severity| mean(severity, feature)))
+}
+
+#[rstest]
+#[case(Corruption::GaussianNoise, 2, true)]
+#[case(Corruption::ShotNoise, 2, true)]
+#[case(Corruption::ImpulseNoise, 2, true)]
+#[case(Corruption::GaussianBlur, 2, false)]
+#[case(Corruption::Brightness, 0, true)]
+#[case(Corruption::Contrast, 1, false)]
+#[case(Corruption::Contrast, 2, false)]
+fn each_severity_moves_the_feature_that_it_should(
+    #[case] corruption: Corruption,
+    #[case] feature: usize,
+    #[case] rises: bool,
+) {
+    let found = features(corruption)[feature];
+    assert!(found.windows(2).all(|pair| (pair[1] > pair[0]) == rises && pair[1] != pair[0]), "{found:?}");
+}
+
+#[test]
+fn a_turned_image_has_the_features_it_had() {
+    for feature in features(Corruption::Rotation) {
+        assert!(feature.iter().all(|value| (value - feature[0]).abs() < 1e-5), "{feature:?}");
+    }
 }
 
 #[test]
