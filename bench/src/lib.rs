@@ -1,5 +1,7 @@
 //! Benchmarks that prove what Sluice promises; `make bench-evidence` runs them.
 
+#![allow(clippy::print_stdout, reason = "tables on stdout are what it is for")]
+
 pub mod false_rollbacks;
 pub mod family;
 pub mod peers;

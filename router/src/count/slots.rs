@@ -10,8 +10,6 @@ use wire::{Outcome, SLOTS, SlotSet, Slots};
 
 use crate::Table;
 
-const _: () = assert!(wire::SLOTS == api::SLOTS, "pages and routes number the same slots");
-
 const WORDS: usize = (SLOTS as usize).div_ceil(64);
 
 /// Counters of the slots of one state: 22.5 KiB, and 1.25 KiB for each revision with slots.
