@@ -71,7 +71,6 @@ fn a_mix_keeps_order_labels_and_the_answers_to_images_that_it_leaves_alone() {
     let clean = lines((Corruption::None, 0), 1).1;
     let (_, _, data) = world();
     for mix in [Corruption::Rotation, Corruption::ChannelSwap, Corruption::Texture] {
-        let mut changed = Vec::new();
         for severity in 1..=5 {
             let rows = lines((mix, severity), 1).1;
             let index_and_label = |line: &String| answer(line).splitn(3, ',').take(2).collect::<String>();
@@ -82,10 +81,11 @@ fn a_mix_keeps_order_labels_and_the_answers_to_images_that_it_leaves_alone() {
                 mix.apply(before, severity, 1, *i).unwrap() != *before
             };
             assert!((0..rows.len()).filter(differs).all(|i| touched(&i)), "{mix} {severity}");
-            changed.push((0..rows.len()).filter(differs).count());
         }
-        assert!(changed[0] <= 3 && changed[4] == 20, "{mix}: {changed:?}");
     }
+    // The reference engine sees the mean only, which a turn keeps and a texture does not.
+    let texture = lines((Corruption::Texture, 5), 1).1;
+    assert!(texture.iter().zip(&clean).all(|(after, before)| answer(after) != answer(before)));
 }
 
 #[test]
