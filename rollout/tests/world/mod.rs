@@ -371,7 +371,7 @@ fn reading(says: Says, now: Timestamp) -> Reading {
         on_breach,
         overdue,
         value: None,
-        threshold: 0.02,
+        threshold: Some(0.02),
         n: 0,
         n_stable: None,
         low: None,
