@@ -199,7 +199,17 @@ fn steps_rise(#[case] strategy: Value, #[case] message: Option<&str>) {
 #[case("/spec/analysis/falseRollback", json!(0.2), None)]
 #[case("/spec/analysis/falseRollback", json!(0.21), Some("spec.analysis.falseRollback"))]
 #[case("/spec/analysis/falseRollback", json!(-0.01), Some("spec.analysis.falseRollback"))]
+#[case("/spec/analysis", json!({"falseRollback": 0, "sequential": {}}), Some("its tests share falseRollback, which is 0"))]
+#[case("/spec/analysis", json!({"sequential": {}}), None)]
 #[case("/spec/analysis/metrics", json!([]), None)]
+#[case("/spec/analysis/sequential", json!({}), None)]
+#[case("/spec/analysis/sequential", json!({"errors": {"tolerance": 1, "onBreach": "rollback"}}), None)]
+#[case("/spec/analysis/sequential", json!({"latency": {"tolerance": 10, "onBreach": "off"}}), None)]
+#[case("/spec/analysis/sequential", json!({"errors": {"tolerance": 0.99}}), Some("errors.tolerance"))]
+#[case("/spec/analysis/sequential", json!({"lowConfidence": {"tolerance": 10.1}}), Some("lowConfidence.tolerance"))]
+#[case("/spec/analysis/sequential", json!({"errors": {"onBreach": "stop"}}), Some("Unsupported value"))]
+#[case("/spec/analysis/sequential", json!({"change": {"onBreach": "pause"}}), None)]
+#[case("/spec/analysis/sequential", json!({"change": {"onBreach": "rollback"}}), Some("Unsupported value"))]
 fn analysis_is_bounded(#[case] pointer: &str, #[case] value: Value, #[case] message: Option<&str>) {
     check(pointer, value, message);
 }

@@ -204,7 +204,7 @@ fn nothing_is_told_twice() {
 #[test]
 fn a_promoted_revision_can_be_undone_at_once() {
     let mut case = Case::new(&json!({
-        "analysis": {}, "strategy": {"canary": {"steps": [{"weight": 50}]}},
+        "analysis": {"falseRollback": 0}, "strategy": {"canary": {"steps": [{"weight": 50}]}},
     }));
     let status = case.turns(8);
     assert_eq!(status.phase, Some(Phase::Healthy));
@@ -230,7 +230,7 @@ fn a_spec_that_cannot_be_carried_out_is_told_and_what_serves_goes_on() {
     let mut case = Case::new(&json!({"analysis": metrics}));
     let status = case.turns(3);
     let why = "the spec is refused: spec.analysis.metrics[0].max: found 3, must lie within 0 and 1: \
-        the value is a share and would never exceed it";
+        the value is never more than 1";
     assert_eq!(condition(&status, "Progressing"), ("False", "InvalidSpec", why));
     assert_eq!(condition(&status, "SpecServed"), ("False", "InvalidSpec", why));
     // rule: T4

@@ -1,3 +1,4 @@
+use evidence::{Harm, OnBreach};
 use rstest::rstest;
 use serde_json::{Value, json};
 
@@ -179,5 +180,30 @@ fn a_candidate_whose_metrics_are_all_refused_is_not_one_that_nothing_judges() {
     let metrics = json!([{"name": "a", "errorRate": {}, "max": 3.0}]);
     let valid = check(&json!({"metrics": metrics}), &json!([{"weight": 1}]));
     assert_eq!((valid.metrics.len(), valid.wanted.judged), (0, true));
-    assert!(!check(&json!({}), &json!([{"weight": 1}])).wanted.judged);
+    let unjudged = json!({"falseRollback": 0});
+    assert!(!check(&unjudged, &json!([{"weight": 1}])).wanted.judged);
+    assert!(check(&json!({}), &json!([{"weight": 1}])).wanted.judged, "by the sequential tests");
+}
+
+#[test]
+fn sequential_tests_are_on_unless_they_have_no_budget() {
+    // rule: S1, S2
+    let tests = |analysis: &Value| check(analysis, &json!([{"weight": 1}])).tests;
+    assert_eq!(tests(&json!({})), Tests::default());
+    assert_eq!(tests(&json!({"falseRollback": 0})), Tests::OFF);
+    let written = json!({"sequential": {
+        "errors": {"tolerance": 1.5, "onBreach": "pause"}, "latency": {"onBreach": "off"},
+        "lowConfidence": {"onBreach": "alert"}, "change": {"onBreach": "off"},
+    }});
+    let harm = |tolerance, on_breach| Some(Harm { tolerance, on_breach });
+    let expected = Tests {
+        errors: harm(1.5, OnBreach::Pause),
+        latency: None,
+        low_confidence: harm(1.25, OnBreach::Alert),
+        change: None,
+    };
+    assert_eq!(tests(&written), expected);
+    let wrong = check(&json!({"sequential": {"latency": {"tolerance": 0.9}}}), &json!([{"weight": 1}]));
+    let why = "spec.analysis.sequential.latency.tolerance: found 0.9, must be within 1 and 10";
+    assert_eq!(wrong.refused(), Some(&Pause::Refused(why.into())));
 }
