@@ -268,6 +268,12 @@ pub fn spec(version: &str) -> Value {
     })
 }
 
+/// The spec without the sequential test of errors, where a threshold is what is tried.
+#[must_use]
+pub fn by_threshold(spec: Value) -> Value {
+    with(spec, &[("/analysis/sequential", json!({"errors": {"onBreach": "off"}}))])
+}
+
 /// The spec with parts replaced, by JSON pointer (`/analysis/metrics/0/max`); `null` removes a field.
 #[must_use]
 pub fn with(mut spec: Value, changes: &[(&str, Value)]) -> Value {

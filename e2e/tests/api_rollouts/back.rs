@@ -5,7 +5,7 @@ use std::time::Duration;
 use anyhow::{Context, Result, ensure};
 use api::{Outcome, Phase};
 use e2e::hollow::{Model, Ready};
-use e2e::trial::{INTERVAL, Trial, is_healthy, spec, with};
+use e2e::trial::{INTERVAL, Trial, by_threshold, is_healthy, spec, with};
 use serde_json::{Value, json};
 
 use crate::{at_stage, candidate, condition, ended, outcome, reason, reasons, rolled_back};
@@ -104,7 +104,7 @@ async fn an_alert_leads_nowhere_and_a_breach_that_pauses_stands_still() -> Resul
         {"name": "rejected", "invalidInputRate": {}, "max": 0.01, "minSamples": 50, "onBreach": "alert"},
         {"name": "errors", "errorRate": {}, "max": 0.05, "minSamples": 50, "onBreach": "pause"},
     ]);
-    let spec = |version| with(spec(version), &[("/analysis/metrics", metrics.clone())]);
+    let spec = |version| by_threshold(with(spec(version), &[("/analysis/metrics", metrics.clone())]));
     trial.serve_first(&spec("1.0.0")).await?;
     trial.apply(&spec("1.1.0")).await?;
     let paused = trial.until(20, "the pause", |s| s.phase == Some(Phase::Paused)).await?;
@@ -196,8 +196,8 @@ async fn a_flapping_candidate_is_charged_with_what_stable_served_for_it() -> Res
     // rule: C2
     let trial = Trial::start("flapping").await?;
     trial.hollow.model("1.1.0", |m| m.ready = Ready::Flapping(Duration::from_secs(3)));
-    trial.serve_first(&judged("1.0.0", errors())).await?;
-    trial.apply(&judged("1.1.0", errors())).await?;
+    trial.serve_first(&by_threshold(judged("1.0.0", errors()))).await?;
+    trial.apply(&by_threshold(judged("1.1.0", errors()))).await?;
     rolled_back(&trial, 40).await?;
     let rollout = ended(&trial, 2).await?;
     ensure!(reason(&rollout).contains("error rate"), "{}", reason(&rollout));

@@ -2,7 +2,7 @@
 
 use anyhow::{Context, Result, ensure};
 use api::Outcome;
-use e2e::trial::{INTERVAL, Trial, is_healthy, spec, with};
+use e2e::trial::{INTERVAL, Trial, by_threshold, is_healthy, spec, with};
 use serde_json::{Value, json};
 
 use crate::{at_stage, candidate, condition, ended, outcome, rolled_back};
@@ -84,7 +84,8 @@ async fn edited_thresholds_act_from_the_next_interval() -> Result<()> {
     // rule: I3
     let trial = Trial::start("threshold").await?;
     trial.hollow.model("1.1.0", |m| m.errors = 0.2);
-    let max = |version, max: f64| with(long(version), &[("/analysis/metrics/0/max", json!(max))]);
+    let max =
+        |version, max: f64| by_threshold(with(long(version), &[("/analysis/metrics/0/max", json!(max))]));
     trial.serve_first(&max("1.0.0", 0.9)).await?;
     trial.apply(&max("1.1.0", 0.9)).await?;
     trial.until(20, "a verdict", |s| at_stage(s, 1) && s.verdict.as_deref() == Some("Pass")).await?;
