@@ -135,6 +135,22 @@ fn only_the_slots_that_must_move_do() {
 }
 
 #[test]
+fn the_split_is_that_of_the_slots_of_both_and_unknown_under_sticky_routing() {
+    // rule: C5
+    let plan = plan(&[("new", 10), ("old", 90)], Some("old"));
+    let table = |deployment: &ModelDeployment| {
+        let owner = Owner::of(deployment).unwrap();
+        route(&owner, &deployment.spec, &plan, None).spec
+    };
+    let sticky = pvc();
+    let mut random = sticky.clone();
+    random.spec.routing = None;
+    assert_eq!(split(&table(&random), "new", "old"), Some(0.1));
+    assert_eq!(split(&table(&random), "new", "gone"), None);
+    assert_eq!(split(&table(&sticky), "new", "old"), None);
+}
+
+#[test]
 fn a_table_has_room_for_all_that_have_a_share() {
     let deployment = pvc();
     let owner = Owner::of(&deployment).unwrap();
