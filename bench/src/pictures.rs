@@ -70,7 +70,7 @@ pub fn false_rollbacks(folder: &Path, rules: &[(&str, f64)]) -> anyhow::Result<(
             .margin(16)
             .margin_right(90)
             .x_label_area_size(50)
-            .y_label_area_size(560)
+            .y_label_area_size(610)
             .build_cartesian_2d(0.0..100.0, 0.0..rows)?;
         chart
             .configure_mesh()
@@ -78,6 +78,7 @@ pub fn false_rollbacks(folder: &Path, rules: &[(&str, f64)]) -> anyhow::Result<(
             .light_line_style(WHITE)
             .y_labels(0)
             .x_desc("% of the rollouts")
+            .x_label_formatter(&|x| format!("{x:.0}"))
             .label_style(("sans-serif", 18))
             .axis_desc_style(("sans-serif", 20))
             .draw()?;
@@ -98,12 +99,14 @@ pub fn false_rollbacks(folder: &Path, rules: &[(&str, f64)]) -> anyhow::Result<(
 }
 
 /// Requests of both arms that are drawn, and per look.
-const REQUESTS: u64 = 6000;
+const REQUESTS: u64 = 10_000;
 const LOOK: u64 = 50;
+/// Rollouts of each kind.
+const ROLLOUTS: u64 = 12;
 /// Error rate of stable.
 const BASE: f64 = 0.02;
 
-/// ln E of the test of errors, look by look: of a candidate as good as stable, and of one that fails twice as often.
+/// ln E of the test of errors, look by look: of candidates as good as stable, and of those that fail twice as often.
 ///
 /// # Errors
 /// Says what could not be written.
@@ -111,20 +114,17 @@ pub fn evidence(folder: &Path) -> anyhow::Result<()> {
     let tests = Tests::default();
     let tolerance = tests.errors.expect("it is on by default").tolerance;
     let bar = -tests.levels(0.01)[0].ln();
-    let harmless = path(tolerance, BASE);
-    let mut harmful = path(tolerance, 2.0 * BASE);
-    // The rollout is over then.
-    let end = harmful.iter().position(|(_, log)| *log >= bar).map_or(harmful.len(), |i| i + 1);
-    harmful.truncate(end);
-    picture(folder, "evidence.png", (1200, 560), |area| {
-        let low = harmless.iter().map(|(_, log)| *log).fold(-1.0, f64::min) - 0.5;
+    let paths = |errors| (0..ROLLOUTS).map(|seed| path(seed, tolerance, errors, bar)).collect::<Vec<_>>();
+    let (harmless, harmful) = (paths(BASE), paths(2.0 * BASE));
+    picture(folder, "evidence.png", (1200, 600), |area| {
+        let low = harmless.iter().flatten().map(|(_, log)| *log).fold(-1.0, f64::min) - 0.5;
         let mut chart = ChartBuilder::on(area)
-            .caption("Evidence that the candidate fails more often than 1.1 times stable", ("sans-serif", 28))
+            .caption("Evidence that a candidate fails more often than 1.1 times stable", ("sans-serif", 28))
             .margin(16)
             .margin_right(40)
             .x_label_area_size(54)
             .y_label_area_size(64)
-            .build_cartesian_2d(0.0..REQUESTS as f64, low..bar + 2.0)?;
+            .build_cartesian_2d(0.0..REQUESTS as f64, low..bar + 6.0)?;
         chart
             .configure_mesh()
             .light_line_style(WHITE)
@@ -135,29 +135,38 @@ pub fn evidence(folder: &Path) -> anyhow::Result<()> {
             .label_style(("sans-serif", 18))
             .axis_desc_style(("sans-serif", 20))
             .draw()?;
-        let level = vec![(0.0, bar), (REQUESTS as f64, bar)];
-        for (name, points, colour) in [
+        let level = vec![vec![(0.0, bar), (REQUESTS as f64, bar)]];
+        for (name, lines, colour) in [
             (format!("level: rolled back from here on, ln(1/{:.4}) = {bar:.2}", (-bar).exp()), level, BLACK),
-            ("harmless: fails as often as stable".to_owned(), harmless, OURS),
-            ("harmful: fails twice as often".to_owned(), harmful, HARM),
+            (format!("{ROLLOUTS} harmful ones: fail twice as often"), harmful, HARM),
+            (format!("{ROLLOUTS} harmless ones: fail as often as stable"), harmless, OURS),
         ] {
-            chart
-                .draw_series(LineSeries::new(points, colour.stroke_width(2)))?
-                .label(name)
-                .legend(move |(x, y)| PathElement::new([(x, y), (x + 26, y)], colour.stroke_width(3)));
+            for (i, points) in lines.into_iter().enumerate() {
+                let drawn = chart.draw_series(LineSeries::new(points, colour.stroke_width(2)))?;
+                if i == 0 {
+                    drawn.label(name.clone()).legend(move |(x, y)| {
+                        PathElement::new([(x, y), (x + 26, y)], colour.stroke_width(3))
+                    });
+                }
+            }
         }
-        legend(&mut chart, SeriesLabelPosition::MiddleRight)
+        legend(&mut chart, SeriesLabelPosition::UpperRight)
     })
 }
 
-fn path(tolerance: f64, errors: f64) -> Vec<(f64, f64)> {
-    let mut random = StdRng::seed_from_u64(1);
+/// One rollout until it is rolled back.
+fn path(seed: u64, tolerance: f64, errors: f64, bar: f64) -> Vec<(f64, f64)> {
+    let mut random = StdRng::seed_from_u64(seed);
     let mut process = Process::new(tolerance).expect("the default is in range");
-    let look = |i: u64| {
+    let mut points = vec![(0.0, 0.0)];
+    for requests in (LOOK..=REQUESTS).step_by(LOOK as usize) {
         process.observe(&draw(&mut random, LOOK, 0.5, [errors, BASE])).expect("counts of requests");
-        (((i + 1) * LOOK) as f64, process.log_e())
-    };
-    std::iter::once((0.0, 0.0)).chain((0..REQUESTS / LOOK).map(look)).collect()
+        points.push((requests as f64, process.log_e()));
+        if process.log_e() >= bar {
+            break;
+        }
+    }
+    points
 }
 
 /// Median images to the drift alarm by severity, a line per corruption; what was not found ends at the top.
@@ -176,7 +185,7 @@ pub fn images(folder: &Path, found: &[Found]) -> anyhow::Result<()> {
             .margin_right(260)
             .x_label_area_size(54)
             .y_label_area_size(70)
-            .build_cartesian_2d(0.8..5.2, (4.0..top * 1.25).log_scale())?;
+            .build_cartesian_2d(0.75..5.25, (4.0..top * 1.25).log_scale())?;
         chart
             .configure_mesh()
             .light_line_style(WHITE)
@@ -188,18 +197,18 @@ pub fn images(folder: &Path, found: &[Found]) -> anyhow::Result<()> {
             .label_style(("sans-serif", 18))
             .axis_desc_style(("sans-serif", 20))
             .draw()?;
-        let dashes = [(0.8, 50.0), (5.2, 50.0)];
+        let dashes = [(0.75, 50.0), (5.25, 50.0)];
         chart.draw_series(DashedLineSeries::new(dashes, 8, 6, BLACK.stroke_width(1)))?;
         let font = ("sans-serif", 18).into_font().color(&BLACK).pos(Pos::new(HPos::Left, VPos::Center));
-        let (x, y) = chart.backend_coord(&(5.2, 50.0));
-        area.draw(&Text::new("target from severity 3 on: 50", (x + 8, y), font.clone()))?;
-        let (x, y) = chart.backend_coord(&(5.2, top));
+        let (x, y) = chart.backend_coord(&(4.0, 50.0));
+        area.draw(&Text::new("target from severity 3 on: 50", (x + 12, y - 14), font.clone()))?;
+        let (x, y) = chart.backend_coord(&(5.25, top));
         area.draw(&Text::new("not found within 500", (x + 8, y), font.clone()))?;
         for (i, corruption) in TARGETED.iter().enumerate() {
             let colour = COLOURS[i % COLOURS.len()];
             let of = found.iter().filter(|f| f.corruption == *corruption);
             // Beside each other, where lines share their points.
-            let aside = (i as f64 - 3.5) * 0.02;
+            let aside = (i as f64 - 3.5) * 0.035;
             let points: Vec<(f64, f64)> =
                 of.map(|f| (f64::from(f.severity) + aside, f.median.map_or(top, |n| n as f64))).collect();
             chart.draw_series(LineSeries::new(points.clone(), colour.stroke_width(2)))?;
