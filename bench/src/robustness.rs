@@ -62,11 +62,10 @@ impl Fault {
         let first = router == 0;
         let (here, next) = (sampling == fault, sampling == fault + 1);
         match self {
-            Self::RouterRestart if first && here => None,
+            Self::RouterRestart | Self::LatePage if first && here => None,
             // The page after the gap is a baseline.
             Self::LostPage if first && (here || next) => None,
             Self::DuplicatedPage if first && here => Some(fault..fault),
-            Self::LatePage if first && here => None,
             // What was not seen then is seen now.
             Self::DuplicatedPage | Self::LatePage if first && next => Some(fault..fault + 2),
             Self::OperatorRestart if here => None,

@@ -18,6 +18,9 @@ const LOOSE_BUDGET: f64 = 0.9;
 /// One in so many rollouts is repeated by each control.
 const CONTROL: u64 = 10;
 
+/// What a control makes of the settings.
+type Change = fn(Settings) -> Settings;
+
 /// Runs `rollouts` per family and interval, and controls that must fail; true if all do as they should.
 pub fn run(rollouts: u64) -> bool {
     println!(
@@ -26,7 +29,7 @@ pub fn run(rollouts: u64) -> bool {
     let shipped = tally(rollouts, |settings| settings);
     let mut good = shipped.rolled_back <= most(shipped.rollouts);
     println!("  as shipped                  {}  {}", line(&shipped), if good { "kept" } else { "BROKEN" });
-    let controls: [(&str, fn(Settings) -> Settings); 2] =
+    let controls: [(&str, Change); 2] =
         [("thresholds on raw values", raw), ("sequential tests, loose", loose)];
     for (name, change) in controls {
         let control = tally(rollouts.div_ceil(CONTROL), change);
