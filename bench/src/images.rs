@@ -112,9 +112,14 @@ fn aims(found: &[Found], targets: &mut Targets) {
 /// Takes out what changed no image: the channels of a grey one may change places.
 fn unchanged(rows: &mut Rows) {
     let clean = rows[&CLEAN].clone();
-    let same = rows.extract_if(.., |condition, images| *condition != CLEAN && *images == clean);
-    let names: Vec<String> =
-        same.map(|((corruption, severity), _)| format!("{corruption} {severity}")).collect();
+    let mut names = Vec::new();
+    rows.retain(|condition, images| {
+        let same = *condition != CLEAN && *images == clean;
+        if same {
+            names.push(format!("{} {}", condition.0, condition.1));
+        }
+        !same
+    });
     if !names.is_empty() {
         println!("    left out, for no image changes: {}", names.join(", "));
     }
@@ -167,13 +172,16 @@ fn draw<'a>(random: &mut StdRng, images: &'a [Counts]) -> &'a Counts {
     &images[random.random_range(0..images.len())]
 }
 
+/// Where the alarm of a stream comes from.
+type Source<'a> = dyn Fn(&mut StdRng) -> DriftAlarm + Sync + 'a;
+
 /// False alarms: with the profile at hand, and with profiles drawn from the same pool as the stream.
 fn clean(alarm: &DriftAlarm, clean: &[Counts], images: u64, streams: u64, targets: &mut Targets) {
     let fresh = |random: &mut StdRng| {
         let drawn: Vec<&Counts> = (0..images).map(|_| draw(random, clean)).collect();
         DriftAlarm::new(&profile(drawn.into_iter())).expect("the sums of counts add up")
     };
-    let sources: [(&str, &(dyn Fn(&mut StdRng) -> DriftAlarm + Sync)); 2] =
+    let sources: [(&str, &Source<'_>); 2] =
         [("the model's profile", &|_| alarm.clone()), ("profiles drawn from the clean images", &fresh)];
     for (source, make) in sources {
         let done = each(streams, |i| {
