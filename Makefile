@@ -3,7 +3,7 @@ export CARGO_TARGET_DIR ?= $(or $(XDG_CACHE_HOME),$(HOME)/.cache)/sluice/target
 export INSTA_UPDATE ?= no
 SHELL_SCRIPTS = $(shell grep -rlE '^#!.*bash' hack .ci router/tests)
 
-.PHONY: help demo demo-down test lint unit api e2e cluster cluster-down images ground crds
+.PHONY: help demo demo-down test lint unit api bench-evidence e2e cluster cluster-down images ground crds
 
 help:           ## this list
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 16
@@ -33,6 +33,10 @@ unit: ground    ## unit, property and API-server tests
 e2e: images     ## the whole story on a real node
 	hack/models
 	hack/with-cluster cargo test --workspace --test node -- --ignored --nocapture --test-threads=1
+
+bench-evidence: ground ## false rollbacks, detection, drift: the figures of docs/, with peers
+	cargo build --release -p bench -p model-server
+	hack/bench-evidence
 
 cluster:        ## start the node (CLUSTER=kind: with kind and docker)
 	hack/cluster up

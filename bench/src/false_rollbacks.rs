@@ -1,7 +1,6 @@
 //! B1: how often a harmless candidate is rolled back, here and by the rules of others.
 
 use std::collections::BTreeMap;
-use std::sync::atomic::{AtomicU64, Ordering};
 
 use indicatif::ProgressBar;
 use rand::rngs::StdRng;
@@ -10,6 +9,7 @@ use wire::{Counts, Profile};
 
 use crate::family::{Family, INTERVALS, RATE, REQUESTS, settings};
 use crate::peers::{self, Peers};
+use crate::runs::each;
 use crate::simulated::{Draw, End, Settings, Simulated};
 use crate::targets::{Targets, share, upper};
 use crate::traffic::{Arm, Model};
@@ -20,15 +20,25 @@ const PROFILE: u64 = 1500;
 /// What became of some rollouts.
 #[derive(Debug, Default, Clone)]
 pub struct Tally {
-    rollouts: u64,
-    rolled_back: u64,
+    /// How many there were.
+    pub rollouts: u64,
+    /// Those that were taken back.
+    pub rolled_back: u64,
     promoted: u64,
     by_metric: BTreeMap<String, u64>,
     peers: [u64; peers::NAMES.len()],
 }
 
 impl Tally {
-    fn add(&mut self, other: &Self) {
+    /// Percent that were rolled back: by both layers here, then by each of the peers' rules.
+    pub fn percent(&self) -> Vec<(&'static str, f64)> {
+        let names = std::iter::once("Sluice, both layers at their defaults").chain(peers::NAMES);
+        let counts = std::iter::once(self.rolled_back).chain(self.peers);
+        names.zip(counts.map(|count| 100.0 * count as f64 / self.rollouts as f64)).collect()
+    }
+
+    /// Adds other rollouts.
+    pub fn add(&mut self, other: &Self) {
         self.rollouts += other.rollouts;
         self.rolled_back += other.rolled_back;
         self.promoted += other.promoted;
@@ -41,30 +51,34 @@ impl Tally {
     }
 }
 
+/// For how long a rollout is watched.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Until {
+    /// Until our decision.
+    Decided,
+    /// For all of its requests, as the peers go on deciding.
+    Over,
+}
+
 /// Who answers in the rollouts of a family.
 struct Cast {
     candidate: Arm,
     stable: Arm,
 }
 
-/// Runs `rollouts` per family and interval, on two threads, and prints the table.
-pub fn run(rollouts: u64, targets: &mut Targets) {
-    let cells: Vec<(Family, u32)> =
-        Family::ALL.into_iter().flat_map(|family| INTERVALS.map(|interval| (family, interval))).collect();
-    println!(
-        "\nB1  false rollbacks: {} harmless rollouts of {REQUESTS} requests",
-        rollouts * cells.len() as u64
-    );
+/// Runs `rollouts` per family and interval and prints the table.
+pub fn run(rollouts: u64, targets: &mut Targets) -> Tally {
+    let all = rollouts * (Family::ALL.len() * INTERVALS.len()) as u64;
+    println!("\nB1  false rollbacks: {all} harmless rollouts of {REQUESTS} requests");
     println!(
         "    profiles of {PROFILE} images; both layers at their defaults; the metrics of design section 3"
     );
-    let progress = ProgressBar::new(rollouts * cells.len() as u64);
+    let progress = ProgressBar::new(all);
     let mut total = Tally::default();
     for family in Family::ALL {
         let mut of_family = Tally::default();
         for interval in INTERVALS {
-            let tally = cell(family, interval, rollouts, &progress);
-            of_family.add(&tally);
+            of_family.add(&cell(family, &settings(interval), rollouts, Until::Over, &progress));
         }
         println!("    {:<28} {}", family.name(), share(of_family.rolled_back, of_family.rollouts));
         for (name, fired) in peers::NAMES.iter().zip(of_family.peers) {
@@ -74,6 +88,7 @@ pub fn run(rollouts: u64, targets: &mut Targets) {
     }
     progress.finish_and_clear();
     report(&total, targets);
+    total
 }
 
 fn report(total: &Tally, targets: &mut Targets) {
@@ -105,31 +120,29 @@ fn report(total: &Tally, targets: &mut Targets) {
     );
 }
 
-fn cell(family: Family, interval: u32, rollouts: u64, progress: &ProgressBar) -> Tally {
-    let next = AtomicU64::new(0);
-    let settings = settings(interval);
-    let work = || {
-        let cast = Cast { candidate: Arm::new(family.candidate()), stable: Arm::new(Model::GOOD) };
-        let mut tally = Tally::default();
-        loop {
-            let i = next.fetch_add(1, Ordering::Relaxed);
-            if i >= rollouts {
-                return tally;
-            }
-            let seed = (family as u64) << 40 | u64::from(interval) << 32 | i;
-            tally.add(&rollout(family, &settings, &cast, seed));
-            progress.inc(1);
-        }
-    };
-    std::thread::scope(|scope| {
-        let other = scope.spawn(work);
-        let mut tally = work();
-        tally.add(&other.join().expect("the other thread does not panic"));
+/// Rollouts of a family, judged by these settings.
+pub fn cell(
+    family: Family,
+    settings: &Settings,
+    rollouts: u64,
+    until: Until,
+    progress: &ProgressBar,
+) -> Tally {
+    let cast = Cast { candidate: Arm::new(family.candidate()), stable: Arm::new(Model::GOOD) };
+    let tallies = each(rollouts, |i| {
+        let seed = (family as u64) << 40 | u64::from(settings.interval) << 32 | i;
+        let tally = rollout(family, settings, &cast, until, seed);
+        progress.inc(1);
         tally
-    })
+    });
+    let mut sum = Tally::default();
+    for tally in &tallies {
+        sum.add(tally);
+    }
+    sum
 }
 
-fn rollout(family: Family, settings: &Settings, cast: &Cast, seed: u64) -> Tally {
+fn rollout(family: Family, settings: &Settings, cast: &Cast, until: Until, seed: u64) -> Tally {
     let mut random = StdRng::seed_from_u64(seed);
     let [ours, theirs]: [Profile; 2] =
         [&cast.candidate, &cast.stable].map(|arm| arm.profile(&mut random, PROFILE));
@@ -140,7 +153,7 @@ fn rollout(family: Family, settings: &Settings, cast: &Cast, seed: u64) -> Tally
     let per_interval = (RATE * f64::from(settings.interval)) as u64;
     let mut requests = 0;
     let mut tally = Tally { rollouts: 1, ..Tally::default() };
-    while requests < REQUESTS {
+    while requests < REQUESTS && (until == Until::Over || world.end.is_none()) {
         let swing = family.swing(requests as f64 / REQUESTS as f64);
         let share = if family == Family::Bandit {
             drifting_share = f64::clamp(drifting_share + random.random_range(-0.2..0.2), 0.02, 0.98);

@@ -69,8 +69,8 @@ pub use quantile::{Estimate, quantile};
 pub use reading::{Cell, Layer, Reading, Verdict};
 pub use sampling::{Arms, Baselines, Dropped, Round};
 pub use sequential::{
-    Detector, Exceedance, LatencyTest, Leaves, MAX_COUNT, Mismatch, Pairs, Process, Promotion,
-    SequentialError, Stratum, Tree,
+    AlarmError, Detector, DriftAlarm, Exceedance, LatencyTest, Leaves, MAX_COUNT, Mismatch, Pairs, Process,
+    Promotion, SequentialError, Stratum, Tree,
 };
 pub use share::{Measured, Share, wilson};
 pub use slots::{SlotRound, SlotState, SlotStrata, SlotThresholds};

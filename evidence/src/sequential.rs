@@ -8,9 +8,11 @@
 //!
 //! [`Process`] is the workhorse: events of two arms, null "ratio at most the tolerance". [`Pairs`] feeds it with
 //! shadow answers, [`LatencyTest`] with slow ones, [`Promotion`] turns its null around. [`Tree`] compares whole
-//! histograms, [`Mismatch`] the split with what it should be, [`Detector`] one stream with its own past.
+//! histograms, [`Mismatch`] the split with what it should be, [`Detector`] one stream with its own past,
+//! [`DriftAlarm`] one with the reference profile.
 //! [`crate::Tests`] says at which level each may roll back.
 
+mod alarm;
 pub(crate) mod bits;
 mod detector;
 mod fisher;
@@ -25,6 +27,7 @@ mod split;
 mod stratum;
 mod tree;
 
+pub use alarm::{AlarmError, DriftAlarm};
 pub use detector::Detector;
 pub use latency::{Exceedance, LatencyTest};
 pub use mismatch::Mismatch;
