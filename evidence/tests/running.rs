@@ -39,7 +39,8 @@ impl<'a> Rollout<'a> {
 }
 
 fn of<'r>(readings: &'r [Reading], name: &str) -> &'r Reading {
-    readings.iter().find(|r| r.metric == format!("sequential/{name}")).unwrap()
+    let name = format!("sequential/{name}");
+    readings.iter().find(|r| r.metric == name).expect("the test is on")
 }
 
 /// Answers whose confidence is 1 - u^sure and whose seconds are spread around a middle.
