@@ -10,9 +10,10 @@ use crate::SlotRound;
 use crate::packed::{Classes, Packed, Sum};
 use crate::state::own;
 
-/// Intervals kept at most; older ones are merged in pairs, the newest half never is. A window that is longer
-/// than the newest half may therefore reach back a little further than asked.
-pub const MAX_INTERVALS: usize = 96;
+/// Intervals kept at most; older ones are merged in pairs, the newest half never is: 5 minutes of 15 s, the default
+/// window. A window that is longer than that may reach back a little further than asked. More of them would take a
+/// busy model beyond 64 KiB.
+pub const MAX_INTERVALS: usize = 40;
 
 /// What both arms did between two samplings, summed over routers. Split requests only (C1).
 #[derive(Debug, Clone, PartialEq)]

@@ -1,6 +1,6 @@
 //! Kolmogorov-Smirnov on the values themselves.
 
-use super::ks::{gap, told};
+use super::ks::told;
 use super::{Distance, DistanceError};
 
 /// The Kolmogorov-Smirnov distance of two samples of values, 0..=1, ties and infinities included: the largest
@@ -11,28 +11,68 @@ use super::{Distance, DistanceError};
 /// Refuses an empty side and NaN, with its position.
 pub fn ks_values(ours: &[f64], theirs: &[f64], level: f64) -> Result<Distance, DistanceError> {
     let (ours, theirs) = (sorted(ours, "ours")?, sorted(theirs, "theirs")?);
-    let (n, m) = (ours.len() as u64, theirs.len() as u64);
-    let (mut i, mut j, mut largest) = (0, 0, 0);
-    while let (Some(a), Some(b)) = (ours.get(i), theirs.get(j)) {
-        let x = a.min(*b);
-        // Values, not bits: 0.0 and -0.0 are one.
-        i += ours[i..].iter().take_while(|a| **a <= x).count();
-        j += theirs[j..].iter().take_while(|b| **b <= x).count();
-        largest = largest.max(gap(i as u64, j as u64, n, m));
+    let (n, m) = (ours.len(), theirs.len());
+    // n m (F - G) after each value, in whole numbers.
+    let (up, down) = (m as i128, n as i128);
+    let (mut i, mut j, mut difference, mut largest) = (0, 0, 0i128, 0i128);
+    while i < n && j < m {
+        let x = ours[i].min(theirs[j]);
+        while i < n && ours[i] == x {
+            (i, difference) = (i + 1, difference + up);
+        }
+        while j < m && theirs[j] == x {
+            (j, difference) = (j + 1, difference - down);
+        }
+        largest = largest.max(difference.abs());
     }
-    Ok(told(n, m, largest, level, Vec::new()))
+    Ok(told(n as u64, m as u64, largest.unsigned_abs(), level, Vec::new()))
 }
 
-fn sorted(values: &[f64], side: &'static str) -> Result<Vec<f64>, DistanceError> {
+fn sorted(values: &[f64], side: &'static str) -> Result<Vec<u64>, DistanceError> {
     if values.is_empty() {
         return Err(DistanceError::Empty { side });
     }
     if let Some(index) = values.iter().position(|x| x.is_nan()) {
         return Err(DistanceError::NotANumber { side, index });
     }
-    let mut values = values.to_vec();
-    values.sort_unstable_by(f64::total_cmp);
-    Ok(values)
+    Ok(radix_sorted(values.iter().copied().map(key).collect()))
+}
+
+/// An integer in the order of the values: the bits, with the sign's flipped, and all of them where it is set. 0.0 and
+/// -0.0 are one value.
+fn key(x: f64) -> u64 {
+    let bits = (x + 0.0).to_bits();
+    let negative = 0u64.wrapping_sub(bits >> 63);
+    bits ^ (negative | 1 << 63)
+}
+
+/// Bits of a digit.
+const DIGIT: u32 = 11;
+
+/// Sorts by one digit after the other, the lowest first, which is several times faster than by comparisons. Digits
+/// that all keys share are skipped.
+fn radix_sorted(mut keys: Vec<u64>) -> Vec<u64> {
+    const MASK: u64 = (1 << DIGIT) - 1;
+    let mut other = vec![0; keys.len()];
+    for shift in (0..u64::BITS).step_by(DIGIT as usize) {
+        let digit = |key: u64| (key >> shift & MASK) as usize;
+        let mut starts = [0usize; 1 << DIGIT];
+        keys.iter().for_each(|&key| starts[digit(key)] += 1);
+        if starts[digit(keys[0])] == keys.len() {
+            continue;
+        }
+        let mut next = 0;
+        for start in &mut starts {
+            (*start, next) = (next, next + *start);
+        }
+        for &key in &keys {
+            let at = &mut starts[digit(key)];
+            other[*at] = key;
+            *at += 1;
+        }
+        std::mem::swap(&mut keys, &mut other);
+    }
+    keys
 }
 
 #[cfg(test)]
