@@ -22,7 +22,7 @@ pub struct SlotRound {
 /// Pages' slots by state of the table.
 pub(crate) type ByState = BTreeMap<RouteState, Slots>;
 
-/// All that was ever shown, over all routers: a router that restarts forgets, this does not. About 30 KiB
+/// All that was ever shown, over all routers: a router that restarts forgets, this does not. About 25 KiB
 /// per state of a sticky route, nothing for others.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct Shown(ByState);

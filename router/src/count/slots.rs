@@ -12,7 +12,7 @@ use crate::Table;
 
 const WORDS: usize = (SLOTS as usize).div_ceil(64);
 
-/// Counters of the slots of one state: 22.5 KiB, and 1.25 KiB for each revision with slots.
+/// Counters of the slots of one state: 22 KiB, and 1.2 KiB for each revision with slots.
 pub(crate) struct SlotCounts {
     owned: Vec<(Arc<str>, SlotSet)>,
     seen: Box<[AtomicU64; WORDS]>,

@@ -12,7 +12,7 @@ const WORDS: usize = (SLOTS as usize).div_ceil(64);
 /// Bytes of the text's bits: slot `s` is bit `s % 8`, lowest first, of byte `s / 8`.
 const BYTES: usize = (SLOTS as usize).div_ceil(8);
 
-/// A set of slots: 1.25 KiB. As text (on the page, and in persisted evidence) it is the base64 of its bits.
+/// A set of slots: 1.2 KiB. As text (on the page, and in persisted evidence) it is the base64 of its bits.
 #[derive(Clone, PartialEq, Eq)]
 pub struct SlotSet(Box<[u64; WORDS]>);
 
