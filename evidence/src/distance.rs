@@ -27,9 +27,9 @@ pub use cell::l_infinity;
 pub use groups::{GROUPS, groups};
 pub use homogeneity::{chi_square, g_test};
 pub use ks::{ks, ks_critical, ks_limits};
+pub(crate) use share::{HELLINGER, JENSEN_SHANNON, PSI};
 pub use share::{hellinger, jensen_shannon, psi};
 pub use tail::chi_square_critical;
-pub(crate) use tail::noncentral_critical;
 pub use transport::wasserstein;
 pub use values::ks_values;
 
@@ -136,15 +136,19 @@ impl<'a> Pair<'a> {
         self.counts().map(move |(a, b)| (a as f64 / n, b as f64 / m))
     }
 
-    /// The variance of a difference of shares, over p (1 - p): 1/n + 1/m.
     fn noise(&self) -> f64 {
-        1.0 / self.n as f64 + 1.0 / self.m as f64
+        noise(self.n, self.m)
     }
 
     /// A distance with nothing known of its noise yet.
     fn distance(&self, value: f64, parts: Vec<Part>) -> Distance {
         Distance { value, p_value: None, critical: None, freedom: None, n: self.n, m: self.m, parts }
     }
+}
+
+/// The variance of a difference of shares, over p (1 - p): 1/n + 1/m.
+fn noise(n: u64, m: u64) -> f64 {
+    1.0 / n as f64 + 1.0 / m as f64
 }
 
 /// The largest of the terms, one per cell.

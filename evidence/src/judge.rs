@@ -4,6 +4,8 @@ mod compare;
 mod drift;
 mod reason;
 
+pub(crate) use drift::range_name;
+
 use std::rc::Rc;
 
 use jiff::{SignedDuration, Timestamp};
@@ -14,8 +16,8 @@ use crate::state::own;
 use crate::text::number;
 use crate::windows::Want;
 use crate::{
-    Against, Interval, Kind, Layer, Metric, OnBreach, Reading, Series, State, Tests, Track, Verdict, Windows,
-    check_level, default_on_breach, metric_budget,
+    Against, Interval, Kind, Layer, Metric, OnBreach, Reach, Reading, Series, State, Tests, Track, Verdict,
+    Windows, check_level, default_on_breach, metric_budget,
 };
 
 /// Intervals that may be missing before what is in the windows counts as stale (J1).
@@ -106,17 +108,13 @@ impl Judging<'_> {
             .map(|metric| {
                 move |sum: &Interval| {
                     let sample = sample(metric, sum);
-                    // `Windows::select_requests`, for all metrics at once.
-                    let asked = metric.last_requests.is_none_or(|asked| own(&sum.candidate) >= asked);
-                    asked
-                        && sample.n >= metric.min_samples
-                        && sample.n_stable.is_none_or(|m| m >= metric.min_samples)
+                    sample.n >= metric.min_samples && sample.n_stable.is_none_or(|m| m >= metric.min_samples)
                 }
             })
             .collect();
         let wants = self.rules.metrics.iter().zip(&enough);
         let wants: Vec<Want<'_>> =
-            wants.map(|(metric, enough)| Want { window: span(metric), enough }).collect();
+            wants.map(|(metric, enough)| Want { reach: reach(metric), enough }).collect();
         self.windows.select_all(&wants)
     }
 
@@ -346,9 +344,8 @@ impl Judging<'_> {
     }
 }
 
-/// How far back a metric looks in time.
-fn span(metric: &Metric) -> SignedDuration {
-    if metric.last_requests.is_some() { SignedDuration::ZERO } else { metric.window }
+fn reach(metric: &Metric) -> Reach {
+    metric.last_requests.map_or(Reach::Time(metric.window), Reach::Requests)
 }
 
 /// A verdict on its way to the reading.

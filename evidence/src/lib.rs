@@ -75,4 +75,4 @@ pub use sequential::{
 pub use share::{Measured, Share, wilson};
 pub use slots::{SlotRound, SlotState, SlotStrata, SlotThresholds};
 pub use state::{State, Track};
-pub use windows::{Interval, MAX_INTERVALS, Windows};
+pub use windows::{Interval, MAX_INTERVALS, Reach, Windows};

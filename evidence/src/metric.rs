@@ -93,6 +93,18 @@ pub enum Statistic {
 }
 
 impl Statistic {
+    /// All of them.
+    pub const ALL: [Self; 8] = [
+        Self::Psi,
+        Self::Ks,
+        Self::ChiSquare,
+        Self::G,
+        Self::JensenShannon,
+        Self::Wasserstein,
+        Self::Hellinger,
+        Self::LInfinity,
+    ];
+
     /// The name in the manifest.
     #[must_use]
     pub const fn as_str(self) -> &'static str {

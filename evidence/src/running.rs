@@ -11,17 +11,18 @@ use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 use wire::Counts;
 
+use crate::sequential::latency::ENOUGH;
 use crate::state::own;
-use crate::{Interval, OnBreach, Reading, References, Rules, SlotRound, SlotState, SlotThresholds, Tests};
+use crate::{
+    ALERT_LEVEL, Interval, OnBreach, Reading, References, Rules, SlotRound, SlotState, SlotThresholds,
+    Stratum, Tests,
+};
 use change::Change;
 use reading::Look;
 use slow::Slow;
 use split::Split;
 use test::{Test, Totals};
 use unsure::Unsure;
-
-/// Requests of stable from which bounds and cells are frozen: ten of them lie beyond a 99th percentile.
-const LEARN: u64 = 1000;
 
 /// State of the sequential tests, of one rollout, over all of its stages and its watch.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -94,7 +95,7 @@ impl Running {
         if let Some(errors) = &mut self.errors {
             // rule: C2
             let ((x, n), (x_stable, n_stable)) = (interval.candidate.errors(), interval.stable.errors());
-            errors.observe(Totals { x, n, x_stable, n_stable, slots: false }, split, 1.0);
+            errors.observe(Stratum { x, n, x_stable, n_stable, split }, 1.0);
         }
         if let Some(slow) = &mut self.slow {
             slow.observe(interval, split);
@@ -133,7 +134,7 @@ impl Running {
             return;
         }
         self.learning.add(&interval.stable);
-        if self.learning.latency.iter().sum::<u64>() >= LEARN {
+        if self.learning.latency.iter().sum::<u64>() >= ENOUGH {
             let stable = std::mem::take(&mut self.learning);
             if let (Some(harm), None) = (self.tests.latency, &self.slow) {
                 self.slow = Slow::new(&stable, harm.tolerance);
@@ -151,50 +152,45 @@ impl Running {
         references: References<'_>,
         now: Timestamp,
     ) -> Vec<Reading> {
-        let levels = self.tests.levels(self.false_rollback);
-        let (frozen, wanted) = (self.tests.harms(), rules.tests.harms());
-        let look = |name, level, on_breach| Look {
+        let look = |name, level, frozen: OnBreach, wanted| Look {
             name,
             level,
-            on_breach,
+            on_breach: gentler(frozen, wanted),
             span: self.span.unwrap_or((now, now)),
             intervals: self.intervals,
         };
-        let names = ["sequential/errors", "sequential/latency", "sequential/low-confidence"];
+        let levels = self.tests.levels(self.false_rollback);
+        let wanted = rules.tests.harms().map(|harm| harm.map(|harm| harm.on_breach));
+        let Tests { errors, latency, low_confidence, change } = &self.tests;
         let mut readings = Vec::new();
-        for (i, harm) in frozen.into_iter().enumerate() {
-            let Some(harm) = harm else { continue };
-            let on_breach = gentler(harm.on_breach, wanted[i].map(|h| h.on_breach));
-            let look = look(names[i], levels[i], on_breach);
-            readings.push(
-                match i {
-                    0 => self.errors.as_ref().map(|test| look.harm(test, &failing)),
-                    1 => self.slow.as_ref().map(|slow| slow.reading(&look, harm.tolerance)),
-                    _ => self.unsure.as_ref().map(|unsure| unsure.reading(&look)),
-                }
-                .unwrap_or_else(|| look.silent(harm.tolerance, &self.lack(i, references))),
-            );
+        if let (Some(harm), Some(test)) = (errors, &self.errors) {
+            let look = look("sequential/errors", levels[0], harm.on_breach, wanted[0]);
+            readings.push(look.harm(test, &failing));
         }
-        if let Some(on_breach) = self.tests.change {
-            let look = look("sequential/change", crate::ALERT_LEVEL, gentler(on_breach, rules.tests.change));
-            readings.push(match &self.change {
-                Some(change) => change.reading(&look),
-                None => look.silent(crate::ALERT_LEVEL, &self.lack(1, references)),
-            });
+        if let Some(harm) = latency {
+            let look = look("sequential/latency", levels[1], harm.on_breach, wanted[1]);
+            let learns = || look.silent(harm.tolerance, &self.learns());
+            readings.push(self.slow.as_ref().map_or_else(learns, |slow| slow.reading(&look, harm.tolerance)));
         }
-        readings.push(self.split.reading(&look("sequential/split", crate::ALERT_LEVEL, OnBreach::Pause)));
+        if let Some(harm) = low_confidence {
+            let look = look("sequential/low-confidence", levels[2], harm.on_breach, wanted[2]);
+            let lacks = || look.silent(harm.tolerance, unsure::lack(references));
+            readings.push(self.unsure.as_ref().map_or_else(lacks, |unsure| unsure.reading(&look)));
+        }
+        if let Some(on_breach) = change {
+            let look = look("sequential/change", ALERT_LEVEL, *on_breach, rules.tests.change);
+            let learns = || look.silent(ALERT_LEVEL, &self.learns());
+            readings.push(self.change.as_ref().map_or_else(learns, |change| change.reading(&look)));
+        }
+        let pause = OnBreach::Pause;
+        readings.push(self.split.reading(&look("sequential/split", ALERT_LEVEL, pause, Some(pause))));
         readings
     }
 
-    /// Why a test has nothing to look at.
-    fn lack(&self, test: usize, references: References<'_>) -> String {
-        match test {
-            1 => format!(
-                "{} of {LEARN} answers of stable that it compares with",
-                self.learning.latency.iter().sum::<u64>()
-            ),
-            _ => unsure::lack(references).into(),
-        }
+    /// Why a test has nothing to look at that compares with stable's first answers.
+    fn learns(&self) -> String {
+        let n: u64 = self.learning.latency.iter().sum();
+        format!("{n} of {ENOUGH} answers of stable that it compares with")
     }
 }
 

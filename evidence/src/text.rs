@@ -14,6 +14,11 @@ pub(crate) fn number(value: f64) -> String {
     if text.contains('.') { text.trim_end_matches('0').trim_end_matches('.').to_owned() } else { text }
 }
 
+/// Seconds, in milliseconds below one.
+pub(crate) fn seconds(value: f64) -> String {
+    if value < 1.0 { format!("{} ms", number(1000.0 * value)) } else { format!("{} s", number(value)) }
+}
+
 /// A count with thousands separated.
 pub(crate) fn count(n: u64) -> String {
     let digits = n.to_string();

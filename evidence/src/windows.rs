@@ -148,11 +148,11 @@ impl Windows {
         newest + self.intervals.iter().map(|packed| size_of::<Packed>() + packed.bytes()).sum::<usize>()
     }
 
-    /// The sum of the intervals that reach into the last `window` before the newest one ended, and of older
-    /// ones, back to the stage's start, for as long as `enough` says no (J5).
+    /// The sum of the intervals that `reach` asks for, and of older ones, back to the stage's start, for as long as
+    /// `enough` says no (J5).
     #[must_use]
-    pub fn select(&self, window: SignedDuration, enough: impl Fn(&Interval) -> bool) -> Option<Interval> {
-        let mut selected = self.select_all(&[Want { window, enough: &enough }]);
+    pub fn select(&self, reach: Reach, enough: impl Fn(&Interval) -> bool) -> Option<Interval> {
+        let mut selected = self.select_all(&[Want { reach, enough: &enough }]);
         selected.pop().map(Rc::unwrap_or_clone)
     }
 
@@ -161,22 +161,22 @@ impl Windows {
     pub(crate) fn select_all(&self, wants: &[Want<'_>]) -> Vec<Rc<Interval>> {
         // rule: J5
         let Some(newest) = &self.newest else { return Vec::new() };
-        let start = |want: &Want<'_>| newest.to.checked_sub(want.window).unwrap_or(Timestamp::MIN);
         let mut chosen: Vec<Option<Rc<Interval>>> = vec![None; wants.len()];
         let mut sum = Sum::default();
         let mut intervals = self.intervals.iter().rev().peekable();
         while let Some(packed) = intervals.next() {
             sum.add(packed);
             let older = intervals.peek();
-            let open =
-                || wants.iter().enumerate().filter(|(_, want)| older.is_none_or(|o| o.to <= start(want)));
+            let may_end = |want: &Want<'_>| older.is_none_or(|older| want.reach.ends(older.to, newest.to));
+            let open = || wants.iter().enumerate().filter(|(_, want)| may_end(want));
             if open().all(|(i, _)| chosen[i].is_some()) {
                 continue;
             }
             let here = Rc::new(sum.interval(&self.classes));
-            for (i, want) in open().collect::<Vec<_>>() {
-                if chosen[i].is_none() && (older.is_none() || (want.enough)(&here)) {
-                    chosen[i] = Some(here.clone());
+            for (chosen, want) in chosen.iter_mut().zip(wants) {
+                let suffices = || want.reach.holds(&here) && (want.enough)(&here);
+                if chosen.is_none() && may_end(want) && (older.is_none() || suffices()) {
+                    *chosen = Some(here.clone());
                 }
             }
             if chosen.iter().all(Option::is_some) {
@@ -185,18 +185,37 @@ impl Windows {
         }
         chosen.into_iter().map(|sum| sum.expect("the oldest interval ends every selection")).collect()
     }
+}
 
-    /// The sum of the newest intervals in which the candidate itself answered or failed at least `requests` (C2),
-    /// and of older ones, back to the stage's start, for as long as `enough` says no (J5).
-    #[must_use]
-    pub fn select_requests(&self, requests: u64, enough: impl Fn(&Interval) -> bool) -> Option<Interval> {
-        self.select(SignedDuration::ZERO, |sum| own(&sum.candidate) >= requests && enough(sum))
+/// How far back a metric looks.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Reach {
+    /// To the intervals that reach into so long before the newest one ended.
+    Time(SignedDuration),
+    /// To as many of the newest as the candidate itself answered or failed so many requests in (C2).
+    Requests(u64),
+}
+
+impl Reach {
+    /// Whether intervals that end at `older` and before are not asked for any more, behind this sum.
+    fn ends(self, older: Timestamp, newest: Timestamp) -> bool {
+        match self {
+            Self::Time(window) => older <= newest.checked_sub(window).unwrap_or(Timestamp::MIN),
+            Self::Requests(_) => true,
+        }
+    }
+
+    fn holds(self, sum: &Interval) -> bool {
+        match self {
+            Self::Time(_) => true,
+            Self::Requests(requests) => own(&sum.candidate) >= requests,
+        }
     }
 }
 
 /// What a metric asks of its window.
 pub(crate) struct Want<'a> {
-    pub(crate) window: SignedDuration,
+    pub(crate) reach: Reach,
     pub(crate) enough: &'a dyn Fn(&Interval) -> bool,
 }
 

@@ -144,17 +144,6 @@ fn found(ours: &Counts, theirs: &Counts, statistic: Statistic) -> Verdict {
     read(&metric, &one(ours, theirs), &mut State::default(), 15).verdict
 }
 
-const STATISTICS: [Statistic; 8] = [
-    Statistic::Psi,
-    Statistic::Ks,
-    Statistic::ChiSquare,
-    Statistic::G,
-    Statistic::JensenShannon,
-    Statistic::Wasserstein,
-    Statistic::Hellinger,
-    Statistic::LInfinity,
-];
-
 fn bright(groups: &[(u64, f64)]) -> Counts {
     let mut counts = Counts::default();
     for &(n, brightness) in groups {
@@ -167,7 +156,7 @@ fn bright(groups: &[(u64, f64)]) -> Counts {
 fn a_hundred_sevens_against_ten_ones_are_told_apart() {
     // spinnaker#6278: Kayenta passes [7 x 100, 3] against [1 x 10].
     let (ours, theirs) = (bright(&[(100, 0.7), (1, 0.3)]), bright(&[(10, 0.1)]));
-    for statistic in STATISTICS {
+    for statistic in Statistic::ALL {
         assert_eq!(found(&ours, &theirs, statistic), Verdict::Fail, "{statistic:?}");
     }
 }
@@ -177,7 +166,7 @@ fn a_change_of_spread_is_found() {
     // kayenta#780: the mean is the same, the shape is not.
     let ours = bright(&[(500, 0.2), (500, 0.8)]);
     let theirs = bright(&[(500, 0.45), (500, 0.55)]);
-    for statistic in STATISTICS {
+    for statistic in Statistic::ALL {
         assert_eq!(found(&ours, &theirs, statistic), Verdict::Fail, "{statistic:?}");
         assert_eq!(found(&theirs, &theirs, statistic), Verdict::Pass, "{statistic:?}");
     }
@@ -187,7 +176,7 @@ fn a_change_of_spread_is_found() {
 fn errors_where_stable_has_none_are_told_apart_once_there_are_enough() {
     // kayenta#426: [0, 1, 2, 1, 0, 0] against zeros passes. Six points prove nothing, and we say so; requests do.
     let points = |zero: u64, one: u64, two: u64| bright(&[(zero, 0.0), (one, 0.1), (two, 0.2)]);
-    for statistic in STATISTICS {
+    for statistic in Statistic::ALL {
         let few = found(&points(3, 2, 1), &points(6, 0, 0), statistic);
         assert_eq!(few, Verdict::Pass, "{statistic:?}: 3 of 6 against 0 of 6 has p = 0.18");
         let many = found(&points(150, 100, 50), &points(300, 0, 0), statistic);
@@ -198,7 +187,7 @@ fn errors_where_stable_has_none_are_told_apart_once_there_are_enough() {
 #[test]
 fn a_control_without_series_is_no_data() {
     // rule: J1. kayenta#799: it fails there.
-    for statistic in STATISTICS {
+    for statistic in Statistic::ALL {
         let ours = bright(&[(500, 0.5)]);
         assert_eq!(found(&ours, &Counts::default(), statistic), Verdict::NoData, "{statistic:?}");
         assert_eq!(found(&Counts::default(), &ours, statistic), Verdict::NoData, "{statistic:?}");

@@ -21,16 +21,7 @@ fn kinds() -> impl Strategy<Value = (Kind, Bound)> {
         Just(Series::Class),
         Just(Series::Feature(Feature::Brightness)),
     ];
-    let statistic = prop::sample::select(&[
-        Statistic::Psi,
-        Statistic::Ks,
-        Statistic::ChiSquare,
-        Statistic::G,
-        Statistic::JensenShannon,
-        Statistic::Wasserstein,
-        Statistic::Hellinger,
-        Statistic::LInfinity,
-    ]);
+    let statistic = prop::sample::select(&Statistic::ALL);
     let ratio = prop_oneof![(0.0..1.0f64).prop_map(Bound::Max), (0.1..5.0f64).prop_map(Bound::MaxRatio)];
     prop_oneof![
         (series, statistic, 0.0..1.0f64).prop_map(|(series, statistic, max)| {

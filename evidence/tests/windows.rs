@@ -3,7 +3,7 @@
 mod common;
 
 use common::{at, interval, with_errors};
-use evidence::{Interval, MAX_INTERVALS, State, Windows};
+use evidence::{Interval, MAX_INTERVALS, Reach, State, Windows};
 use jiff::SignedDuration;
 use proptest::prelude::*;
 use wire::{Counts, Outcome};
@@ -42,13 +42,13 @@ proptest! {
                 taken.push((from.max(stage), to, n));
                 clock = to;
             }
-            let all = windows.select(SignedDuration::from_hours(9), never);
+            let all = windows.select(Reach::Time(SignedDuration::from_hours(9)), never);
             prop_assert_eq!(
                 all.as_ref().map_or(0, |sum| sum.candidate.requests()),
                 taken.iter().map(|(_, _, n)| n).sum::<u64>()
             );
             prop_assert!(all.is_none_or(|sum| sum.from >= at(stage)));
-            let recent = windows.select(SignedDuration::from_secs(window), |_| true);
+            let recent = windows.select(Reach::Time(SignedDuration::from_secs(window)), |_| true);
             let expected = taken.iter().filter(|(_, end, _)| *end > clock - window).map(|(_, _, n)| n).sum::<u64>();
             prop_assert_eq!(recent.map_or(0, |sum| sum.candidate.requests()), if taken.is_empty() { 0 } else { expected });
         }
@@ -63,10 +63,10 @@ fn memory_is_bounded_and_merging_loses_nothing() {
         assert!(windows.push(interval(i, i + 1, &requests(1), &requests(2))));
         assert!(windows.len() <= MAX_INTERVALS);
     }
-    let all = windows.select(SignedDuration::from_hours(9), never).unwrap();
+    let all = windows.select(Reach::Time(SignedDuration::from_hours(9)), never).unwrap();
     assert_eq!((all.candidate.requests(), all.stable.requests()), (n as u64, 2 * n as u64));
     assert_eq!((all.from, all.to), (at(0), at(n)));
-    let recent = windows.select(SignedDuration::from_secs(40), |_| true).unwrap();
+    let recent = windows.select(Reach::Time(SignedDuration::from_secs(40)), |_| true).unwrap();
     assert_eq!(recent.candidate.requests(), 40, "the newest half keeps its resolution");
 }
 
@@ -78,7 +78,7 @@ fn a_window_reaches_back_until_there_is_enough() {
         windows.push(interval(10 * i, 10 * i + 10, &requests(5), &requests(5)));
     }
     let enough = |n: u64| move |sum: &Interval| sum.candidate.requests() >= n;
-    let select = |n| windows.select(SignedDuration::from_secs(20), enough(n)).unwrap();
+    let select = |n| windows.select(Reach::Time(SignedDuration::from_secs(20)), enough(n)).unwrap();
     assert_eq!((select(1).from, select(1).candidate.requests()), (at(80), 10));
     assert_eq!((select(22).from, select(22).candidate.requests()), (at(50), 25));
     assert_eq!((select(999).from, select(999).candidate.requests()), (at(0), 50));

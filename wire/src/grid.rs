@@ -13,6 +13,8 @@ pub const GRID_VERSION: u32 = 1;
 pub const CELLS: usize = 64;
 /// Cells of the latency grid; the last one is everything slower than about 60 s.
 pub const LATENCY_CELLS: usize = 142;
+/// Each cell of the latency grid ends at so many times the end of the one before.
+pub const LATENCY_GROWTH: f64 = 1.1;
 
 /// An image statistic of the preprocessed-size RGB input with pixel values in 0..=1.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
@@ -106,7 +108,7 @@ impl Grid {
             Self::Unit => next / 64.0,
             Self::Half => next / 128.0,
             Self::Doubt => 10f64.powf(-6.0 + 6.0 * next / 64.0),
-            Self::Seconds => 1e-4 * 1.1f64.powi(i as i32),
+            Self::Seconds => 1e-4 * LATENCY_GROWTH.powi(i as i32),
         }
     }
 
@@ -133,7 +135,7 @@ impl Grid {
             Self::Unit => x * 64.0,
             Self::Half => x * 128.0,
             Self::Doubt => (x.max(1e-300).log10() + 6.0) * 64.0 / 6.0,
-            Self::Seconds => (x.max(1e-300) / 1e-4).ln() / 1.1f64.ln() + 1.0,
+            Self::Seconds => (x.max(1e-300) / 1e-4).ln() / LATENCY_GROWTH.ln() + 1.0,
         };
         let mut i = (guess.max(0.0) as usize).min(self.len() - 1);
         // Floating point may miss by one near an edge; the edges themselves decide.

@@ -15,7 +15,7 @@ mod profile;
 mod route;
 mod slots;
 
-pub use grid::{CELLS, FEATURES, Feature, GRID_VERSION, Grid, LATENCY_CELLS};
+pub use grid::{CELLS, FEATURES, Feature, GRID_VERSION, Grid, LATENCY_CELLS, LATENCY_GROWTH};
 pub use outcome::{Assignment, Outcome};
 pub use page::{Counts, Key, Page, PageError, family};
 pub use profile::{ClassCount, Profile, ProfileError};

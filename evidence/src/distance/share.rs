@@ -1,8 +1,8 @@
 //! Distances of smoothed shares: they measure how much has changed, whatever n is.
 
 use super::homogeneity::Proof;
-use super::tail::{chi_square_critical, chi_square_tail};
-use super::{Distance, DistanceError, Pair, top_parts};
+use super::tail::{chi_square_critical, chi_square_tail, noncentral_critical};
+use super::{Distance, DistanceError, Pair, noise, top_parts};
 
 /// The population stability index of `ours` from `theirs`: sum (p - q) ln(p / q), the symmetrised
 /// Kullback-Leibler divergence (Kullback & Leibler 1951, Jeffreys 1946), of shares smoothed by half an item per
@@ -21,7 +21,7 @@ pub fn psi(ours: &[u64], theirs: &[u64], level: f64) -> Result<Distance, Distanc
     // rule: J2, J4
     let pair = Pair::new(ours, theirs)?;
     let terms = smoothed(&pair).map(|(p, q)| (p - q) * (p / q).ln()).collect();
-    Ok(told(&pair, terms, level, Scale { per_chi_square: 1.0, root: false }))
+    Ok(told(&pair, terms, level, PSI))
 }
 
 /// The Jensen-Shannon distance, the root of the divergence in bits, 0..=1: sqrt(sum (p log2(p/r) + q log2(q/r)) / 2)
@@ -41,8 +41,7 @@ pub fn jensen_shannon(ours: &[u64], theirs: &[u64], level: f64) -> Result<Distan
             (0.5 * (p * (p / r).log2() + q * (q / r).log2())).max(0.0)
         })
         .collect();
-    let per_chi_square = 1.0 / (8.0 * std::f64::consts::LN_2);
-    Ok(told(&pair, terms, level, Scale { per_chi_square, root: true }))
+    Ok(told(&pair, terms, level, JENSEN_SHANNON))
 }
 
 /// The Hellinger distance, 0..=1: sqrt(sum (sqrt p - sqrt q)^2 / 2), of shares smoothed by half an item per cell
@@ -55,7 +54,7 @@ pub fn hellinger(ours: &[u64], theirs: &[u64], level: f64) -> Result<Distance, D
     // rule: J2, J4
     let pair = Pair::new(ours, theirs)?;
     let terms = smoothed(&pair).map(|(p, q)| 0.5 * (p.sqrt() - q.sqrt()).powi(2)).collect();
-    Ok(told(&pair, terms, level, Scale { per_chi_square: 0.125, root: true }))
+    Ok(told(&pair, terms, level, HELLINGER))
 }
 
 /// The shares of both sides with half an item more in each cell.
@@ -67,21 +66,39 @@ fn smoothed<'a>(pair: &'a Pair<'_>) -> impl Iterator<Item = (f64, f64)> + 'a {
 
 /// How a statistic follows from chi-square times (1/n + 1/m).
 #[derive(Clone, Copy)]
-struct Scale {
+pub(crate) struct Scale {
     /// What the sum of the terms is per unit of it.
     per_chi_square: f64,
     /// Whether the statistic is the root of that sum.
     root: bool,
 }
 
+pub(crate) const PSI: Scale = Scale { per_chi_square: 1.0, root: false };
+pub(crate) const JENSEN_SHANNON: Scale =
+    Scale { per_chi_square: 1.0 / (8.0 * std::f64::consts::LN_2), root: true };
+pub(crate) const HELLINGER: Scale = Scale { per_chi_square: 0.125, root: true };
+
+impl Scale {
+    fn shown(self, sum: f64) -> f64 {
+        if self.root { sum.sqrt() } else { sum }
+    }
+
+    /// About what is seen of a true distance of `max` with probability `level` only: to first order, the sum is a
+    /// noncentral chi-square.
+    pub(crate) fn reach(self, found: &Distance, max: f64, level: f64) -> f64 {
+        let unit = self.per_chi_square * noise(found.n, found.m);
+        let sum = if self.root { max * max } else { max };
+        self.shown(unit * noncentral_critical(found.freedom.unwrap_or(0), sum / unit, level))
+    }
+}
+
 fn told(pair: &Pair<'_>, terms: Vec<f64>, level: f64, scale: Scale) -> Distance {
     let sum: f64 = terms.iter().sum();
-    let shown = |sum: f64| if scale.root { sum.sqrt() } else { sum };
     let unit = scale.per_chi_square * pair.noise();
     let freedom = terms.len().saturating_sub(1);
     let proof = Proof::new(pair);
-    let critical =
-        (level > 0.0).then(|| shown(proof.critical(sum, chi_square_critical(freedom, level) * unit, level)));
+    let critical = (level > 0.0)
+        .then(|| scale.shown(proof.critical(sum, chi_square_critical(freedom, level) * unit, level)));
     Distance {
         p_value: Some(if freedom == 0 {
             1.0
@@ -90,6 +107,6 @@ fn told(pair: &Pair<'_>, terms: Vec<f64>, level: f64, scale: Scale) -> Distance 
         }),
         critical,
         freedom: Some(freedom),
-        ..pair.distance(shown(sum), top_parts(terms))
+        ..pair.distance(scale.shown(sum), top_parts(terms))
     }
 }

@@ -23,7 +23,7 @@ pub fn chi_square_critical(freedom: usize, level: f64) -> f64 {
 /// About what chi-square with `freedom` degrees and this noncentrality exceeds with probability `level`, 0 < level <
 /// 1: the scaled chi-square with the same mean and variance (Patnaik, Biometrika 36 (1949) 202), whose tail is
 /// heavier.
-pub(crate) fn noncentral_critical(freedom: usize, noncentrality: f64, level: f64) -> f64 {
+pub(super) fn noncentral_critical(freedom: usize, noncentrality: f64, level: f64) -> f64 {
     let (mean, spread) = (freedom as f64 + noncentrality, freedom as f64 + 2.0 * noncentrality);
     if mean == 0.0 { 0.0 } else { spread / mean * 2.0 * gamma_quantile(mean * mean / spread / 2.0, level) }
 }

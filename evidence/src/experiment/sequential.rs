@@ -1,6 +1,7 @@
 //! Comparisons that hold however often one looks.
 
 use super::{Direction, Sample};
+use crate::sequential::log_sum_exp;
 use crate::share::normal_above;
 use crate::{Measured, Share};
 
@@ -57,8 +58,7 @@ impl Wager {
                 .map(|(count, worth)| *count as f64 * (stake * (worth - margin)).ln_1p())
                 .sum::<f64>()
         });
-        let largest = logs.iter().copied().fold(f64::NEG_INFINITY, f64::max);
-        largest + (logs.iter().map(|log| (log - largest).exp()).sum::<f64>() / logs.len() as f64).ln()
+        log_sum_exp(logs.iter().copied()) - (logs.len() as f64).ln()
     }
 
     /// Around effect / variance, which is best for small effects (Kelly), and below what could lose

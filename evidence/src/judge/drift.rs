@@ -100,16 +100,11 @@ pub(super) fn drift(metric: &Metric, window: &Interval, against: &Side, level: f
 /// property of two distributions, and a bound on them is compared as it is.
 fn reach(statistic: Statistic, found: &Distance, max: f64, level: f64) -> Option<f64> {
     let critical = found.critical?;
-    let noise = 1.0 / found.n as f64 + 1.0 / found.m as f64;
-    let noncentral = |per_chi_square: f64, sum: f64| {
-        let unit = per_chi_square * noise;
-        unit * distance::noncentral_critical(found.freedom.unwrap_or(0), sum / unit, level)
-    };
     let reached = match statistic {
         Statistic::Ks | Statistic::LInfinity | Statistic::Wasserstein => max + critical,
-        Statistic::Psi => noncentral(1.0, max),
-        Statistic::JensenShannon => noncentral(1.0 / (8.0 * std::f64::consts::LN_2), max * max).sqrt(),
-        Statistic::Hellinger => noncentral(0.125, max * max).sqrt(),
+        Statistic::Psi => distance::PSI.reach(found, max, level),
+        Statistic::JensenShannon => distance::JENSEN_SHANNON.reach(found, max, level),
+        Statistic::Hellinger => distance::HELLINGER.reach(found, max, level),
         Statistic::ChiSquare | Statistic::G => critical,
     };
     Some(reached.max(critical))
@@ -227,7 +222,8 @@ static MIDDLES: LazyLock<[Vec<f64>; 3]> = LazyLock::new(|| {
     })
 });
 
-fn range_name(series: Series, cells: &Range<usize>) -> String {
+/// Neighbouring cells as a range of values.
+pub(crate) fn range_name(series: Series, cells: &Range<usize>) -> String {
     let (from, to) = bounds(grid(series), cells);
     if series == Series::Confidence {
         // Counted as 1 - confidence, told as confidence.

@@ -3,7 +3,7 @@
 use jiff::SignedDuration;
 
 use crate::judge::compare::{Comparison, Finding, unit};
-use crate::text::{count, number};
+use crate::text::{count, number, seconds};
 use crate::{Against, Bound, Interval, Kind, Metric, Series, Statistic};
 
 /// The whole sentence of a comparison.
@@ -115,8 +115,7 @@ fn show(metric: &Metric, value: f64) -> String {
     match (metric.bound, metric.kind) {
         (Bound::MaxRatio(_), _) => format!("{} times", number(value)),
         (_, Kind::ErrorRate | Kind::InvalidInputRate) => format!("{} %", number(100.0 * value)),
-        (_, Kind::Latency { .. }) if value < 1.0 => format!("{} ms", number(1000.0 * value)),
-        (_, Kind::Latency { .. }) => format!("{} s", number(value)),
+        (_, Kind::Latency { .. }) => seconds(value),
         (_, Kind::Drift { .. }) => number(value),
     }
 }

@@ -1,12 +1,14 @@
 //! Whether anything about the answers or the inputs is distributed otherwise than stable's.
 
 use serde::{Deserialize, Serialize};
-use wire::{Counts, FEATURES, Grid};
+use wire::{CELLS, Counts, FEATURES};
 
 use super::reading::Look;
-use crate::sequential::bits;
+use crate::judge::range_name;
+use crate::sequential::log_sum_exp;
+use crate::sequential::peak::Peak;
 use crate::text::{count, number};
-use crate::{Interval, Leaves, Reading, Tree, Verdict};
+use crate::{Interval, Leaves, Reading, Series, Tree, Verdict};
 
 /// Classes that are told apart; all others are one.
 const CLASSES: usize = 256;
@@ -20,8 +22,7 @@ pub(super) struct Change {
     trees: Vec<Tree>,
     n: u64,
     n_stable: u64,
-    #[serde(with = "bits")]
-    log_peak: [f64; 1],
+    peak: Peak,
 }
 
 impl Change {
@@ -29,7 +30,7 @@ impl Change {
     pub(super) fn new(stable: &Counts) -> Self {
         let classes: Vec<String> = stable.classes.keys().take(CLASSES).cloned().collect();
         let trees = series(stable, &classes).iter().map(|cells| Tree::new(Leaves::cut(cells))).collect();
-        Self { classes, trees, n: 0, n_stable: 0, log_peak: [0.0] }
+        Self { classes, trees, n: 0, n_stable: 0, peak: Peak::default() }
     }
 
     pub(super) fn observe(&mut self, interval: &Interval, batch: f64) {
@@ -41,17 +42,11 @@ impl Change {
         }
         self.n += ours[0].iter().sum::<u64>();
         self.n_stable += theirs[0].iter().sum::<u64>();
-        self.log_peak[0] = self.log_peak[0].max(self.log_e());
+        self.peak.raise(self.log_e());
     }
 
     fn log_e(&self) -> f64 {
-        let mean: f64 =
-            self.trees.iter().map(|tree| tree.log_e().exp()).sum::<f64>() / self.trees.len() as f64;
-        if mean.is_finite() {
-            return mean.ln();
-        }
-        // So large that the largest one decides.
-        self.trees.iter().map(Tree::log_e).fold(f64::NEG_INFINITY, f64::max) - (self.trees.len() as f64).ln()
+        log_sum_exp(self.trees.iter().map(Tree::log_e)) - (self.trees.len() as f64).ln()
     }
 
     pub(super) fn reading(&self, look: &Look) -> Reading {
@@ -59,7 +54,7 @@ impl Change {
             let why = format!("{} items of the candidate and {} of stable so far", self.n, self.n_stable);
             return look.silent(look.level, &why);
         }
-        let (p, proven) = ((-self.log_peak[0]).exp(), self.log_peak[0] >= -look.level.ln());
+        let (p, proven) = (self.peak.p_value(), self.peak.crossed(look.level));
         let samples = format!("{}/{} items", count(self.n), count(self.n_stable));
         let finding = if proven {
             format!("differs from stable, most in {}, over {samples}", self.strongest())
@@ -83,25 +78,16 @@ impl Change {
             .max_by(|a, b| self.trees[*a].log_e().total_cmp(&self.trees[*b].log_e()))
             .expect("there are five trees");
         let ([(from, _), (_, to)], _) = self.trees[best].strongest();
-        let range = |name: &str, low: f64, high: f64| format!("{name} of {}..{}", number(low), number(high));
-        let edge = |grid: Grid, cell: usize| if cell == 0 { 0.0 } else { grid.edge(cell - 1).min(1.0) };
+        let range = |name: &str, series| format!("{name} of {}", range_name(series, &(from..to.min(CELLS))));
         match best {
-            0 => {
-                // Counted as 1 - confidence, told as confidence.
-                let confidence = |cell| 1.0 - edge(Grid::Doubt, cell);
-                range("confidence", confidence(to.min(Grid::Doubt.len())), confidence(from))
-            }
+            0 => range("confidence", Series::Confidence),
             1 => {
                 let names: Vec<&str> = (from..to.min(self.classes.len() + 1))
                     .map(|i| self.classes.get(i).map_or("other", String::as_str))
                     .collect();
                 format!("class {}", names.join(", "))
             }
-            i => {
-                let feature = FEATURES[i - 2];
-                let grid = feature.grid();
-                range(feature.as_str(), edge(grid, from), edge(grid, to.min(grid.len())))
-            }
+            i => range(FEATURES[i - 2].as_str(), Series::Feature(FEATURES[i - 2])),
         }
     }
 }

@@ -5,7 +5,7 @@ use wire::Counts;
 
 use super::reading::{Look, Proof};
 use super::test::Totals;
-use crate::text::number;
+use crate::text::{number, seconds};
 use crate::{Exceedance, Interval, LatencyTest, Reading, Stratum};
 
 /// The test of latency, and its totals beyond stable's 95th and 99th percentile.
@@ -24,9 +24,9 @@ impl Slow {
     pub(super) fn observe(&mut self, interval: &Interval, split: Option<f64>) {
         let (ours, theirs) = (&interval.candidate.latency, &interval.stable.latency);
         let strata = self.test.exceedance().strata(ours, theirs, split);
-        if self.test.observe(ours, theirs, split).is_ok() {
+        if self.test.observe_strata(&strata).is_ok() {
             for (totals, stratum) in self.totals.iter_mut().zip(strata) {
-                totals.add(stratum.into());
+                totals.add(stratum);
             }
         }
     }
@@ -48,8 +48,6 @@ impl Slow {
         let tails = self.test.tails();
         let worse = usize::from(tails[1].log_e() > tails[0].log_e());
         let (ours, theirs) = self.test.exceedance().seconds()[worse];
-        let seconds =
-            |s: f64| if s < 1.0 { format!("{} ms", number(1000.0 * s)) } else { format!("{} s", number(s)) };
         let percentile = ["95th", "99th"][worse];
         let counted = |totals: &Totals| {
             format!(

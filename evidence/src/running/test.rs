@@ -18,11 +18,12 @@ pub(super) struct Totals {
 }
 
 impl Totals {
-    pub(super) fn add(&mut self, other: Self) {
-        self.x += other.x;
-        self.n += other.n;
-        self.x_stable += other.x_stable;
-        self.n_stable += other.n_stable;
+    /// Adds the events and units of an interval.
+    pub(super) fn add(&mut self, Stratum { x, n, x_stable, n_stable, .. }: Stratum) {
+        self.x += x;
+        self.n += n;
+        self.x_stable += x_stable;
+        self.n_stable += n_stable;
     }
 
     /// Adds the events of an interval whose units are slots: an arm's are those at risk now and those that had
@@ -44,12 +45,6 @@ impl Totals {
     }
 }
 
-impl From<Stratum> for Totals {
-    fn from(Stratum { x, n, x_stable, n_stable, .. }: Stratum) -> Self {
-        Self { x, n, x_stable, n_stable, slots: false }
-    }
-}
-
 /// A process and its totals.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub(super) struct Test {
@@ -64,12 +59,10 @@ impl Test {
     }
 
     /// Takes the counts of an interval; `batch` is the mean number of units that share a fate.
-    pub(super) fn observe(&mut self, counts: Totals, split: Option<f64>, batch: f64) {
-        let Totals { x, n, x_stable, n_stable, .. } = counts;
-        let stratum = Stratum { x, n, x_stable, n_stable, split };
+    pub(super) fn observe(&mut self, stratum: Stratum, batch: f64) {
         // Counts of a page are consistent and below 2^53; otherwise the interval says nothing.
         if self.process.observe_in_batches(&stratum, batch).is_ok() {
-            self.totals.add(counts);
+            self.totals.add(stratum);
         }
     }
 

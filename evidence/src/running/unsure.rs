@@ -4,7 +4,7 @@ use serde::{Deserialize, Serialize};
 use wire::{Counts, Grid, Profile};
 
 use super::reading::Look;
-use super::test::{Test, Totals};
+use super::test::Test;
 use crate::text::number;
 use crate::{Interval, Reading, References, Stratum, clopper_pearson};
 
@@ -64,7 +64,7 @@ impl Unsure {
         };
         let (x, n) = beyond(&interval.candidate, self.cells.0);
         let (x_stable, n_stable) = beyond(&interval.stable, self.cells.1);
-        self.test.observe(Totals { x, n, x_stable, n_stable, slots: false }, split, batch);
+        self.test.observe(Stratum { x, n, x_stable, n_stable, split }, batch);
     }
 
     pub(super) fn observe_slots(&mut self, stratum: Stratum) {

@@ -1,16 +1,15 @@
 //! Is the candidate slower, where it hurts: in the tail?
 
 use serde::{Deserialize, Serialize};
-use wire::Grid;
+use wire::{Grid, LATENCY_GROWTH};
 
-use super::{Process, SequentialError, Stratum, bits};
+use super::peak::Peak;
+use super::{Process, SequentialError, Stratum};
 
 /// Answers of stable from which bounds are frozen: ten of them lie above its 99th percentile.
-const ENOUGH: u64 = 1000;
+pub(crate) const ENOUGH: u64 = 1000;
 /// The percentiles of stable at whose bounds answers are called slow.
 const TAILS: [f64; 2] = [0.95, 0.99];
-/// Each cell of [`Grid::Seconds`] ends at so many times the end of the one before.
-const GROWTH: f64 = 1.1;
 
 /// Bounds on the latency grid, fixed before the test begins, beyond which an answer is slow: for stable its own
 /// tail, for the candidate what tolerated slowness makes of it.
@@ -50,12 +49,12 @@ impl Exceedance {
             })
         };
         // A factor that is a step of the grid is not rounded up by its last bits.
-        let slack = (tolerance.max(1.0).ln() / GROWTH.ln() - 1e-9).ceil() as usize;
+        let slack = (tolerance.max(1.0).ln() / LATENCY_GROWTH.ln() - 1e-9).ceil() as usize;
         Some(Self { cells: [cell(TAILS[0])?, cell(TAILS[1])?], slack })
     }
 
-    /// The two bounds in seconds, each for candidate and stable; infinite if stable's tail lies in the grid's open cell (above 60 s), where
-    /// nothing is ever slow.
+    /// The two bounds in seconds, each for candidate and stable; infinite if stable's tail lies in the grid's open cell
+    /// (above 60 s), where nothing is ever slow.
     #[must_use]
     pub fn seconds(&self) -> [(f64, f64); 2] {
         self.cells.map(|cell| (Grid::Seconds.edge(cell + self.slack), Grid::Seconds.edge(cell)))
@@ -73,7 +72,7 @@ impl Exceedance {
         let total = |counts: &[u64]| counts.iter().sum();
         let (n, n_stable) = (total(candidate), total(stable));
         self.cells.map(|cell| {
-            // What stable's bound is in the grid's open cell, is nothing to exceed for either arm.
+            // Where the bound is the grid's open cell, there is nothing to exceed.
             let slow = |counts: &[u64], cell: usize| counts.iter().skip(cell + 1).sum();
             Stratum {
                 x: slow(candidate, cell + self.slack),
@@ -93,8 +92,7 @@ impl Exceedance {
 pub struct LatencyTest {
     exceedance: Exceedance,
     tails: [Process; 2],
-    #[serde(with = "bits")]
-    log_peak: [f64; 1],
+    peak: Peak,
 }
 
 impl LatencyTest {
@@ -102,7 +100,7 @@ impl LatencyTest {
     #[must_use]
     pub fn new(exceedance: Exceedance) -> Self {
         let tail = Process::new(1.0).expect("1 is a ratio");
-        Self { exceedance, tails: [tail.clone(), tail], log_peak: [0.0] }
+        Self { exceedance, tails: [tail.clone(), tail], peak: Peak::default() }
     }
 
     /// The frozen bounds.
@@ -133,7 +131,7 @@ impl LatencyTest {
         for (tail, stratum) in self.tails.iter_mut().zip(strata) {
             tail.observe(stratum)?;
         }
-        self.log_peak[0] = self.log_peak[0].max(self.log_e());
+        self.peak.raise(self.log_e());
         Ok(())
     }
 
@@ -146,13 +144,13 @@ impl LatencyTest {
     /// The always-valid p-value: 1 / the largest E so far.
     #[must_use]
     pub fn p_value(&self) -> f64 {
-        (-self.log_peak[0]).exp()
+        self.peak.p_value()
     }
 
     /// Whether E ever reached 1/level.
     #[must_use]
     pub fn crossed(&self, level: f64) -> bool {
-        self.log_peak[0] >= -level.ln()
+        self.peak.crossed(level)
     }
 
     /// The processes of the two bounds, for their estimates and intervals.

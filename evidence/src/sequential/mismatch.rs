@@ -4,6 +4,7 @@ use std::sync::LazyLock;
 
 use serde::{Deserialize, Serialize};
 
+use super::peak::Peak;
 use super::{MAX_COUNT, SequentialError, bits, log_sum_exp, split};
 
 /// Factors by which the odds of the split may be off, each way, as logarithms: 1 % to a factor of 11.
@@ -28,13 +29,12 @@ pub struct Mismatch {
     /// ln L(factor)/L(1).
     #[serde(with = "bits")]
     evidence: [f64; FACTORS],
-    #[serde(with = "bits")]
-    log_peak: [f64; 1],
+    peak: Peak,
 }
 
 impl Default for Mismatch {
     fn default() -> Self {
-        Self { evidence: [0.0; FACTORS], log_peak: [0.0] }
+        Self { evidence: [0.0; FACTORS], peak: Peak::default() }
     }
 }
 
@@ -62,7 +62,7 @@ impl Mismatch {
         for (evidence, gained) in self.evidence.iter_mut().zip(gained) {
             *evidence += gained;
         }
-        self.log_peak[0] = self.log_peak[0].max(self.log_e());
+        self.peak.raise(self.log_e());
         Ok(())
     }
 
@@ -75,13 +75,13 @@ impl Mismatch {
     /// The always-valid p-value: 1 / the largest E so far.
     #[must_use]
     pub fn p_value(&self) -> f64 {
-        (-self.log_peak[0]).exp()
+        self.peak.p_value()
     }
 
     /// Whether E ever reached 1/level.
     #[must_use]
     pub fn crossed(&self, level: f64) -> bool {
-        self.log_peak[0] >= -level.ln()
+        self.peak.crossed(level)
     }
 }
 

@@ -2,6 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
+use super::peak::Peak;
 use super::ratios::{LOG_WEIGHTS, LOGS, OTHERS, RATIOS, SIDE};
 use super::{SequentialError, Stratum, bits, fisher, interval, log_sum_exp, split};
 
@@ -27,8 +28,7 @@ pub struct Process {
     tolerance: f64,
     /// ln L(w)/L(tolerance) for the other ratios, ascending.
     evidence: [f64; OTHERS],
-    /// Largest ln E so far; 0 at the start.
-    log_peak: f64,
+    peak: Peak,
     /// Numerator and denominator of the Mantel-Haenszel estimate.
     pooled: [f64; 2],
     /// Events and units of both arms.
@@ -48,7 +48,7 @@ impl Process {
             return Err(SequentialError::OutOfRange { field: "tolerance", found: tolerance, allowed });
         }
         let (evidence, pooled) = ([0.0; OTHERS], [0.0; 2]);
-        Ok(Self { tolerance, evidence, log_peak: 0.0, pooled, events: 0, requests: 0 })
+        Ok(Self { tolerance, evidence, peak: Peak::default(), pooled, events: 0, requests: 0 })
     }
 
     /// The tolerated ratio.
@@ -90,7 +90,7 @@ impl Process {
             *evidence += gained / batch;
         }
         self.pool(stratum);
-        self.log_peak = self.log_peak.max(self.log_e());
+        self.peak.raise(self.log_e());
         Ok(())
     }
 
@@ -124,20 +124,20 @@ impl Process {
     /// The largest ln E so far, at least 0.
     #[must_use]
     pub fn log_peak(&self) -> f64 {
-        self.log_peak
+        self.peak.log_e()
     }
 
     /// The always-valid p-value: 1 / the largest E so far. Under the null it is ever at most p with
     /// probability p, for any p.
     #[must_use]
     pub fn p_value(&self) -> f64 {
-        (-self.log_peak).exp()
+        self.peak.p_value()
     }
 
     /// Whether E ever reached 1/level: the null is refuted at this level.
     #[must_use]
     pub fn crossed(&self, level: f64) -> bool {
-        self.log_peak >= -level.ln()
+        self.peak.crossed(level)
     }
 
     /// The pooled ratio of Mantel & Haenszel (J. Natl. Cancer Inst. 22 (1959) 719): of the odds, or of the
@@ -198,7 +198,7 @@ struct Stored {
 
 impl From<Process> for Stored {
     fn from(p: Process) -> Self {
-        let state = [p.tolerance, p.log_peak, p.pooled[0], p.pooled[1]];
+        let state = [p.tolerance, p.peak.log_e(), p.pooled[0], p.pooled[1]];
         Self { state, evidence: p.evidence, events: p.events, requests: p.requests }
     }
 }
@@ -209,7 +209,14 @@ impl TryFrom<Stored> for Process {
     fn try_from(stored: Stored) -> Result<Self, SequentialError> {
         let [tolerance, log_peak, more, less] = stored.state;
         let Stored { evidence, events, requests, .. } = stored;
-        Ok(Self { evidence, log_peak, pooled: [more, less], events, requests, ..Self::new(tolerance)? })
+        Ok(Self {
+            evidence,
+            peak: Peak::at(log_peak),
+            pooled: [more, less],
+            events,
+            requests,
+            ..Self::new(tolerance)?
+        })
     }
 }
 

@@ -4,6 +4,7 @@ use std::sync::LazyLock;
 
 use serde::{Deserialize, Serialize};
 
+use super::peak::Peak;
 use super::{SequentialError, Stratum, bits, fisher, log_sum_exp};
 
 /// Leaves of the tree.
@@ -101,15 +102,14 @@ pub struct Tree {
     /// ln L(odds)/L(1) of the nodes 1..16, four odds each.
     #[serde(with = "bits")]
     evidence: [f64; NODES * RATIOS],
-    #[serde(with = "bits")]
-    log_peak: [f64; 1],
+    peak: Peak,
 }
 
 impl Tree {
     /// A test that has seen nothing.
     #[must_use]
     pub fn new(leaves: Leaves) -> Self {
-        Self { leaves, evidence: [0.0; NODES * RATIOS], log_peak: [0.0] }
+        Self { leaves, evidence: [0.0; NODES * RATIOS], peak: Peak::default() }
     }
 
     /// Takes the histograms of an interval, on the same cells, of items that share their fate in groups of
@@ -132,7 +132,7 @@ impl Tree {
                 evidence.iter_mut().zip(gained).for_each(|(evidence, gained)| *evidence += gained / batch);
             }
         }
-        self.log_peak[0] = self.log_peak[0].max(self.log_e());
+        self.peak.raise(self.log_e());
         Ok(())
     }
 
@@ -160,13 +160,13 @@ impl Tree {
     /// The always-valid p-value: 1 / the largest E so far.
     #[must_use]
     pub fn p_value(&self) -> f64 {
-        (-self.log_peak[0]).exp()
+        self.peak.p_value()
     }
 
     /// Whether E ever reached 1/level.
     #[must_use]
     pub fn crossed(&self, level: f64) -> bool {
-        self.log_peak[0] >= -level.ln()
+        self.peak.crossed(level)
     }
 
     /// Where the arms differ most: the two runs of cells, as first cell and first after the last, between which
