@@ -10,7 +10,7 @@ use rollout::Stage;
 use crate::runs::{Question, each, median, show};
 use crate::simulated::{Draw, End, Settings, Simulated};
 use crate::targets::Targets;
-use crate::traffic::{Arm, Model};
+use crate::traffic::{Arm, Model, drawn};
 
 const FALSE_ROLLBACK: f64 = 0.01;
 /// Error rate of stable.
@@ -104,9 +104,7 @@ fn rollouts(runs: u64, models: [Model; 2], split: f64, step: u64) -> Vec<Option<
         let mut random = StdRng::seed_from_u64(seed);
         let mut world = Simulated::new(&settings, None);
         (1..=MOST).find_map(|i| {
-            let n = (0..step).filter(|_| random.random_bool(split)).count() as u64;
-            let [ours, theirs] = [(&arms[0], n), (&arms[1], step - n)]
-                .map(|(arm, n)| arm.answers(&mut random, (0..n).map(|_| 1.0), |_| {}));
+            let [ours, theirs] = drawn(&mut random, step, split, 1.0, arms.each_ref());
             world.pass([&ours, &theirs], Draw::Requests(split));
             matches!(world.end, Some(End::RolledBack(_))).then_some(i * step)
         })

@@ -5,14 +5,14 @@ use std::collections::BTreeMap;
 use indicatif::ProgressBar;
 use rand::rngs::StdRng;
 use rand::{Rng, SeedableRng};
-use wire::{Counts, Profile};
+use wire::Profile;
 
 use crate::family::{Family, INTERVALS, RATE, REQUESTS, settings};
 use crate::peers::{self, Peers};
 use crate::runs::each;
 use crate::simulated::{Draw, End, Settings, Simulated};
 use crate::targets::{Targets, share, upper};
-use crate::traffic::{Arm, Model};
+use crate::traffic::{Arm, Model, drawn};
 
 /// Images in a reference profile.
 const PROFILE: u64 = 1500;
@@ -58,12 +58,6 @@ pub enum Until {
     Decided,
     /// For all of its requests, as the peers go on deciding.
     Over,
-}
-
-/// Who answers in the rollouts of a family.
-struct Cast {
-    candidate: Arm,
-    stable: Arm,
 }
 
 /// Runs `rollouts` per family and interval and prints the table.
@@ -128,10 +122,10 @@ pub fn cell(
     until: Until,
     progress: &ProgressBar,
 ) -> Tally {
-    let cast = Cast { candidate: Arm::new(family.candidate()), stable: Arm::new(Model::GOOD) };
+    let arms = [family.candidate(), Model::GOOD].map(Arm::new);
     let tallies = each(rollouts, |i| {
         let seed = (family as u64) << 40 | u64::from(settings.interval) << 32 | i;
-        let tally = rollout(family, settings, &cast, until, seed);
+        let tally = rollout(family, settings, arms.each_ref(), until, seed);
         progress.inc(1);
         tally
     });
@@ -142,10 +136,9 @@ pub fn cell(
     sum
 }
 
-fn rollout(family: Family, settings: &Settings, cast: &Cast, until: Until, seed: u64) -> Tally {
+fn rollout(family: Family, settings: &Settings, arms: [&Arm; 2], until: Until, seed: u64) -> Tally {
     let mut random = StdRng::seed_from_u64(seed);
-    let [ours, theirs]: [Profile; 2] =
-        [&cast.candidate, &cast.stable].map(|arm| arm.profile(&mut random, PROFILE));
+    let [ours, theirs]: [Profile; 2] = arms.map(|arm| arm.profile(&mut random, PROFILE));
     let mut world = Simulated::new(settings, Some([&ours, &theirs]));
     let mut peers = Peers::default();
     let users = crate::users::Users::new(&mut random);
@@ -163,9 +156,9 @@ fn rollout(family: Family, settings: &Settings, cast: &Cast, until: Until, seed:
         };
         let sticky = family == Family::Sticky;
         let ([candidate, stable], answers) = if sticky {
-            users.interval(&mut random, per_interval, share, [&cast.candidate, &cast.stable])
+            users.interval(&mut random, per_interval, share, arms)
         } else {
-            (split(&mut random, per_interval, share, swing, cast), Vec::new())
+            (drawn(&mut random, per_interval, share, swing, arms), Vec::new())
         };
         requests += per_interval;
         peers.look(&candidate, &stable, settings.interval.into());
@@ -184,13 +177,4 @@ fn rollout(family: Family, settings: &Settings, cast: &Cast, until: Until, seed:
     }
     tally.peers = peers.fired.map(u64::from);
     tally
-}
-
-/// Requests drawn one by one at random.
-fn split(random: &mut StdRng, requests: u64, share: f64, swing: f64, cast: &Cast) -> [Counts; 2] {
-    let candidate = (0..requests).filter(|_| random.random_bool(share)).count();
-    let swings = |n: usize| std::iter::repeat_n(swing, n);
-    let ours = cast.candidate.answers(random, swings(candidate), |_| {});
-    let theirs = cast.stable.answers(random, swings(requests as usize - candidate), |_| {});
-    [ours, theirs]
 }

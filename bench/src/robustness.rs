@@ -11,7 +11,7 @@ use crate::runs::each;
 use crate::simulated::Settings;
 use crate::stage::{Operator, Router};
 use crate::targets::Targets;
-use crate::traffic::{Arm, Model};
+use crate::traffic::{Arm, Model, drawn};
 
 /// Samplings of a run, of which one that is drawn from the middle has the fault.
 const SAMPLINGS: usize = 40;
@@ -123,13 +123,7 @@ fn compare(fault: Fault, seed: u64) -> Compared {
     let theirs = Arm::new(Model::GOOD);
     let [candidate, stable] = [&ours, &theirs].map(|arm| arm.profile(&mut random, PROFILE));
     let traffic: Traffic = (0..SAMPLINGS)
-        .map(|_| {
-            std::array::from_fn(|_| {
-                let n = (0..REQUESTS).filter(|_| random.random_bool(SPLIT)).count() as u64;
-                [(&ours, n), (&theirs, REQUESTS - n)]
-                    .map(|(arm, n)| arm.answers(&mut random, (0..n).map(|_| 1.0), |_| {}))
-            })
-        })
+        .map(|_| std::array::from_fn(|_| drawn(&mut random, REQUESTS, SPLIT, 1.0, [&ours, &theirs])))
         .collect();
     let settings = settings(INTERVAL);
     let profiles = [&candidate, &stable];

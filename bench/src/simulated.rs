@@ -32,6 +32,23 @@ pub struct Settings {
     pub interval: u32,
 }
 
+impl Settings {
+    /// Time between two samplings.
+    pub fn every(&self) -> SignedDuration {
+        SignedDuration::from_secs(self.interval.into())
+    }
+
+    /// What the judge gets.
+    pub fn rules(&self) -> Rules<'_> {
+        Rules {
+            metrics: &self.metrics,
+            tests: &self.tests,
+            false_rollback: self.false_rollback,
+            interval: self.every(),
+        }
+    }
+}
+
 /// How requests find their arm.
 #[derive(Debug, Clone, Copy)]
 pub enum Draw<'a> {
@@ -145,7 +162,7 @@ impl<'a> Simulated<'a> {
         if let Draw::Users(share, answers) = draw {
             self.show_slots(share, answers);
         }
-        self.now += SignedDuration::from_secs(self.settings.interval.into());
+        self.now += self.settings.every();
         let keys = self.page.states.entry(self.route.clone()).or_default();
         for (revision, counts) in [(CANDIDATE, candidate), (STABLE, stable)] {
             let key = Key { revision: revision.into(), assignment: Assignment::Split };
@@ -157,7 +174,7 @@ impl<'a> Simulated<'a> {
         while self.page.slots.len() > 2 {
             self.page.slots.pop_first();
         }
-        let from = self.now - SignedDuration::from_secs(self.settings.interval.into());
+        let from = self.now - self.settings.every();
         self.judge(from);
         self.decide();
     }
@@ -197,15 +214,10 @@ impl<'a> Simulated<'a> {
         if let Some(interval) = self.sample().interval(from, self.now) {
             self.windows.push(interval);
         }
-        let rules = Rules {
-            metrics: &self.settings.metrics,
-            tests: &self.settings.tests,
-            false_rollback: self.settings.false_rollback,
-            interval: SignedDuration::from_secs(self.settings.interval.into()),
-        };
         let [candidate, stable] = self.profiles.map_or([None, None], |p| p.map(Some));
         let references = References { candidate, stable };
-        self.readings = evidence::judge(&rules, &self.windows, references, &mut self.evidence, self.now);
+        self.readings =
+            evidence::judge(&self.settings.rules(), &self.windows, references, &mut self.evidence, self.now);
         self.seen = Some(StageEvidence {
             key: sampling.key,
             at: self.now,

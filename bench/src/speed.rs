@@ -8,15 +8,15 @@ use std::time::{Duration, Instant};
 
 use evidence::{Against, Bound, Kind, Metric, Series, Statistic};
 use jiff::SignedDuration;
+use rand::SeedableRng;
 use rand::rngs::StdRng;
-use rand::{Rng, SeedableRng};
 use wire::{Counts, FEATURES, Profile};
 
 use crate::family::settings;
 use crate::simulated::Settings;
 use crate::stage::{Operator, Router};
 use crate::targets::Targets;
-use crate::traffic::{Arm, Model};
+use crate::traffic::{Arm, Model, drawn};
 
 const INTERVAL: u32 = 15;
 const SPLIT: f64 = 0.5;
@@ -49,12 +49,7 @@ pub fn run(python: Option<&Path>, targets: &mut Targets) {
 type Stream = Vec<[Counts; 2]>;
 
 fn stream(random: &mut StdRng, arms: &[Arm; 2], requests: u64) -> Stream {
-    let interval = |random: &mut StdRng| {
-        let n = (0..requests).filter(|_| random.random_bool(SPLIT)).count() as u64;
-        [(&arms[0], n), (&arms[1], requests - n)]
-            .map(|(arm, n)| arm.answers(random, (0..n).map(|_| 1.0), |_| {}))
-    };
-    (0..DIFFERENT).map(|_| interval(random)).collect()
+    (0..DIFFERENT).map(|_| drawn(random, requests, SPLIT, 1.0, arms.each_ref())).collect()
 }
 
 /// From the text of a router's page to the readings of five metrics and all sequential tests.
@@ -91,9 +86,6 @@ fn throughput(streams: &[Stream], profiles: &[Profile; 2], targets: &mut Targets
 
 /// All eight distances of all series from profile and stable, as far as they have one, and the rates.
 fn metrics(asked: usize) -> Vec<Metric> {
-    use Statistic as S;
-    let statistics =
-        [S::Psi, S::Ks, S::ChiSquare, S::G, S::JensenShannon, S::Wasserstein, S::Hellinger, S::LInfinity];
     let series = FEATURES.map(Series::Feature).into_iter().chain([Series::Confidence, Series::Class]);
     let mut kinds = vec![
         Kind::ErrorRate,
@@ -104,8 +96,8 @@ fn metrics(asked: usize) -> Vec<Metric> {
     ];
     for against in [Against::Reference, Against::Stable] {
         for series in series.clone() {
-            let fits = |s: &S| series != Series::Class || !s.needs_order();
-            kinds.extend(statistics.into_iter().filter(fits).map(|statistic| Kind::Drift {
+            let fits = |s: &Statistic| series != Series::Class || !s.needs_order();
+            kinds.extend(Statistic::ALL.into_iter().filter(fits).map(|statistic| Kind::Drift {
                 series,
                 statistic,
                 against,

@@ -2,8 +2,8 @@
 
 use std::collections::BTreeMap;
 
-use evidence::{Arms, Baselines, Interval, Reading, References, Rules, State, Windows};
-use jiff::{SignedDuration, Timestamp};
+use evidence::{Arms, Baselines, Interval, Reading, References, State, Windows};
+use jiff::Timestamp;
 use wire::{Assignment, Counts, Key, Page, Profile, RouteState};
 
 use crate::simulated::Settings;
@@ -95,11 +95,7 @@ impl<'a> Operator<'a> {
 
     /// Lets the time between two samplings pass.
     pub fn wait(&mut self) {
-        self.now += self.interval();
-    }
-
-    fn interval(&self) -> SignedDuration {
-        SignedDuration::from_secs(self.settings.interval.into())
+        self.now += self.settings.every();
     }
 
     /// Reads the pages of the routers; `None` if no page was counted.
@@ -113,12 +109,12 @@ impl<'a> Operator<'a> {
             stable: STABLE.into(),
             candidate: CANDIDATE.into(),
         };
-        self.baselines.round(pages, &arms).interval(self.now - self.interval(), self.now)
+        self.baselines.round(pages, &arms).interval(self.now - self.settings.every(), self.now)
     }
 
     /// The interval that ends now, if these are its counts.
     pub fn dated(&self, [candidate, stable]: [Counts; 2]) -> Interval {
-        let from = self.now - self.interval();
+        let from = self.now - self.settings.every();
         Interval { from, to: self.now, split: Some(self.split), candidate, stable, slots: None }
     }
 
@@ -127,14 +123,8 @@ impl<'a> Operator<'a> {
         if let Some(interval) = interval {
             self.windows.push(interval);
         }
-        let rules = Rules {
-            metrics: &self.settings.metrics,
-            tests: &self.settings.tests,
-            false_rollback: self.settings.false_rollback,
-            interval: self.interval(),
-        };
         let [candidate, stable] = self.profiles.map(Some);
         let references = References { candidate, stable };
-        evidence::judge(&rules, &self.windows, references, &mut self.state, self.now)
+        evidence::judge(&self.settings.rules(), &self.windows, references, &mut self.state, self.now)
     }
 }

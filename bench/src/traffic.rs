@@ -157,3 +157,11 @@ impl Arm {
         profile
     }
 }
+
+/// What candidate and stable do in an interval, if each request is drawn for the candidate with probability `share`;
+/// `swing` multiplies the error rates of both.
+pub fn drawn(random: &mut StdRng, requests: u64, share: f64, swing: f64, arms: [&Arm; 2]) -> [Counts; 2] {
+    let n = (0..requests).filter(|_| random.random_bool(share)).count();
+    let mut of = |arm: &Arm, n| arm.answers(random, std::iter::repeat_n(swing, n), |_| {});
+    [of(arms[0], n), of(arms[1], requests as usize - n)]
+}
