@@ -18,20 +18,24 @@ pub fn of_image(image: &RgbImage) -> [f64; 3] {
     [mean, deviation, sharpness(image).min(0.5)].map(|value| (value * 1e5).round() / 1e5)
 }
 
-/// Mean absolute difference of vertically and horizontally neighbouring values of the same channel.
+/// Root mean square of the discrete Laplacian of each channel, over the pixels that have four neighbours; 0 without
+/// any. Blur lowers it, noise, blocks and ringing raise it (Pech-Pacheco et al., *Diatom autofocusing*, 2000, take its
+/// variance as a measure of focus).
 fn sharpness(image: &RgbImage) -> f64 {
     let (values, row) = (image.as_raw(), image.width() as usize * 3);
+    if image.width() < 3 || image.height() < 3 {
+        return 0.0;
+    }
     let mut sum = 0u64;
-    let mut pairs = 0u64;
-    for (i, value) in values.iter().enumerate() {
-        let right = (i % row + 3 < row).then_some(i + 3);
-        let below = (i + row < values.len()).then_some(i + row);
-        for neighbour in [right, below].into_iter().flatten() {
-            sum += u64::from(value.abs_diff(values[neighbour]));
-            pairs += 1;
+    for y in 1..image.height() as usize - 1 {
+        for i in y * row + 3..(y + 1) * row - 3 {
+            let at = |i: usize| i32::from(values[i]);
+            let laplacian = at(i - row) + at(i - 3) + at(i + 3) + at(i + row) - 4 * at(i);
+            sum += u64::from(laplacian.unsigned_abs().pow(2));
         }
     }
-    sum as f64 / 255.0 / pairs.max(1) as f64
+    let pixels = (image.width() as u64 - 2) * (image.height() as u64 - 2) * 3;
+    (sum as f64 / pixels as f64).sqrt() / 255.0
 }
 
 fn unit(value: u8) -> f64 {
@@ -50,9 +54,12 @@ mod tests {
     fn known_images_have_known_features() {
         assert_eq!(of_image(&image(4, 4, |_, _| 255)), [1.0, 0.0, 0.0]);
         assert_eq!(of_image(&image(1, 1, |_, _| 0)), [0.0, 0.0, 0.0]);
-        // Every neighbour differs by 1, which is clamped to 0.5.
+        // All four neighbours differ by 1, which is clamped to 0.5.
         assert_eq!(of_image(&image(4, 4, |x, y| if (x + y) % 2 == 0 { 255 } else { 0 })), [0.5, 0.5, 0.5]);
-        // Left half black, right half white: 4 of 24 neighbouring pairs differ.
-        assert_eq!(of_image(&image(4, 4, |x, _| if x < 2 { 0 } else { 255 })), [0.5, 0.5, 0.16667]);
+        // A grey square of 51/255 in black: at its pixel the Laplacian is -4/5, beside it 1/5, of 25 inner pixels.
+        let dot = of_image(&image(7, 7, |x, y| if (x, y) == (3, 3) { 51 } else { 0 }));
+        assert_eq!(dot[2], ((0.64f64 + 4.0 * 0.04) / 25.0 * 1e10).sqrt().round() / 1e5);
+        // Too small to have neighbours on all sides.
+        assert_eq!(of_image(&image(2, 9, |x, _| if x < 1 { 0 } else { 255 })), [0.5, 0.5, 0.0]);
     }
 }

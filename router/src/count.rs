@@ -126,7 +126,7 @@ fn observe(cells: &[AtomicU64], sum: &AtomicU64, grid: Grid, value: f64) -> Opti
 fn most(grid: Grid) -> f64 {
     match grid {
         Grid::Unit | Grid::Doubt => 1.0,
-        Grid::Half => 0.5,
+        Grid::Half | Grid::Sharp => 0.5,
         // A day, far beyond every timeout.
         Grid::Seconds => 86_400.0,
     }

@@ -8,7 +8,7 @@ use std::sync::LazyLock;
 use serde::{Deserialize, Serialize};
 
 /// Version of all grids below; written into every page and profile.
-pub const GRID_VERSION: u32 = 1;
+pub const GRID_VERSION: u32 = 2;
 /// Cells of a feature or confidence grid.
 pub const CELLS: usize = 64;
 /// Cells of the latency grid; the last one is everything slower than about 60 s.
@@ -24,7 +24,9 @@ pub enum Feature {
     Brightness,
     /// Standard deviation of all pixel values, 0..=0.5.
     Contrast,
-    /// Mean absolute difference of vertically and horizontally neighbouring pixels, 0..=0.5 (above is clamped).
+    /// Root mean square of the discrete Laplacian (the four neighbours of a pixel, less four times the pixel), 0..=0.5
+    /// (above is clamped). Edges that blur lose it, blocks and ringing add to it; the mean difference of neighbours,
+    /// which a blurred edge keeps, sees neither.
     Sharpness,
 }
 
@@ -59,7 +61,8 @@ impl Feature {
     pub const fn grid(self) -> Grid {
         match self {
             Self::Brightness => Grid::Unit,
-            Self::Contrast | Self::Sharpness => Grid::Half,
+            Self::Contrast => Grid::Half,
+            Self::Sharpness => Grid::Sharp,
         }
     }
 }
@@ -73,6 +76,9 @@ pub enum Grid {
     Half,
     /// 64 cells of u = 1 - confidence, logarithmic from 1e-6 to 1: confidence near 1 is where models differ.
     Doubt,
+    /// 64 cells of the sharpness, logarithmic from 0.005 to 0.5, of 7 % each: what blurs an image takes a part of it,
+    /// whatever it is.
+    Sharp,
     /// 142 cells of seconds: from 100 us, each 10 % wider than the one before, the last one open.
     Seconds,
 }
@@ -108,14 +114,15 @@ impl Grid {
             Self::Unit => next / 64.0,
             Self::Half => next / 128.0,
             Self::Doubt => 10f64.powf(-6.0 + 6.0 * next / 64.0),
+            Self::Sharp => 0.005 * 100f64.powf(next / 64.0),
             Self::Seconds => 1e-4 * LATENCY_GROWTH.powi(i as i32),
         }
     }
 
     /// Edges and their labels, made once: every line of a page holds one.
     fn written(self) -> &'static [(f64, String)] {
-        static ALL: LazyLock<[Vec<(f64, String)>; 4]> = LazyLock::new(|| {
-            [Grid::Unit, Grid::Half, Grid::Doubt, Grid::Seconds].map(|grid| {
+        static ALL: LazyLock<[Vec<(f64, String)>; 5]> = LazyLock::new(|| {
+            [Grid::Unit, Grid::Half, Grid::Doubt, Grid::Sharp, Grid::Seconds].map(|grid| {
                 let label = |edge: f64| {
                     if edge.is_infinite() { "+Inf".to_owned() } else { format!("{edge:.6e}") }
                 };
@@ -135,6 +142,7 @@ impl Grid {
             Self::Unit => x * 64.0,
             Self::Half => x * 128.0,
             Self::Doubt => (x.max(1e-300).log10() + 6.0) * 64.0 / 6.0,
+            Self::Sharp => (x.max(1e-300) / 0.005).log10() * 32.0,
             Self::Seconds => (x.max(1e-300) / 1e-4).ln() / LATENCY_GROWTH.ln() + 1.0,
         };
         let mut i = (guess.max(0.0) as usize).min(self.len() - 1);
@@ -171,7 +179,7 @@ mod tests {
     use super::*;
     use proptest::prelude::*;
 
-    const ALL: [Grid; 4] = [Grid::Unit, Grid::Half, Grid::Doubt, Grid::Seconds];
+    const ALL: [Grid; 5] = [Grid::Unit, Grid::Half, Grid::Doubt, Grid::Sharp, Grid::Seconds];
 
     proptest! {
         #[test]

@@ -73,7 +73,7 @@ mod tests {
         assert_eq!(condition, ("jpeg".into(), 3));
         assert_eq!(counts.features[0][17], 1);
         assert_eq!(counts.features[1][38], 1);
-        assert_eq!(counts.features[2][5], 1);
+        assert_eq!(counts.features[2][30], 1);
         assert_eq!(counts.doubt.iter().sum::<u64>(), 1);
         assert_eq!(counts.classes["9"], 1);
         let (condition, counts) = row("none,0,7,4,,,0.26592,0.30263,0.04574").unwrap();

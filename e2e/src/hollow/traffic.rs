@@ -121,7 +121,7 @@ impl Item {
         let features = [
             cell(Feature::Brightness.grid(), normal(random, brightness, 0.08)),
             cell(Feature::Contrast.grid(), normal(random, 0.25, 0.04)),
-            cell(Feature::Sharpness.grid(), normal(random, 0.07, 0.02)),
+            cell(Feature::Sharpness.grid(), normal(random, 0.07, 0.02).max(0.0)),
         ];
         let (mean, deviation) = model.doubt;
         let doubt = cell(Grid::Doubt, 10f64.powf(normal(random, mean, deviation)).min(1.0));

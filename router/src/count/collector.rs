@@ -14,7 +14,10 @@ const FAMILIES: [(&str, &str); 6] = [
     (family::REQUESTS, "Requests by revision drawn, assignment and outcome."),
     (family::NULL_OUTPUTS, "Answers that were withheld or NaN, of a batch that of one item drawn at random."),
     (family::PREDICTIONS, "Predicted classes, of a batch that of one item drawn at random."),
-    (family::SECONDS, "Seconds from a request's head to the end of the revision's own good answer, or to its timeout."),
+    (
+        family::SECONDS,
+        "Seconds from a request's head to the end of the revision's own good answer, or to its timeout.",
+    ),
     (family::DOUBT, "1 - confidence, of a batch that of one item drawn at random."),
     (family::INPUT, "Input features, of a batch those of one item drawn at random."),
 ];

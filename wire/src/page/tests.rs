@@ -81,8 +81,8 @@ proptest! {
     #[test]
     fn no_text_makes_the_parser_panic(text in "\\PC{0,200}") {
         let _ = Page::parse(&text);
-        let _ = Page::parse(&format!("sluice_grid_version 1\nsluice_requests_total{{{text}\n# EOF\n"));
-        let _ = Page::parse(&format!("sluice_grid_version 1\n# SLUICE sluice_slots{{{text}\n# EOF\n"));
+        let _ = Page::parse(&format!("sluice_grid_version 2\nsluice_requests_total{{{text}\n# EOF\n"));
+        let _ = Page::parse(&format!("sluice_grid_version 2\n# SLUICE sluice_slots{{{text}\n# EOF\n"));
     }
 }
 
