@@ -4,6 +4,7 @@
 use std::collections::BTreeSet;
 
 use api::names;
+use evidence::State;
 use k8s_openapi::api::core::v1::Pod;
 use kube::ResourceExt;
 use rollout::{Kind, Observed, Phase, Plan, Pods, Request, RouteSeen};
@@ -85,8 +86,8 @@ pub fn order(seen: &Seen, valid: &Valid, plan: &Plan) -> Order {
     let resume = plan.sampling.as_ref().and_then(|sampling| {
         let rollout = seen.rollouts.get(&sampling.key.sequence)?;
         let text = rollout.status.as_ref()?.evidence.as_ref()?;
-        // What another release wrote is no evidence: the stage's totals begin anew.
-        serde_json::from_str(text).ok()
+        // rule: S2, J3. A rollout that begins anew in the middle would spend every budget a second time.
+        Some(serde_json::from_str(text).unwrap_or_else(|_| State::unreadable()))
     });
     Order {
         route: seen.route_state(),
