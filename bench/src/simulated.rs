@@ -14,6 +14,8 @@ use crate::traffic::Answer;
 
 const STABLE: &str = "digits-aaaaaaaa";
 const CANDIDATE: &str = "digits-bbbbbbbb";
+/// The operator's.
+const TIMEOUT: SignedDuration = SignedDuration::from_secs(30);
 /// Deciding again must come to rest long before this.
 const DECISIONS: usize = 20;
 
@@ -45,6 +47,7 @@ impl Settings {
             tests: &self.tests,
             false_rollback: self.false_rollback,
             interval: self.every(),
+            timeout: TIMEOUT,
         }
     }
 }

@@ -1,5 +1,6 @@
 //! One verdict per metric: select the window, compare, and remember how often (J1-J5).
 
+mod by_slots;
 mod compare;
 mod drift;
 mod reason;
@@ -11,13 +12,14 @@ use std::rc::Rc;
 use jiff::{SignedDuration, Timestamp};
 use wire::{Outcome, Profile};
 
+use crate::judge::by_slots::Asked;
 use crate::judge::compare::{Comparison, Finding, Sample, reference_of, sample};
 use crate::state::own;
 use crate::text::number;
 use crate::windows::Want;
 use crate::{
-    Against, Interval, Kind, Layer, Metric, OnBreach, Reach, Reading, Series, State, Tests, Track, Verdict,
-    Windows, check_level, default_on_breach, metric_budget,
+    Against, Bound, Interval, Kind, Layer, Metric, OnBreach, Reach, Reading, Series, State, Tests, Track,
+    Verdict, Windows, check_level, default_on_breach, metric_budget,
 };
 
 /// Intervals that may be missing before what is in the windows counts as stale (J1).
@@ -34,6 +36,17 @@ pub struct Rules<'a> {
     pub false_rollback: f64,
     /// Time between two samplings; windows whose newest interval is older than three of them are stale.
     pub interval: SignedDuration,
+    /// The longest time from a request to its outcome. What fails slowly is counted that late, so in a stage's first
+    /// intervals it lacks what fails at once does not: failures are compared with stable's only in intervals that
+    /// began so long after the stage, in which both have come to flow evenly.
+    pub timeout: SignedDuration,
+}
+
+impl Rules<'_> {
+    /// When failures of a stage that began at `since` may be compared.
+    pub(crate) fn ripe(&self, since: Timestamp) -> Timestamp {
+        since.checked_add(self.timeout).unwrap_or(Timestamp::MAX)
+    }
 }
 
 /// The reference profiles, as far as they could be read from the revisions' servers.
@@ -63,14 +76,14 @@ pub fn judge(
         state.enter_stage(since);
     }
     state.begin(rules);
-    state.count(windows, references);
+    state.count(rules, windows, references);
     let budget = metric_budget(rules.metrics, rules.false_rollback);
     let judging = Judging { rules, windows, references, budget, now };
     let selected = judging.select();
     let mut readings: Vec<Reading> = Vec::with_capacity(rules.metrics.len() + 5);
     for (i, metric) in rules.metrics.iter().enumerate() {
         let track = state.tracks.entry(metric.name.clone()).or_default();
-        readings.push(judging.read(metric, track, selected.get(i).map(Rc::as_ref)));
+        readings.push(judging.read(metric, track, selected[i].as_deref()));
     }
     readings.extend(state.silence(rules, now));
     readings.extend(state.running.iter().flat_map(|running| running.readings(rules, references, now)));
@@ -101,7 +114,7 @@ impl Lack {
 
 impl Judging<'_> {
     /// The window of each metric; none at all while there is no interval.
-    fn select(&self) -> Vec<Rc<Interval>> {
+    fn select(&self) -> Vec<Option<Rc<Interval>>> {
         let enough: Vec<_> = self
             .rules
             .metrics
@@ -114,9 +127,16 @@ impl Judging<'_> {
             })
             .collect();
         let wants = self.rules.metrics.iter().zip(&enough);
-        let wants: Vec<Want<'_>> =
-            wants.map(|(metric, enough)| Want { reach: reach(metric), enough }).collect();
+        let wants: Vec<Want<'_>> = wants
+            .map(|(metric, enough)| Want { reach: reach(metric), from: self.from(metric), enough })
+            .collect();
         self.windows.select_all(&wants)
+    }
+
+    /// Before when nothing is looked at, if so.
+    fn from(&self, metric: &Metric) -> Option<Timestamp> {
+        let compares = matches!((metric.kind, metric.bound), (Kind::ErrorRate, Bound::MaxRatio(_)));
+        compares.then(|| self.windows.since().map_or(Timestamp::MAX, |since| self.rules.ripe(since)))
     }
 
     fn read(&self, metric: &Metric, track: &mut Track, window: Option<&Interval>) -> Reading {
@@ -134,7 +154,14 @@ impl Judging<'_> {
     ) -> Result<(&'w Interval, Option<&Profile>), Lack> {
         metric.check().map_err(|error| Lack::new(Verdict::Error, error.to_string()))?;
         let Some(window) = window else {
-            return Err(Lack::new(Verdict::NoData, "nothing was sampled in this stage yet".into()));
+            let why = match self.windows.newest() {
+                None => "nothing was sampled in this stage yet".to_owned(),
+                Some(_) => format!(
+                    "waits until {} after the stage began: what fails slowly was not counted before",
+                    reason::span(self.rules.timeout)
+                ),
+            };
+            return Err(Lack::new(Verdict::NoData, why));
         };
         // rule: J1
         let age = self.now.duration_since(window.to);
@@ -195,7 +222,13 @@ impl Judging<'_> {
         track.without_data = None;
         // rule: J3
         let level = metric.significance.unwrap_or_else(|| check_level(self.budget, track.checks));
-        let found = compare::compare(metric, window, reference, level);
+        let compare = |window: &Interval| compare::compare(metric, window, reference, level);
+        // rule: C5
+        let asked = self.windows.newest().and_then(|newest| newest.slots.as_deref()).map(Asked::of);
+        let found = match asked {
+            Some(asked) => asked.limit(compare(window), metric, window, compare),
+            None => compare(window),
+        };
         if fresh {
             let breach = found.finding == Finding::Breach;
             track.breaches = if breach { track.breaches.saturating_add(1) } else { 0 };

@@ -7,8 +7,9 @@ use wire::Counts;
 
 use crate::Interval;
 
-/// An interval whose counts are written as pairs (cells skipped, count) in LEB128; a class is the cell behind
-/// the fixed ones that [`Classes`] gave it. About two bytes per cell that is not empty.
+/// An interval whose cells are written in eights: a byte that says which of them are not empty, and the counts of
+/// those in LEB128. A class is the cell behind the fixed ones that [`Classes`] gave it. A bit per cell, and little more
+/// than a byte per cell that is not empty.
 #[derive(Debug, Clone)]
 pub(crate) struct Packed {
     pub(crate) from: Timestamp,
@@ -60,28 +61,27 @@ impl Packed {
 }
 
 fn pack(counts: &Counts, classes: &mut Classes) -> Box<[u8]> {
-    let mut bytes = Vec::new();
-    let mut fixed = 0;
-    let mut next = 0;
-    let mut put = |cell: usize, count: u64| {
-        if count > 0 {
-            write(&mut bytes, (cell - next) as u64);
-            write(&mut bytes, count);
-            next = cell + 1;
+    let mut row: Vec<u64> = counts.cells().copied().collect();
+    let fixed = row.len();
+    for (name, &count) in &counts.classes {
+        let cell = fixed + classes.number(name);
+        if row.len() <= cell {
+            row.resize(cell + 1, 0);
         }
-    };
-    for (cell, &count) in counts.cells().enumerate() {
-        put(cell, count);
-        fixed = cell + 1;
+        row[cell] = count;
     }
-    let mut numbered: Vec<(usize, u64)> =
-        counts.classes.iter().map(|(name, &count)| (classes.number(name), count)).collect();
-    numbered.sort_unstable();
-    for (number, count) in numbered {
-        put(fixed + number, count);
+    let used = row.iter().rposition(|count| *count > 0).map_or(0, |last| last + 1);
+    let mut bytes = Vec::new();
+    for cells in row[..used].chunks(EIGHT) {
+        let mask = cells.iter().enumerate().fold(0, |mask, (i, count)| mask | u8::from(*count > 0) << i);
+        bytes.push(mask);
+        cells.iter().filter(|count| **count > 0).for_each(|count| write(&mut bytes, *count));
     }
     bytes.into_boxed_slice()
 }
+
+/// Cells that share a mask.
+const EIGHT: usize = u8::BITS as usize;
 
 /// A sum of packed intervals, whose cells are in one row.
 #[derive(Debug, Clone, Default)]
@@ -127,14 +127,16 @@ impl Sum {
 
 fn add(bytes: &[u8], row: &mut Vec<u64>) {
     let mut bytes = bytes.iter().copied();
-    let mut cell = 0;
-    while let (Some(skip), Some(count)) = (read(&mut bytes), read(&mut bytes)) {
-        cell += skip as usize;
-        if row.len() <= cell {
-            row.resize(cell + 1, 0);
+    let mut first = 0;
+    while let Some(mut mask) = bytes.next() {
+        if row.len() < first + EIGHT {
+            row.resize(first + EIGHT, 0);
         }
-        row[cell] += count;
-        cell += 1;
+        while mask > 0 {
+            row[first + mask.trailing_zeros() as usize] += read(&mut bytes);
+            mask &= mask - 1;
+        }
+        first += EIGHT;
     }
 }
 
@@ -147,13 +149,13 @@ fn write(bytes: &mut Vec<u8>, mut value: u64) {
     bytes.push(value as u8);
 }
 
-fn read(bytes: &mut impl Iterator<Item = u8>) -> Option<u64> {
+fn read(bytes: &mut impl Iterator<Item = u8>) -> u64 {
     let (mut value, mut shift) = (0, 0);
     loop {
-        let byte = bytes.next()?;
+        let byte = bytes.next().expect("a mask says how many counts follow");
         value |= u64::from(byte & 0x7f) << shift;
         if byte < 0x80 {
-            return Some(value);
+            return value;
         }
         shift += 7;
     }

@@ -12,7 +12,6 @@ use serde::{Deserialize, Serialize};
 use wire::Counts;
 
 use crate::sequential::latency::ENOUGH;
-use crate::state::own;
 use crate::{
     ALERT_LEVEL, Interval, OnBreach, Reading, References, Rules, SlotRound, SlotState, SlotThresholds,
     Stratum, Tests,
@@ -34,6 +33,9 @@ pub(crate) struct Running {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     span: Option<(Timestamp, Timestamp)>,
     intervals: u64,
+    /// Whether users are drawn, not requests, as of the newest interval.
+    #[serde(default)]
+    sticky: bool,
     split: Split,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     errors: Option<Test>,
@@ -59,6 +61,7 @@ impl Running {
             false_rollback,
             span: None,
             intervals: 0,
+            sticky: false,
             split: Split::default(),
             errors: tests.errors.map(|harm| Test::new(harm.tolerance)),
             slow: None,
@@ -69,68 +72,76 @@ impl Running {
         }
     }
 
-    /// Takes an interval, which must not have been taken before (C4).
-    pub(crate) fn observe(&mut self, interval: &Interval, references: References<'_>) {
+    /// Takes an interval, which must not have been taken before (C4). Errors count from `ripe` on: see
+    /// [`Rules::timeout`].
+    pub(crate) fn observe(&mut self, interval: &Interval, references: References<'_>, ripe: Timestamp) {
+        let is_ripe = interval.from >= ripe;
         let since = self.span.map_or(interval.from, |(since, _)| since);
         self.span = Some((since, interval.to));
         self.intervals += 1;
+        self.sticky = interval.split.is_none() && interval.slots.is_some();
         let low_confidence = self.tests.low_confidence.filter(|_| self.unsure.is_none());
         if let Some(harm) = low_confidence {
             let level = self.tests.levels(self.false_rollback)[2];
             self.unsure = Unsure::new(references, harm.tolerance, level);
         }
         match (interval.split, &interval.slots) {
-            (Some(share), _) => self.by_requests(interval, share),
-            (None, Some(slots)) => self.by_slots(slots),
+            (Some(share), _) => self.by_requests(interval, share, is_ripe),
+            (None, Some(slots)) => self.by_slots(interval, slots, is_ripe),
             // rule: C5. Requests of one user are not independent, and nothing says whose they are.
             (None, None) => {}
         }
         self.learn(interval);
     }
 
-    fn by_requests(&mut self, interval: &Interval, share: f64) {
+    fn by_requests(&mut self, interval: &Interval, share: f64, is_ripe: bool) {
         self.split.observe(interval, share);
-        // A split that is not what was drawn is not known: the counts themselves decide (Fisher).
-        let split = (!self.split.is_wrong()).then_some(share);
-        if let Some(errors) = &mut self.errors {
+        if let Some(errors) = self.errors.as_mut().filter(|_| is_ripe) {
             // rule: C2
             let ((x, n), (x_stable, n_stable)) = (interval.candidate.errors(), interval.stable.errors());
-            errors.observe(Stratum { x, n, x_stable, n_stable, split }, 1.0);
+            let stratum = Stratum { x, n, x_stable, n_stable, split: Some(share) };
+            // A split that is not what was drawn is not known: the counts themselves decide.
+            errors.observe(if self.split.is_wrong() { stratum.by_units() } else { stratum });
         }
         if let Some(slow) = &mut self.slow {
-            slow.observe(interval, split);
+            slow.observe(interval);
         }
         if let Some(unsure) = &mut self.unsure {
-            unsure.observe(interval, split, batch(interval));
+            unsure.observe(interval);
         }
         if let Some(change) = &mut self.change {
-            change.observe(interval, batch(interval));
+            change.observe(interval);
         }
     }
 
-    fn by_slots(&mut self, slots: &SlotRound) {
+    fn by_slots(&mut self, interval: &Interval, slots: &SlotRound, is_ripe: bool) {
         // rule: C5
         let thresholds = SlotThresholds {
             latency: self.slow.as_ref().map(Slow::cells),
             doubt: self.unsure.as_ref().map(Unsure::cells),
         };
         let strata = self.slots.observe(slots, &thresholds);
-        if let Some(errors) = &mut self.errors {
+        if let Some(errors) = self.errors.as_mut().filter(|_| is_ripe) {
             errors.observe_slots(strata.errors);
         }
+        // A failing arm's slots are asked as often, and answered less.
+        let answered = |answers: fn(&Counts) -> u64| {
+            let arms = [&interval.candidate, &interval.stable];
+            arms.map(|counts| answers(counts) as f64 / counts.errors().1.max(1) as f64)
+        };
         if let (Some(slow), Some(stratum)) = (&mut self.slow, strata.latency) {
-            slow.observe_slots(stratum);
+            slow.observe_slots(stratum.weighed(answered(|counts| counts.latency.iter().sum())));
         }
         if let (Some(unsure), Some(stratum)) = (&mut self.unsure, strata.low_confidence) {
-            unsure.observe_slots(stratum);
+            unsure.observe_slots(stratum.weighed(answered(|counts| counts.doubt.iter().sum())));
         }
     }
 
     /// Bounds and cells come from stable's first answers, which no test judges that needs them.
     fn learn(&mut self, interval: &Interval) {
-        let waits = self.tests.latency.is_some() && self.slow.is_none()
-            || self.tests.change.is_some() && self.change.is_none();
-        if !waits {
+        // Slots have no distributions.
+        let learns_change = self.tests.change.is_some() && self.change.is_none() && !self.sticky;
+        if !learns_change && (self.tests.latency.is_none() || self.slow.is_some()) {
             return;
         }
         self.learning.add(&interval.stable);
@@ -139,7 +150,7 @@ impl Running {
             if let (Some(harm), None) = (self.tests.latency, &self.slow) {
                 self.slow = Slow::new(&stable, harm.tolerance);
             }
-            if self.tests.change.is_some() && self.change.is_none() {
+            if learns_change {
                 self.change = Some(Change::new(&stable));
             }
         }
@@ -179,8 +190,11 @@ impl Running {
         }
         if let Some(on_breach) = change {
             let look = look("sequential/change", ALERT_LEVEL, *on_breach, rules.tests.change);
-            let learns = || look.silent(ALERT_LEVEL, &self.learns());
-            readings.push(self.change.as_ref().map_or_else(learns, |change| change.reading(&look)));
+            readings.push(match &self.change {
+                Some(change) if !self.sticky => change.reading(&look),
+                None if !self.sticky => look.silent(ALERT_LEVEL, &self.learns()),
+                _ => look.silent(ALERT_LEVEL, "needs requests that are drawn one by one: routing is sticky"),
+            });
         }
         let pause = OnBreach::Pause;
         readings.push(self.split.reading(&look("sequential/split", ALERT_LEVEL, pause, Some(pause))));
@@ -196,15 +210,6 @@ impl Running {
 
 fn failing(totals: &Totals) -> String {
     format!("{} fail, of stable's {}", totals.ours("requests"), totals.theirs())
-}
-
-/// Items per request that has any: those of one request are not independent (C3).
-fn batch(interval: &Interval) -> f64 {
-    // rule: C3
-    let arms = [&interval.candidate, &interval.stable];
-    let items: u64 = arms.iter().flat_map(|counts| &counts.doubt).sum();
-    let requests: u64 = arms.iter().map(|counts| own(counts)).sum();
-    (items as f64 / requests.max(1) as f64).max(1.0)
 }
 
 /// The tests spend a budget that was split when the rollout began; so what a crossing causes may be made

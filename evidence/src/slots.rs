@@ -116,12 +116,7 @@ impl Arms {
         let (at_risk, at_risk_stable) = (self.candidate.without(had), self.stable.without(had));
         had.add(&now);
         let (n, n_stable) = (at_risk.len(), at_risk_stable.len());
-        Stratum {
-            x: now.and(&at_risk).len(),
-            n,
-            x_stable: now.and(&at_risk_stable).len(),
-            n_stable,
-            split: (n + n_stable > 0).then(|| n as f64 / (n + n_stable) as f64),
-        }
+        let (x, x_stable) = (now.and(&at_risk).len(), now.and(&at_risk_stable).len());
+        Stratum { x, n, x_stable, n_stable, split: None }.by_units()
     }
 }

@@ -146,18 +146,19 @@ impl State {
     /// Adds the intervals of the stage to the totals and to the tests, each once: one that began before the last one that was
     /// added ended is ignored. Windows that end before it began anew, because the clock was set back: nothing
     /// in them was added yet.
-    pub(crate) fn count(&mut self, windows: &Windows, references: References<'_>) {
+    pub(crate) fn count(&mut self, rules: &Rules<'_>, windows: &Windows, references: References<'_>) {
         // rule: C4
         if windows.newest().is_some_and(|newest| self.counted.is_some_and(|counted| newest.to < counted)) {
             self.counted = None;
         }
+        let ripe = windows.since().map_or(Timestamp::MAX, |since| rules.ripe(since));
         for interval in windows.from(self.counted) {
             self.counted = Some(interval.to);
             // rule: T2, C2
             self.candidate += own(&interval.candidate);
             self.stable += own(&interval.stable);
             if let Some(running) = &mut self.running {
-                running.observe(&interval, references);
+                running.observe(&interval, references, ripe);
             }
         }
     }

@@ -152,38 +152,41 @@ impl Windows {
     /// `enough` says no (J5).
     #[must_use]
     pub fn select(&self, reach: Reach, enough: impl Fn(&Interval) -> bool) -> Option<Interval> {
-        let mut selected = self.select_all(&[Want { reach, enough: &enough }]);
-        selected.pop().map(Rc::unwrap_or_clone)
+        let mut selected = self.select_all(&[Want { reach, from: None, enough: &enough }]);
+        selected.pop().flatten().map(Rc::unwrap_or_clone)
     }
 
-    /// One sum per want, in order; wants that end at the same interval share theirs. Nothing while there is no
-    /// interval.
-    pub(crate) fn select_all(&self, wants: &[Want<'_>]) -> Vec<Rc<Interval>> {
+    /// One sum per want, in order; wants that end at the same interval share theirs. None where there is no interval.
+    pub(crate) fn select_all(&self, wants: &[Want<'_>]) -> Vec<Option<Rc<Interval>>> {
         // rule: J5
-        let Some(newest) = &self.newest else { return Vec::new() };
         let mut chosen: Vec<Option<Rc<Interval>>> = vec![None; wants.len()];
+        let Some(newest) = &self.newest else { return chosen };
+        let mut open: Vec<usize> = (0..wants.len()).filter(|i| wants[*i].reaches(newest.from)).collect();
         let mut sum = Sum::default();
         let mut intervals = self.intervals.iter().rev().peekable();
-        while let Some(packed) = intervals.next() {
+        while let Some(packed) = intervals.next().filter(|_| !open.is_empty()) {
             sum.add(packed);
             let older = intervals.peek();
-            let may_end = |want: &Want<'_>| older.is_none_or(|older| want.reach.ends(older.to, newest.to));
-            let open = || wants.iter().enumerate().filter(|(_, want)| may_end(want));
-            if open().all(|(i, _)| chosen[i].is_some()) {
+            // The oldest interval that a want reaches ends it, whatever it holds.
+            let is_last = |want: &Want<'_>| older.is_none_or(|older| !want.reaches(older.from));
+            let may_end = |want: &Want<'_>| {
+                is_last(want) || older.is_some_and(|older| want.reach.ends(older.to, newest.to))
+            };
+            if !open.iter().any(|i| may_end(&wants[*i])) {
                 continue;
             }
             let here = Rc::new(sum.interval(&self.classes));
-            for (chosen, want) in chosen.iter_mut().zip(wants) {
+            open.retain(|i| {
+                let want = &wants[*i];
                 let suffices = || want.reach.holds(&here) && (want.enough)(&here);
-                if chosen.is_none() && may_end(want) && (older.is_none() || suffices()) {
-                    *chosen = Some(here.clone());
+                let ends = may_end(want) && (is_last(want) || suffices());
+                if ends {
+                    chosen[*i] = Some(here.clone());
                 }
-            }
-            if chosen.iter().all(Option::is_some) {
-                break;
-            }
+                !ends
+            });
         }
-        chosen.into_iter().map(|sum| sum.expect("the oldest interval ends every selection")).collect()
+        chosen
     }
 }
 
@@ -216,7 +219,15 @@ impl Reach {
 /// What a metric asks of its window.
 pub(crate) struct Want<'a> {
     pub(crate) reach: Reach,
+    /// Intervals that began before are not looked at.
+    pub(crate) from: Option<Timestamp>,
     pub(crate) enough: &'a dyn Fn(&Interval) -> bool,
+}
+
+impl Want<'_> {
+    fn reaches(&self, began: Timestamp) -> bool {
+        self.from.is_none_or(|from| began >= from)
+    }
 }
 
 /// An instant as it comes back from a MicroTime in status: the same stage must be recognised after a restart.

@@ -266,7 +266,13 @@ fn an_edited_significance_or_no_budget_compares_as_asked() {
     let reading = read(&raw, &windows, &mut State::default(), 15);
     assert_eq!((reading.verdict, reading.level, reading.low), (Verdict::Fail, 0.0, None));
     assert!(reading.reason.ends_with("above 2 % (check 1, raw)"), "{}", reading.reason);
-    let rules = Rules { metrics: &[metric], tests: &Tests::OFF, false_rollback: 0.0, interval: EVERY };
+    let rules = Rules {
+        metrics: &[metric],
+        tests: &Tests::OFF,
+        false_rollback: 0.0,
+        interval: EVERY,
+        timeout: SignedDuration::ZERO,
+    };
     let reading = judge(&rules, &windows, References::default(), &mut State::default(), at(15)).remove(0);
     assert_eq!((reading.verdict, reading.level), (Verdict::Fail, 0.0));
 }

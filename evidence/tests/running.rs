@@ -6,6 +6,7 @@ use common::{EVERY, alike, at, fail, interval, profile, with_errors};
 use evidence::{
     Harm, Interval, Layer, OnBreach, Reading, References, Rules, State, Tests, Verdict, Windows, judge,
 };
+use jiff::SignedDuration;
 use rand::rngs::StdRng;
 use rand::{Rng, SeedableRng};
 use wire::{Counts, Grid, Outcome};
@@ -33,7 +34,13 @@ impl<'a> Rollout<'a> {
     }
 
     fn judge(&mut self, false_rollback: f64) -> Vec<Reading> {
-        let rules = Rules { metrics: &[], tests: &self.tests, false_rollback, interval: EVERY };
+        let rules = Rules {
+            metrics: &[],
+            tests: &self.tests,
+            false_rollback,
+            interval: EVERY,
+            timeout: SignedDuration::ZERO,
+        };
         judge(&rules, &self.windows, self.references, &mut self.state, at(self.seconds))
     }
 }
@@ -189,31 +196,6 @@ fn a_wrong_split_holds_the_stage_and_is_no_fault_of_the_candidate() {
         "sequential/split: the candidate got 22.2 % of 18,000 requests, 30 % were drawn for it;"
     ));
     assert_eq!(of(&readings, "errors").verdict, Verdict::Pass);
-}
-
-#[test]
-fn items_of_one_request_count_as_one() {
-    // rule: C3
-    let mut random = StdRng::seed_from_u64(3);
-    let [ours, theirs] = [4, 4].map(|sure| profile(&answers(&mut random, 2000, sure, 0.1)));
-    let references = References { candidate: Some(&ours), stable: Some(&theirs) };
-    let p = |batch: u64, sure: i32| {
-        let mut random = StdRng::seed_from_u64(4);
-        let mut rollout = Rollout::new(references);
-        for _ in 0..30 {
-            let arms = [sure, 4].map(|sure| {
-                let mut counts = answers(&mut random, 100, sure, 0.1);
-                // The same answers, each so many times.
-                counts.doubt.iter_mut().for_each(|cell| *cell *= batch);
-                counts
-            });
-            rollout.pass(&arms[0], &arms[1], Some(0.5));
-        }
-        let readings = rollout.judge(0.01);
-        of(&readings, "low-confidence").p_value.unwrap()
-    };
-    let (single, batched) = (p(1, 1), p(16, 1));
-    assert!(single < 1e-3 && (single.ln() - batched.ln()).abs() < 1e-9, "{single} {batched}");
 }
 
 #[test]

@@ -119,8 +119,8 @@ fn exchangeable_items_gain_nothing_in_a_tree() {
     for first in &ways {
         for second in &ways {
             let mut tree = Tree::new(Leaves::cut(&[1; 16]));
-            tree.observe(&first.0, &first.1, 1.0).unwrap();
-            tree.observe(&second.0, &second.1, 1.0).unwrap();
+            tree.observe(&first.0, &first.1).unwrap();
+            tree.observe(&second.0, &second.1).unwrap();
             mean += tree.log_e().exp() / (ways.len() * ways.len()) as f64;
         }
     }
@@ -217,8 +217,8 @@ fn all_state_is_small_after_a_long_life() {
         let stratum = Stratum { x: 5000, n: 1 << 40, x_stable: 4000 + i, n_stable: 1 << 41, split: None };
         process.observe(&stratum).unwrap();
         promotion.observe(&stratum).unwrap();
-        tree.observe(&[100_000 + i; 64], &[123_456; 64], 1.0).unwrap();
-        latency.observe(&[70 + i; 142], &[90; 142], Some(0.5)).unwrap();
+        tree.observe(&[100_000 + i; 64], &[123_456; 64]).unwrap();
+        latency.observe(&latency.exceedance().strata(&[70 + i; 142], &[90; 142])).unwrap();
         mismatch.observe(1_000_000 + i, 1_000_000, 0.5).unwrap();
         detector.observe(71 + i, 1000).unwrap();
     }

@@ -123,7 +123,7 @@ fn tree_is_exact() {
     for Histograms { pairs, log_e } in golden().tree {
         let mut tree = Tree::new(Leaves::cut(&[1; 16]));
         for (ours, theirs) in &pairs {
-            tree.observe(ours, theirs, 1.0).unwrap();
+            tree.observe(ours, theirs).unwrap();
         }
         close(tree.log_e(), log_e, &format!("{pairs:?}"));
     }

@@ -227,7 +227,7 @@ fn tree_until(random: &mut StdRng, level: f64, (sure, outside): (f64, f64), inte
     let mut tree = Tree::new(Leaves::cut(&confidences(random, 5000, 6.0, 0.0)));
     (1..=intervals).find_map(|i| {
         let (ours, theirs) = (confidences(random, 100, sure, outside), confidences(random, 100, 6.0, 0.0));
-        tree.observe(&ours, &theirs, 1.0).expect("in range");
+        tree.observe(&ours, &theirs).expect("in range");
         tree.crossed(level).then_some(200 * i)
     })
 }
@@ -259,7 +259,7 @@ fn a_merely_more_confident_model_changes_the_tree_but_is_not_harmful() {
         for _ in 0..50 {
             let ours = confidences(&mut random, 100, 12.0, 0.0);
             let theirs = confidences(&mut random, 100, 6.0, 0.0);
-            tree.observe(&ours, &theirs, 1.0).unwrap();
+            tree.observe(&ours, &theirs).unwrap();
             // 0.6^6 = 5 % of stable's answers lie below 0.6.
             let low = |cells: &[u64]| cells[..38].iter().sum();
             let (x, x_stable) = (low(&ours), low(&theirs));

@@ -18,6 +18,7 @@ use rollout::{Kind, Stage};
 use serde_json::{Value, json};
 
 pub use cover::{APPLIED, covers, stamp};
+pub(crate) use route::REQUEST_TIMEOUT;
 pub use route::{plan_salt, route, salt, shares, split, undo};
 pub use router::{Router, router};
 pub use server::{service, template, workload};

@@ -197,15 +197,16 @@ impl Ticket {
 
     /// Counts the request with the complete answer of the revision drawn.
     pub(crate) fn finish_answered(mut self, outcome: Outcome, success: Option<&AnswerHeaders>) {
-        if outcome != Outcome::Cancelled {
+        // An error that comes at once would make a failing revision a fast one (C2).
+        if outcome == Outcome::Ok {
             self.count_latency();
         }
-        if !self.finished {
-            for item in success.map(AnswerHeaders::items).unwrap_or_default() {
-                let doubt = self.series().count_item(&item, &self.counts.classes);
-                if let (Some(slots), Some(cell)) = (self.slots(), doubt) {
-                    slots.raise_doubt(self.slot, cell);
-                }
+        // rule: C3
+        let item = success.filter(|_| !self.finished).and_then(|headers| headers.draw(rand::random()));
+        if let Some(item) = item {
+            let doubt = self.series().count_item(&item, &self.counts.classes);
+            if let (Some(slots), Some(cell)) = (self.slots(), doubt) {
+                slots.raise_doubt(self.slot, cell);
             }
         }
         self.count(outcome);

@@ -3,7 +3,7 @@
 use http::{HeaderMap, HeaderValue};
 use wire::{Feature, header};
 
-/// Most items that are counted of one answer.
+/// Items of an answer of which one is drawn: the first ones.
 const MOST: usize = 1_024;
 
 /// The headers that are counted, kept until the answer is complete.
@@ -37,19 +37,17 @@ impl AnswerHeaders {
         }
     }
 
-    /// The items, as many as the longest of the three lists has, at most [`MOST`]. What cannot be read is not counted.
-    pub(crate) fn items(&self) -> Vec<Item> {
-        let (mut classes, mut confidences, mut stats) =
-            (texts(&self.classes), texts(&self.confidences), texts(&self.stats));
-        let mut items = vec![];
-        while items.len() < MOST {
-            let next = (classes.next(), confidences.next(), stats.next());
-            if next == (None, None, None) {
-                break;
-            }
-            items.push(item(next.0, next.1, next.2));
-        }
-        items
+    /// One of the items, each as likely as any other for an even `draw`; there are as many as the longest of the three
+    /// lists has, at most [`MOST`]. What cannot be read is not counted.
+    ///
+    /// Items of one request are seldom independent, and no test would know how many stand for one: a request says one
+    /// thing, whatever its size (C3).
+    pub(crate) fn draw(&self, draw: u32) -> Option<Item> {
+        let lists = [&self.classes, &self.confidences, &self.stats];
+        let most = lists.map(|list| texts(list).take(MOST).count()).into_iter().max().unwrap_or(0);
+        let at = draw as usize % most.max(1);
+        let [class, confidence, stats] = lists.map(|list| texts(list).nth(at));
+        (most > 0).then(|| item(class, confidence, stats))
     }
 }
 
@@ -85,12 +83,13 @@ mod tests {
         for (name, value) in lines {
             headers.append(*name, HeaderValue::from_static(value));
         }
-        AnswerHeaders::of(&headers).items()
+        let headers = AnswerHeaders::of(&headers);
+        (0..4).filter_map(|draw| headers.draw(draw)).collect()
     }
 
     // rule: C3
     #[test]
-    fn each_item_of_a_batch_is_read() {
+    fn each_item_of_a_batch_may_be_drawn() {
         let items = read(&[
             ("x-prediction", "cat,a%2Cb, -,dog"),
             ("x-confidence", "0.9, 0.8,0.1"),
@@ -119,7 +118,9 @@ mod tests {
     #[test]
     fn an_answer_has_a_bounded_number_of_items() {
         let mut headers = HeaderMap::new();
-        headers.insert(header::PREDICTION, HeaderValue::try_from("a,".repeat(5_000)).unwrap());
-        assert_eq!(AnswerHeaders::of(&headers).items().len(), MOST);
+        headers
+            .insert(header::PREDICTION, HeaderValue::try_from("a,".repeat(MOST - 1) + "last,b,b").unwrap());
+        let drawn = |draw| AnswerHeaders::of(&headers).draw(draw).unwrap().class;
+        assert_eq!((drawn(MOST as u32 - 1), drawn(MOST as u32)), (Some("last".into()), Some("a".into())));
     }
 }

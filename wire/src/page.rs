@@ -61,9 +61,9 @@ pub struct Key {
 pub struct Counts {
     /// Requests per outcome, in the order of [`Outcome::ALL`].
     pub outcomes: [u64; Outcome::ALL.len()],
-    /// Latency cells on [`Grid::Seconds`] of the requests that the revision itself answered or let time out.
+    /// Latency cells on [`Grid::Seconds`] of the requests that the revision itself answered well, or let time out.
     pub latency: Vec<u64>,
-    /// Items per cell of each of [`FEATURES`].
+    /// Items per cell of each of [`FEATURES`]. Of a batch one item is counted, drawn at random (C3).
     pub features: Vec<Vec<u64>>,
     /// Items per cell of [`Grid::Doubt`].
     pub doubt: Vec<u64>,

@@ -21,10 +21,10 @@ impl Slow {
         Some(Self { test: LatencyTest::new(exceedance), totals: <[Totals; 2]>::default() })
     }
 
-    pub(super) fn observe(&mut self, interval: &Interval, split: Option<f64>) {
+    pub(super) fn observe(&mut self, interval: &Interval) {
         let (ours, theirs) = (&interval.candidate.latency, &interval.stable.latency);
-        let strata = self.test.exceedance().strata(ours, theirs, split);
-        if self.test.observe_strata(&strata).is_ok() {
+        let strata = self.test.exceedance().strata(ours, theirs);
+        if self.test.observe(&strata).is_ok() {
             for (totals, stratum) in self.totals.iter_mut().zip(strata) {
                 totals.add(stratum);
             }
@@ -34,7 +34,7 @@ impl Slow {
     /// Slots are told apart by the lower percentile only.
     pub(super) fn observe_slots(&mut self, stratum: Stratum) {
         let nothing = Stratum { x: 0, n: 0, x_stable: 0, n_stable: 0, split: None };
-        if self.test.observe_strata(&[stratum, nothing]).is_ok() {
+        if self.test.observe(&[stratum, nothing]).is_ok() {
             self.totals[0].add_slots(stratum);
         }
     }
@@ -46,7 +46,9 @@ impl Slow {
     /// Of the tail that says more.
     pub(super) fn reading(&self, look: &Look, tolerance: f64) -> Reading {
         let tails = self.test.tails();
-        let worse = usize::from(tails[1].log_e() > tails[0].log_e());
+        // The higher percentile has seen nothing under sticky routing.
+        let has_seen = self.totals[1].n > 0;
+        let worse = usize::from(has_seen && tails[1].log_e() > tails[0].log_e());
         let (ours, theirs) = self.test.exceedance().seconds()[worse];
         let percentile = ["95th", "99th"][worse];
         let counted = |totals: &Totals| {

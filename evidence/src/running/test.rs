@@ -58,10 +58,10 @@ impl Test {
         Self { process, totals: Totals::default() }
     }
 
-    /// Takes the counts of an interval; `batch` is the mean number of units that share a fate.
-    pub(super) fn observe(&mut self, stratum: Stratum, batch: f64) {
+    /// Takes the counts of an interval.
+    pub(super) fn observe(&mut self, stratum: Stratum) {
         // Counts of a page are consistent and below 2^53; otherwise the interval says nothing.
-        if self.process.observe_in_batches(&stratum, batch).is_ok() {
+        if self.process.observe(&stratum).is_ok() {
             self.totals.add(stratum);
         }
     }

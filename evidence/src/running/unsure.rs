@@ -58,13 +58,13 @@ impl Unsure {
         (widened <= 100.0).then(|| Self { cells: (cell, cell_stable), test: Test::new(widened) })
     }
 
-    pub(super) fn observe(&mut self, interval: &Interval, split: Option<f64>, batch: f64) {
+    pub(super) fn observe(&mut self, interval: &Interval) {
         let beyond = |counts: &Counts, cell: usize| {
             (counts.doubt[cell..].iter().sum::<u64>(), counts.doubt.iter().sum::<u64>())
         };
         let (x, n) = beyond(&interval.candidate, self.cells.0);
         let (x_stable, n_stable) = beyond(&interval.stable, self.cells.1);
-        self.test.observe(Stratum { x, n, x_stable, n_stable, split }, batch);
+        self.test.observe(Stratum { x, n, x_stable, n_stable, split: None }.by_units());
     }
 
     pub(super) fn observe_slots(&mut self, stratum: Stratum) {

@@ -66,9 +66,10 @@ impl Exceedance {
         (self.cells[0] + self.slack + 1, self.cells[0] + 1)
     }
 
-    /// The slow answers of an interval, by latency counts on [`Grid::Seconds`]: one stratum per bound.
+    /// The slow answers of an interval, by latency counts on [`Grid::Seconds`]: one stratum per bound. Of answers, not
+    /// of requests: a failing arm has fewer, which is no merit of its tail ([`Stratum::by_units`]).
     #[must_use]
-    pub fn strata(&self, candidate: &[u64], stable: &[u64], split: Option<f64>) -> [Stratum; 2] {
+    pub fn strata(&self, candidate: &[u64], stable: &[u64]) -> [Stratum; 2] {
         let total = |counts: &[u64]| counts.iter().sum();
         let (n, n_stable) = (total(candidate), total(stable));
         self.cells.map(|cell| {
@@ -79,8 +80,9 @@ impl Exceedance {
                 n,
                 x_stable: slow(stable, cell),
                 n_stable,
-                split,
+                split: None,
             }
+            .by_units()
         })
     }
 }
@@ -109,25 +111,12 @@ impl LatencyTest {
         self.exceedance
     }
 
-    /// Takes the latency counts of an interval.
-    ///
-    /// # Errors
-    /// Those of [`Process::observe`]; then nothing changes.
-    pub fn observe(
-        &mut self,
-        candidate: &[u64],
-        stable: &[u64],
-        split: Option<f64>,
-    ) -> Result<(), SequentialError> {
-        self.observe_strata(&self.exceedance.strata(candidate, stable, split))
-    }
-
     /// Takes what was slow in an interval, by bound: [`Exceedance::strata`], or the same of slots (C5).
     ///
     /// # Errors
-    /// Those of [`Process::observe`].
-    pub fn observe_strata(&mut self, strata: &[Stratum; 2]) -> Result<(), SequentialError> {
-        // Both have the same units and split; only the events differ, and those are never too many.
+    /// Those of [`Process::observe`]; then nothing changes.
+    pub fn observe(&mut self, strata: &[Stratum; 2]) -> Result<(), SequentialError> {
+        strata.iter().try_for_each(Stratum::check)?;
         for (tail, stratum) in self.tails.iter_mut().zip(strata) {
             tail.observe(stratum)?;
         }
@@ -176,21 +165,21 @@ mod tests {
         let edge = |cell| Grid::Seconds.edge(cell);
         let bounds = Exceedance::freeze(&stable, 1.0).unwrap();
         assert_eq!(bounds.seconds(), [(edge(114), edge(114)), (edge(118), edge(118))]);
-        let strata = bounds.strata(&even(25, 100, 1), &stable, None);
+        let strata = bounds.strata(&even(25, 100, 1), &stable);
         assert_eq!(
             strata.map(|s| (s.x, s.n, s.x_stable, s.n_stable)),
             [(10, 100, 500, 10_000), (6, 100, 100, 10_000)]
         );
         let lenient = Exceedance::freeze(&stable, 1.21).unwrap();
         assert_eq!(lenient.seconds(), [(edge(116), edge(114)), (edge(120), edge(118))]);
-        assert_eq!(lenient.strata(&even(25, 100, 1), &stable, None).map(|s| s.x), [8, 4]);
+        assert_eq!(lenient.strata(&even(25, 100, 1), &stable).map(|s| s.x), [8, 4]);
     }
 
     #[test]
     fn a_tail_in_the_open_cell_leaves_nothing_to_exceed() {
         let stable = even(LATENCY_CELLS - 1, 1, 5000);
         let bounds = Exceedance::freeze(&stable, 1.5).unwrap();
-        assert!(bounds.strata(&stable, &stable, None).iter().all(|s| s.x == 0 && s.x_stable == 0));
+        assert!(bounds.strata(&stable, &stable).iter().all(|s| s.x == 0 && s.x_stable == 0));
     }
 
     #[test]
@@ -200,8 +189,8 @@ mod tests {
         let mut test = LatencyTest::new(Exceedance::freeze(&even(20, 100, 100), 1.25).unwrap());
         let mut tolerated = test.clone();
         for _ in 0..20 {
-            test.observe(&even(35, 100, 1), &stable, None).unwrap();
-            tolerated.observe(&even(22, 100, 1), &stable, None).unwrap();
+            test.observe(&test.exceedance().strata(&even(35, 100, 1), &stable)).unwrap();
+            tolerated.observe(&tolerated.exceedance().strata(&even(22, 100, 1), &stable)).unwrap();
         }
         assert!(test.crossed(0.001) && test.p_value() < 0.001, "{}", test.log_e());
         assert!(!tolerated.crossed(0.99), "{}", tolerated.log_e());

@@ -64,16 +64,6 @@ impl Process {
     /// # Errors
     /// [`Stratum::check`]; then nothing changes.
     pub fn observe(&mut self, stratum: &Stratum) -> Result<(), SequentialError> {
-        self.observe_in_batches(stratum, 1.0)
-    }
-
-    /// Takes an interval whose units share their fate in groups of about `batch`, at least 1, as items of one
-    /// request may: its likelihood ratios are raised to the power 1/batch. That is an e-value if units are
-    /// independent (Jensen), and if all of a group are events or none; between these it is an approximation.
-    ///
-    /// # Errors
-    /// [`Stratum::check`]; then nothing changes.
-    pub fn observe_in_batches(&mut self, stratum: &Stratum, batch: f64) -> Result<(), SequentialError> {
         stratum.check()?;
         self.requests = self.requests.saturating_add(stratum.n + stratum.n_stable);
         if !stratum.informs() {
@@ -87,7 +77,7 @@ impl Process {
             None => self.conditional(stratum),
         };
         for (evidence, gained) in self.evidence.iter_mut().zip(gained) {
-            *evidence += gained / batch;
+            *evidence += gained;
         }
         self.pool(stratum);
         self.peak.raise(self.log_e());

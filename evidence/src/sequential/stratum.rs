@@ -45,6 +45,26 @@ impl Stratum {
         }
     }
 
+    /// The same interval, of units that chance alone put into their arm, whoever decided that they are counted: each
+    /// event counts as if it had hit an arm in proportion to the arms' units.
+    ///
+    /// Given the counts of a harmless candidate x is hypergeometric, which is less spread than that in every convex
+    /// function (Hoeffding, J. Am. Stat. Assoc. 58 (1963) 13, theorem 4), and a bet `a^x b^x_stable` is convex in x:
+    /// so it is conservative, by little as long as events are rare. And it compares rates, as a known split does.
+    #[must_use]
+    pub fn by_units(self) -> Self {
+        self.weighed([1.0, 1.0])
+    }
+
+    /// [`Stratum::by_units`], where a unit of the candidate and of stable weighs as much: the chances it had to have
+    /// its event.
+    pub(crate) fn weighed(self, [ours, theirs]: [f64; 2]) -> Self {
+        let (ours, theirs) = (ours * self.n as f64, theirs * self.n_stable as f64);
+        // With one arm alone there is nothing to compare.
+        let share = if ours > 0.0 && theirs > 0.0 { ours / (ours + theirs) } else { 0.0 };
+        Self { split: Some(share), ..self }
+    }
+
     /// The same interval with the arms exchanged: the ratio becomes its reciprocal.
     #[must_use]
     pub fn mirrored(&self) -> Self {

@@ -112,12 +112,11 @@ impl Tree {
         Self { leaves, evidence: [0.0; NODES * RATIOS], peak: Peak::default() }
     }
 
-    /// Takes the histograms of an interval, on the same cells, of items that share their fate in groups of
-    /// about `batch` (1: independent ones), as [`super::Process::observe_in_batches`] does.
+    /// Takes the histograms of an interval, on the same cells.
     ///
     /// # Errors
     /// Counts above [`super::MAX_COUNT`]; then nothing changes.
-    pub fn observe(&mut self, candidate: &[u64], stable: &[u64], batch: f64) -> Result<(), SequentialError> {
+    pub fn observe(&mut self, candidate: &[u64], stable: &[u64]) -> Result<(), SequentialError> {
         let (ours, theirs) = (self.leaves.fill(candidate), self.leaves.fill(stable));
         let at = |i: usize| {
             let left = 2 * i;
@@ -129,7 +128,7 @@ impl Tree {
             let stratum = at(node + 1);
             if stratum.informs() {
                 let gained = fisher::log_likelihoods(&stratum, (1.0, &ODDS), (0.0, &LOGS));
-                evidence.iter_mut().zip(gained).for_each(|(evidence, gained)| *evidence += gained / batch);
+                evidence.iter_mut().zip(gained).for_each(|(evidence, gained)| *evidence += gained);
             }
         }
         self.peak.raise(self.log_e());
@@ -209,7 +208,7 @@ mod tests {
         ours[32..40].fill(5);
         ours[40..48].fill(15);
         for _ in 0..5 {
-            tree.observe(&ours, &[10; 64], 1.0).unwrap();
+            tree.observe(&ours, &[10; 64]).unwrap();
         }
         let (halves, evidence) = tree.strongest();
         assert_eq!(halves, [(32, 40), (40, 48)]);
@@ -221,7 +220,7 @@ mod tests {
     #[test]
     fn counts_out_of_range_change_nothing() {
         let mut tree = Tree::new(Leaves::cut(&[10; 4]));
-        assert!(tree.observe(&[1 << 52; 4], &[1; 4], 1.0).is_err());
+        assert!(tree.observe(&[1 << 52; 4], &[1; 4]).is_err());
         assert_eq!(tree, Tree::new(Leaves::cut(&[10; 4])));
     }
 }

@@ -90,6 +90,7 @@ pub(crate) fn read_with(
         tests: &Tests::OFF,
         false_rollback: 0.01,
         interval: EVERY,
+        timeout: SignedDuration::ZERO,
     };
     judge(&rules, windows, references, state, at(now)).remove(0)
 }

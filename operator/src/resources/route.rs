@@ -10,8 +10,8 @@ use wire::SLOTS;
 
 use super::Owner;
 
-/// Longest time from a request's head to the end of its answer.
-const REQUEST_TIMEOUT: Duration = Duration::from_secs(30);
+/// The longest time from a request's head to the end of its answer.
+pub(crate) const REQUEST_TIMEOUT: Duration = Duration::from_secs(30);
 /// A table names at most this many revisions.
 const MAX_REVISIONS: usize = 16;
 

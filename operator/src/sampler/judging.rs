@@ -9,6 +9,7 @@ use wire::{Page, RouteState};
 
 use super::Order;
 use super::profiles::Profiles;
+use crate::resources::REQUEST_TIMEOUT;
 
 /// States of the route that may belong to one stage: a router's page keeps the last two of them anyway.
 const STATES: usize = 8;
@@ -98,6 +99,7 @@ impl Judging {
             tests: &order.tests,
             false_rollback: order.false_rollback,
             interval: SignedDuration::try_from(order.interval).unwrap_or(SignedDuration::MAX),
+            timeout: SignedDuration::try_from(REQUEST_TIMEOUT).expect("it is short"),
         };
         let references = References {
             candidate: profiles.profile(&self.sampling.candidate),

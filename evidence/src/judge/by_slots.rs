@@ -1,0 +1,99 @@
+//! Thresholds under sticky routing: as much evidence as there are users (C5).
+
+use wire::{Counts, SlotSet};
+
+use super::compare::{Comparison, Finding, sample};
+use crate::{Interval, Metric, SlotRound};
+
+/// The slots of both arms that were asked anything in this stage.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub(super) struct Asked {
+    candidate: u64,
+    stable: u64,
+}
+
+impl Asked {
+    pub(super) fn of(slots: &SlotRound) -> Self {
+        let mut seen = slots.now.seen().clone();
+        seen.add(slots.earlier.seen());
+        let asked = |owned: &SlotSet| seen.and(owned).len();
+        Self { candidate: asked(&slots.candidate), stable: asked(&slots.stable) }
+    }
+
+    /// A comparison of requests, which proves no more than as many independent ones as slots were asked would. Whose
+    /// user fails often fails again, and whose images are dark sends dark ones: at worst all requests of a slot say
+    /// the same, so the effective sample is one of each (Kish, *Survey Sampling*, 1965, 8.2; for exact limits Korn &
+    /// Graubard, Survey Methodology 24 (1998) 193). Value and samples stay those of the requests.
+    pub(super) fn limit(
+        self,
+        found: Comparison,
+        metric: &Metric,
+        window: &Interval,
+        compare: impl FnOnce(&Interval) -> Comparison,
+    ) -> Comparison {
+        let thinned = Interval {
+            candidate: thinned(&window.candidate, self.candidate),
+            stable: thinned(&window.stable, self.stable),
+            ..window.clone()
+        };
+        let left = sample(metric, &thinned);
+        if left.n == 0 || left.n_stable == Some(0) {
+            let finding = if found.finding == Finding::Breach { Finding::Unclear } else { found.finding };
+            return Comparison { low: None, high: None, critical: None, finding, ..found };
+        }
+        let Comparison { low, high, critical, finding, .. } = compare(&thinned);
+        let finding = match (found.finding, finding) {
+            (Finding::Breach, Finding::Within) => Finding::Unclear,
+            (Finding::Breach, by_slots) => by_slots,
+            (requests, _) => requests,
+        };
+        Comparison { low, high, critical, finding, ..found }
+    }
+}
+
+/// The same shares in counts that come from at most `units` requests.
+fn thinned(counts: &Counts, units: u64) -> Counts {
+    let (_, requests) = counts.errors();
+    if requests <= units {
+        return counts.clone();
+    }
+    let part = units as f64 / requests as f64;
+    // The sums up to each cell are rounded, not the cells: no share at a bound is off by more than one of the total.
+    let thin = |cells: &mut dyn Iterator<Item = &mut u64>| {
+        let (mut all, mut taken) = (0, 0);
+        for cell in cells {
+            all += *cell;
+            let now = (all as f64 * part).round() as u64;
+            *cell = now - taken;
+            taken = now;
+        }
+    };
+    let mut thinned = counts.clone();
+    thin(&mut thinned.outcomes.iter_mut());
+    thin(&mut thinned.latency.iter_mut());
+    thin(&mut thinned.doubt.iter_mut());
+    thin(&mut thinned.classes.values_mut());
+    thinned.features.iter_mut().for_each(|cells| thin(&mut cells.iter_mut()));
+    thinned
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use wire::Outcome;
+
+    #[test]
+    fn thinning_keeps_shares_and_no_more_than_the_slots() {
+        // rule: C5
+        let mut counts = Counts::default();
+        counts.outcomes[Outcome::Ok.index()] = 9_800;
+        counts.outcomes[Outcome::Error.index()] = 200;
+        counts.doubt[..4].copy_from_slice(&[4_000, 3_000, 2_000, 1_000]);
+        counts.classes.extend([("a".to_owned(), 5_000), ("b".to_owned(), 5_000)]);
+        let few = thinned(&counts, 500);
+        assert_eq!((few.errors(), &few.doubt[..4]), ((10, 500), &[200, 150, 100, 50][..]));
+        assert_eq!(few.classes["a"], 250);
+        assert_eq!(thinned(&counts, 10_000), counts);
+        assert_eq!(thinned(&counts, 0).requests(), 0);
+    }
+}
