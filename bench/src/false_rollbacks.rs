@@ -10,9 +10,9 @@ use wire::Profile;
 use crate::family::{Family, INTERVALS, RATE, REQUESTS, settings};
 use crate::peers::{self, Peers};
 use crate::runs::each;
-use crate::simulated::{Draw, End, Settings, Simulated};
+use crate::simulated::{Draw, End, Settings, Simulated, TIMEOUT};
 use crate::targets::{Targets, share, upper};
-use crate::traffic::{Arm, Model, drawn};
+use crate::traffic::{Arm, Late, drawn};
 
 /// Images in a reference profile.
 const PROFILE: u64 = 1500;
@@ -122,7 +122,7 @@ pub fn cell(
     until: Until,
     progress: &ProgressBar,
 ) -> Tally {
-    let arms = [family.candidate(), Model::GOOD].map(Arm::new);
+    let arms = [family.candidate(), family.stable()].map(Arm::new);
     let tallies = each(rollouts, |i| {
         let seed = (family as u64) << 40 | u64::from(settings.interval) << 32 | i;
         let tally = rollout(family, settings, arms.each_ref(), until, seed);
@@ -144,7 +144,7 @@ fn rollout(family: Family, settings: &Settings, arms: [&Arm; 2], until: Until, s
     let users = crate::users::Users::new(&mut random);
     let mut drifting_share = 0.1;
     let per_interval = (RATE * f64::from(settings.interval)) as u64;
-    let mut requests = 0;
+    let (mut requests, mut late) = (0, Late::default());
     let mut tally = Tally { rollouts: 1, ..Tally::default() };
     while requests < REQUESTS && (until == Until::Over || world.end.is_none()) {
         let swing = family.swing(requests as f64 / REQUESTS as f64);
@@ -155,11 +155,14 @@ fn rollout(family: Family, settings: &Settings, arms: [&Arm; 2], until: Until, s
             world.share()
         };
         let sticky = family == Family::Sticky;
-        let ([candidate, stable], answers) = if sticky {
+        let ([candidate, mut stable], answers) = if sticky {
             users.interval(&mut random, per_interval, share, arms)
         } else {
             (drawn(&mut random, per_interval, share, swing, arms), Vec::new())
         };
+        if family == Family::Late {
+            late.delay(&mut stable, TIMEOUT.as_secs() as usize / settings.interval as usize, share);
+        }
         requests += per_interval;
         peers.look(&candidate, &stable, settings.interval.into());
         if world.end.is_none() {

@@ -30,14 +30,26 @@ pub enum Family {
     Calibrated,
     /// As bad as the tolerances allow: 1.1 times the errors, 1.25 times the seconds, a swing on top.
     AtTolerance,
+    /// Stable's errors take as long as a request may, the candidate's come at once.
+    Late,
+    /// Stable fails in every second request, which is no merit of the candidate, and no fault.
+    StableFails,
     /// Sticky users; a few are heavy, and some have bad inputs that always fail.
     Sticky,
 }
 
 impl Family {
     /// All of them.
-    pub const ALL: [Self; 6] =
-        [Self::Steady, Self::Diurnal, Self::Bandit, Self::Calibrated, Self::AtTolerance, Self::Sticky];
+    pub const ALL: [Self; 8] = [
+        Self::Steady,
+        Self::Diurnal,
+        Self::Bandit,
+        Self::Calibrated,
+        Self::AtTolerance,
+        Self::Late,
+        Self::StableFails,
+        Self::Sticky,
+    ];
 
     /// For tables.
     pub const fn name(self) -> &'static str {
@@ -47,11 +59,21 @@ impl Family {
             Self::Bandit => "shares of a bandit",
             Self::Calibrated => "surer, equally good",
             Self::AtTolerance => "at the tolerances",
+            Self::Late => "stable's errors come 30 s late",
+            Self::StableFails => "stable fails in 50 %",
             Self::Sticky => "sticky, clustered users",
         }
     }
 
-    /// The candidate; stable is [`Model::GOOD`].
+    /// Stable.
+    pub fn stable(self) -> Model {
+        match self {
+            Self::StableFails => Model { errors: 0.5, ..Model::GOOD },
+            _ => Model::GOOD,
+        }
+    }
+
+    /// The candidate, where stable is [`Model::GOOD`].
     pub fn candidate(self) -> Model {
         match self {
             Self::Calibrated => Model { sure: 5.2, ..Model::GOOD },

@@ -24,7 +24,7 @@ struct Evidence {
     #[arg(long, value_enum, value_delimiter = ',')]
     only: Vec<Table>,
     /// B1: harmless rollouts per family and interval.
-    #[arg(long, default_value_t = 556, value_parser = clap::value_parser!(u64).range(1..))]
+    #[arg(long, default_value_t = 417, value_parser = clap::value_parser!(u64).range(1..))]
     rollouts: u64,
     /// B7: a Python that has scipy; without it, that comparison is skipped.
     #[arg(long)]

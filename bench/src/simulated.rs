@@ -15,7 +15,7 @@ use crate::traffic::Answer;
 const STABLE: &str = "digits-aaaaaaaa";
 const CANDIDATE: &str = "digits-bbbbbbbb";
 /// The operator's.
-const TIMEOUT: SignedDuration = SignedDuration::from_secs(30);
+pub const TIMEOUT: SignedDuration = SignedDuration::from_secs(30);
 /// Deciding again must come to rest long before this.
 const DECISIONS: usize = 20;
 
@@ -190,11 +190,11 @@ impl<'a> Simulated<'a> {
         slots.own(STABLE, &(first..SLOTS).collect());
         for (slot, answer) in answers {
             slots.see(*slot);
-            slots.raise_latency(*slot, answer.latency);
             if answer.failed {
                 slots.fail(*slot);
             }
             if let Some(cell) = answer.doubt {
+                slots.raise_latency(*slot, answer.latency);
                 slots.raise_doubt(*slot, cell);
             }
         }

@@ -1,6 +1,7 @@
 //! Simulated traffic: what two models answer, request by request, as counts of one interval.
 
 use std::array;
+use std::collections::VecDeque;
 
 use rand::Rng;
 use rand::distr::Distribution;
@@ -42,7 +43,7 @@ const INPUTS: [(f64, f64); FEATURES.len()] = [(0.42, 0.09), (0.55, 0.12), (0.3, 
 pub struct Answer {
     /// An error.
     pub failed: bool,
-    /// On [`Grid::Seconds`].
+    /// On [`Grid::Seconds`]; noted with a prediction only.
     pub latency: usize,
     /// On [`Grid::Doubt`], if there was a prediction.
     pub doubt: Option<usize>,
@@ -110,12 +111,12 @@ impl Arm {
             let errors = self.model.errors * swing;
             let mut answer =
                 Answer { failed: fate < errors, latency: self.latency.sample(random), doubt: None };
-            counts.latency[answer.latency] += 1;
             let outcome = if answer.failed {
                 Outcome::Error
             } else if fate < errors + self.model.rejected {
                 Outcome::Rejected
             } else {
+                counts.latency[answer.latency] += 1;
                 let (doubt, class) = self.item(random, &mut counts.features);
                 counts.doubt[doubt] += 1;
                 classes[class] += 1;
@@ -155,6 +156,29 @@ impl Arm {
             .map(|(class, count)| ClassCount { class: (*class).to_owned(), count })
             .collect();
         profile
+    }
+}
+
+/// Errors that are counted some intervals after their requests came, as timeouts are.
+#[derive(Debug, Default)]
+pub struct Late {
+    waiting: VecDeque<u64>,
+    share: f64,
+}
+
+impl Late {
+    /// Takes this interval's errors out of the counts, and puts those in that came so many intervals before, unless
+    /// the share has changed since: those belong to the stage before.
+    pub fn delay(&mut self, counts: &mut Counts, intervals: usize, share: f64) {
+        if self.share != share {
+            self.waiting.clear();
+            self.share = share;
+        }
+        let errors = &mut counts.outcomes[Outcome::Error.index()];
+        self.waiting.push_back(std::mem::take(errors));
+        if self.waiting.len() > intervals {
+            *errors = self.waiting.pop_front().expect("it has one more");
+        }
     }
 }
 

@@ -26,6 +26,14 @@
 //! convex in x. And a tolerance on requests is one on slots, since 1 - (1 - r p)^k <= r (1 - (1 - p)^k). The *odds* of a slot do not
 //! have this property: of 100 requests that fail with 2 % or 2.2 %, one fails with odds of 6.5 or 8.3.
 //!
+//! Both hold given that the candidate has been like stable so far. After a time in which it was better, more of its slots
+//! are still at risk that will have an event some day, and once it is as stable again it looks worse than it is: by as much
+//! less as it looked better before, so that E, which has fallen, is not expected to rise above where it began.
+//! That is not proven here for shares that fall.
+//!
+//! Slow and unsure answers need an answer. Where an arm fails, its slots are asked as often and answered less, so they
+//! are weighed by the part of their requests that was answered ([`Stratum::by_units`]).
+//!
 //! What is lost: a slot speaks once. When most slots have had their event there is little left to learn; a
 //! test that begins anew with an empty [`SlotState`] and a level of its own (J3) has all of them again.
 //!

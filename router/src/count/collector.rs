@@ -12,11 +12,11 @@ use super::{Ledger, Tally};
 /// Families with their help.
 const FAMILIES: [(&str, &str); 6] = [
     (family::REQUESTS, "Requests by revision drawn, assignment and outcome."),
-    (family::NULL_OUTPUTS, "Items whose answer was withheld or NaN."),
-    (family::PREDICTIONS, "Items by predicted class."),
-    (family::SECONDS, "Seconds from a request's head to the end of the revision's own answer."),
-    (family::DOUBT, "1 - confidence per item."),
-    (family::INPUT, "Input features per item."),
+    (family::NULL_OUTPUTS, "Answers that were withheld or NaN, of a batch that of one item drawn at random."),
+    (family::PREDICTIONS, "Predicted classes, of a batch that of one item drawn at random."),
+    (family::SECONDS, "Seconds from a request's head to the end of the revision's own good answer, or to its timeout."),
+    (family::DOUBT, "1 - confidence, of a batch that of one item drawn at random."),
+    (family::INPUT, "Input features, of a batch those of one item drawn at random."),
 ];
 
 /// Shows a [`Ledger`] to a prometheus registry.
