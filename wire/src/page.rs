@@ -38,7 +38,7 @@ pub mod family {
     pub const SLOTS: &str = "sluice_slots";
 }
 
-/// Highest count that is read, 2^43: as many requests as 100,000 per second make in two years. Sums over 2^20
+/// Highest count that is read, 2^43: more requests than 100,000 per second make in two years. Sums over 2^20
 /// of them (cells, routers, intervals) fit a u64, and over 2^10 of them are exact in an f64.
 const MAX_COUNT: u64 = 1 << 43;
 /// Most states that are read: routers show up to 8, the current one, the one before and pins. Twice that, so
