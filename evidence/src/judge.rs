@@ -85,6 +85,7 @@ pub fn judge(
         let track = state.tracks.entry(metric.name.clone()).or_default();
         readings.push(judging.read(metric, track, selected[i].as_deref()));
     }
+    readings.extend(state.silence(rules, now));
     readings.extend(state.running.iter().flat_map(|running| running.readings(rules, references, now)));
     readings
 }
@@ -164,7 +165,7 @@ impl Judging<'_> {
         };
         // rule: J1
         let age = self.now.duration_since(window.to);
-        if age > self.rules.interval * STALE_AFTER {
+        if age > self.rules.interval.saturating_mul(STALE_AFTER) {
             let why = format!("the last interval ended {} ago", reason::span(age));
             return Err(Lack::new(Verdict::NoData, why));
         }

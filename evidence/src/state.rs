@@ -7,7 +7,10 @@ use serde::{Deserialize, Serialize};
 use wire::{Counts, Outcome};
 
 use crate::running::Running;
-use crate::{References, Rules, Tests, Windows};
+use crate::{Layer, OnBreach, Reading, References, Rules, Tests, Verdict, Windows};
+
+/// Checks that count as made where it is not known how many were: as many as 42 hours of 15 s.
+const UNKNOWN_CHECKS: u64 = 10_000;
 
 /// Evidence state of one rollout, a few hundred bytes per metric at most.
 #[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
@@ -27,6 +30,12 @@ pub struct State {
     /// Per metric name.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub tracks: BTreeMap<String, Track>,
+    /// The rollout has begun: whether sequential tests run in it is settled (I3).
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    begun: bool,
+    /// It replaces a state that could not be read.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    unreadable: bool,
     /// The sequential tests.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) running: Option<Running>,
@@ -36,6 +45,12 @@ pub struct State {
 /// another one answered (C2).
 pub(crate) fn own(counts: &Counts) -> u64 {
     counts.errors().1 - counts.outcome(Outcome::Fallback)
+}
+
+/// Whether a rollout that begins now has sequential tests.
+fn wants_tests(rules: &Rules<'_>) -> bool {
+    // rule: S2
+    rules.false_rollback > 0.0 && *rules.tests != Tests::OFF
 }
 
 /// The history of one metric.
@@ -55,6 +70,22 @@ pub struct Track {
 }
 
 impl State {
+    /// The state to go on with where what was persisted cannot be read, such as that of another release. It
+    /// spends no budget a second time (S2, J3): no sequential test runs in the rest of the rollout, and
+    /// thresholds go on as if they had been checked 10,000 times. The levels of all later checks sum to the
+    /// part 6/pi^2 (1/10,001^2 + 1/10,002^2 + ...) < 6/(10,000 pi^2) = 6.1e-5 of the metric's budget, which is all
+    /// that it may spend beyond it. The totals of the stage begin anew.
+    #[must_use]
+    pub fn unreadable() -> Self {
+        Self { begun: true, unreadable: true, ..Self::default() }
+    }
+
+    /// Whether it is, or goes on from, [`State::unreadable`].
+    #[must_use]
+    pub const fn is_unreadable(&self) -> bool {
+        self.unreadable
+    }
+
     /// Starts the totals of the stage that was acknowledged at `since`; nothing changes while it lasts, also
     /// after a restart. The numbers of checks go on: their levels belong to
     /// the rollout (J3).
@@ -68,12 +99,48 @@ impl State {
         }
     }
 
-    /// Starts the sequential tests of the rollout, unless they run (I3) or there is no budget for them (S2).
+    /// Begins the rollout, once: with its sequential tests, unless none is wanted or there is no budget for them
+    /// (S2). Tests that are switched on later run from the next rollout on (I3).
     pub(crate) fn begin(&mut self, rules: &Rules<'_>) {
-        let wanted = rules.false_rollback > 0.0 && *rules.tests != Tests::OFF;
-        if self.running.is_none() && wanted {
+        // rule: I3. One whose tests run has begun, also where an earlier release did not say so.
+        if !std::mem::replace(&mut self.begun, true) && self.running.is_none() && wants_tests(rules) {
             self.running = Some(Running::new(rules.tests, rules.false_rollback));
         }
+        if self.unreadable {
+            // rule: J3
+            for metric in rules.metrics {
+                let track = || Track { checks: UNKNOWN_CHECKS, ..Track::default() };
+                self.tracks.entry(metric.name.clone()).or_insert_with(track);
+            }
+        }
+    }
+
+    /// Says why the sequential tests do not run, where they are wanted and the state could not be read.
+    pub(crate) fn silence(&self, rules: &Rules<'_>, now: Timestamp) -> Option<Reading> {
+        const WHY: &str = "the state that another release wrote cannot be read: sequential tests do not run in \
+                           this rollout";
+        (self.unreadable && wants_tests(rules)).then(|| Reading {
+            metric: "sequential".to_owned(),
+            verdict: Verdict::NoData,
+            on_breach: OnBreach::Alert,
+            overdue: None,
+            value: None,
+            threshold: None,
+            n: 0,
+            n_stable: None,
+            low: None,
+            high: None,
+            critical: None,
+            level: 0.0,
+            check: 0,
+            window_from: self.stage.unwrap_or(now),
+            window_to: now,
+            layer: Layer::Sequential,
+            p_value: None,
+            forecast: None,
+            cells: Vec::new(),
+            reason: format!("sequential: {WHY}"),
+        })
     }
 
     /// Adds the intervals of the stage to the totals and to the tests, each once: one that began before the last one that was

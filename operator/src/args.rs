@@ -6,6 +6,8 @@ use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
+use crate::validate::check_interval;
+
 /// Rolls out image-classification models on Kubernetes and takes a bad one back by itself.
 #[derive(Debug, Parser)]
 #[command(name = "operator", version)]
@@ -69,8 +71,8 @@ pub struct RunArgs {
     /// Where `/livez`, `/readyz` and `/metrics` are served.
     #[arg(long, env = "SLUICE_ADMIN", default_value = "0.0.0.0:9091")]
     pub admin: SocketAddr,
-    /// Time between two readings of the routers, where a ModelDeployment names none.
-    #[arg(long, env = "SLUICE_INTERVAL", default_value = "15s")]
+    /// Time between two readings of the routers, where a ModelDeployment names none: 1s to 1h.
+    #[arg(long, env = "SLUICE_INTERVAL", default_value = "15s", value_parser = interval)]
     pub interval: api::Duration,
     /// Deployments that are reconciled at the same time.
     #[arg(long, env = "SLUICE_CONCURRENCY", default_value_t = 32)]
@@ -87,6 +89,13 @@ pub enum PullPolicy {
     IfNotPresent,
     /// Never: it has it.
     Never,
+}
+
+/// Reads an interval within the same limits as that of a spec.
+fn interval(text: &str) -> Result<api::Duration, String> {
+    let read: api::Duration = text.parse()?;
+    check_interval("--interval", read.get()).map_err(|error| error.to_string())?;
+    Ok(read)
 }
 
 impl Cli {
@@ -121,6 +130,9 @@ mod tests {
         let Command::Run(run) = Cli::parse_from(words(more)).command else { panic!("{more}") };
         assert_eq!(run.pull_policy.unwrap().to_string(), "IfNotPresent");
         assert_eq!(run.pull_secrets, ["a", "b"]);
+        let never = "operator --router-image r --server-image s --interval 2h";
+        let refused = Cli::try_parse_from(words(never)).unwrap_err().to_string();
+        assert!(refused.contains("--interval: found 7200s, must be within 1s and 1h"), "{refused}");
         assert!(matches!(Cli::parse_from(words("operator crd")).command, Command::Crd(_)));
         assert!(Cli::try_parse_from(words("operator --help")).unwrap_err().to_string().contains("Usage"));
     }

@@ -4,6 +4,7 @@
 use std::collections::BTreeSet;
 
 use api::names;
+use evidence::State;
 use k8s_openapi::api::core::v1::Pod;
 use kube::ResourceExt;
 use rollout::{Kind, Observed, Phase, Plan, Pods, Request, RouteSeen};
@@ -79,14 +80,19 @@ fn route(seen: &Seen, snapshot: &Snapshot) -> Option<RouteSeen> {
     })
 }
 
+/// The evidence state that was persisted.
+fn resume(text: &str) -> State {
+    // rule: S2, J3. A rollout that begins anew in the middle would spend every budget a second time. The sampler
+    // tells of it when it takes it.
+    serde_json::from_str(text).unwrap_or_else(|_| State::unreadable())
+}
+
 /// What the sampler shall do from now on.
 #[must_use]
 pub fn order(seen: &Seen, valid: &Valid, plan: &Plan) -> Order {
     let resume = plan.sampling.as_ref().and_then(|sampling| {
         let rollout = seen.rollouts.get(&sampling.key.sequence)?;
-        let text = rollout.status.as_ref()?.evidence.as_ref()?;
-        // What another release wrote is no evidence: the stage's totals begin anew.
-        serde_json::from_str(text).ok()
+        rollout.status.as_ref()?.evidence.as_deref().map(resume)
     });
     Order {
         route: seen.route_state(),
@@ -101,5 +107,34 @@ pub fn order(seen: &Seen, valid: &Valid, plan: &Plan) -> Order {
         false_rollback: valid.false_rollback,
         interval: valid.wanted.interval,
         resume,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_cannot_be_read_is_no_fresh_state() {
+        // rule: S2, J3
+        let mut state = State::default();
+        state.candidate = 41;
+        let written = serde_json::to_string(&state).unwrap();
+        assert_eq!(resume(&written), state);
+        for text in ["", "{", "[]", r#"{"candidate":"41"}"#, &written[1..]] {
+            assert_eq!(resume(text), State::unreadable(), "{text}");
+        }
+        assert_ne!(resume(""), State::default());
+    }
+
+    #[test]
+    fn numbers_are_read_bit_for_bit() {
+        // rule: C6. Without its feature `float_roundtrip` serde_json misses some of them by a bit.
+        for _ in 0..2_000 {
+            let number: f64 = rand::random();
+            let text = serde_json::to_string(&number).unwrap();
+            let read: f64 = serde_json::from_str(&text).unwrap();
+            assert_eq!(read.to_bits(), number.to_bits(), "{text}");
+        }
     }
 }

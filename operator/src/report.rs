@@ -131,13 +131,14 @@ impl Report<'_> {
 
     fn add_evidence(&self, after: &mut ModelRolloutStatus) {
         let Some(evidence) = status::judged(self.picture) else { return };
+        let before = std::mem::take(&mut after.verdicts);
         after.verdicts = evidence.readings.iter().map(verdict).collect();
         let Some(state) = &self.picture.snapshot.state else { return };
         let text = serde_json::to_string(state).expect("the evidence state is JSON");
-        if text.len() <= EVIDENCE {
-            after.evidence = Some(text);
-        } else {
-            tracing::error!(bytes = text.len(), "the evidence state is too large to be stored");
+        let unstored = store(after, text);
+        if let Some(verdict) = unstored.filter(|verdict| !before.iter().any(|b| b.name == verdict.name)) {
+            let rollout = evidence.key.sequence;
+            tracing::error!(deployment = %self.picture.seen.key, rollout, "{}", verdict.reason);
         }
     }
 
@@ -294,6 +295,31 @@ fn verdict(reading: &evidence::Reading) -> VerdictStatus {
         forecast: reading.forecast,
         reason: cut(&reading.reason, TEXT),
     }
+}
+
+/// Stores the evidence state. If it is too large the one before stays, and people are told among the verdicts,
+/// for as long as it is so.
+fn store(after: &mut ModelRolloutStatus, text: String) -> Option<&VerdictStatus> {
+    let bytes = text.len();
+    if bytes <= EVIDENCE {
+        after.evidence = Some(text);
+        return None;
+    }
+    let reason = format!(
+        "evidence-state: {bytes} bytes, at most {EVIDENCE} can be stored: a restart of the operator would go back to \
+         the last state that was; fewer metrics or shorter names of classes make it smaller"
+    );
+    after.verdicts.push(VerdictStatus {
+        name: "evidence-state".to_owned(),
+        verdict: status::spell(evidence::Verdict::Error).to_owned(),
+        value: Some(bytes as f64),
+        threshold: Some(EVIDENCE as f64),
+        samples: 0,
+        p_value: None,
+        forecast: None,
+        reason,
+    });
+    after.verdicts.last()
 }
 
 /// At most as long as the API server stores it, at a character's border.

@@ -19,13 +19,15 @@ mod task;
 #[cfg(test)]
 mod tests;
 
+use std::any::Any;
 use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::panic::AssertUnwindSafe;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use arc_swap::ArcSwap;
 use evidence::{Metric, State, Tests};
-use futures::Stream;
+use futures::{FutureExt, Stream};
 use k8s_openapi::api::core::v1::Pod;
 use rollout::{Sampling, StageEvidence};
 use tokio::sync::{mpsc, watch};
@@ -39,6 +41,9 @@ use metrics::Metrics;
 use page::Pages;
 
 use crate::index::{Index, Key};
+
+/// Time between the death of a sampler and the reconcile that starts it anew: as often as pages may be read anyway.
+const PAUSE: Duration = Duration::from_secs(1);
 
 /// What a deployment's sampler shall do.
 #[derive(Debug, Clone, PartialEq, Default)]
@@ -137,17 +142,20 @@ impl Samplers {
     }
 
     /// Says what is to be sampled from now on; call it in every reconcile, also with the same order, because
-    /// it makes the sampler look at the pods again. Starts the sampler of a new deployment.
+    /// it makes the sampler look at the pods again. Starts the sampler of a new deployment, and one that died,
+    /// from what was persisted.
     pub fn order(&self, key: &Key, order: Order) {
         let mut running = self.running();
-        if let Some(known) = running.get(key) {
+        // It holds the other end until it ends.
+        if let Some(known) = running.get(key).filter(|known| !known.orders.is_closed()) {
             known.orders.send_replace(Arc::new(order));
             return;
         }
         let (orders, received) = watch::channel(Arc::new(order));
         let snapshot = Arc::new(ArcSwap::default());
-        let task = task::Task::new(key.clone(), &self.0, snapshot.clone());
-        let task = AbortOnDropHandle::new(tokio::spawn(task.run(received)));
+        let task = task::Task::new(key.clone(), &self.0, snapshot.clone()).run(received);
+        let task =
+            AbortOnDropHandle::new(tokio::spawn(until_it_dies(task, key.clone(), self.0.wake.clone())));
         running.insert(key.clone(), Running { orders, snapshot, _task: task });
     }
 
@@ -173,4 +181,21 @@ impl Samplers {
         // Every change is one insert or remove: a panic elsewhere cannot leave it half done.
         self.0.running.lock().unwrap_or_else(PoisonError::into_inner)
     }
+}
+
+/// Runs a sampler. Should it panic, a reconcile starts it anew: nobody else would notice that there is no
+/// evidence any more, and so no way back.
+async fn until_it_dies(sampler: impl Future<Output = ()>, key: Key, wake: mpsc::UnboundedSender<Key>) {
+    if let Err(panic) = AssertUnwindSafe(sampler).catch_unwind().await {
+        tracing::error!(deployment = %key, panic = words(&*panic), "its sampler died and is started anew");
+        tokio::time::sleep(PAUSE).await;
+        // Nobody listens any more only while the operator stops.
+        let _ = wake.send(key);
+    }
+}
+
+/// What a panic said.
+fn words(panic: &(dyn Any + Send)) -> &str {
+    let text = panic.downcast_ref::<String>().map(String::as_str);
+    text.or_else(|| panic.downcast_ref::<&str>().copied()).unwrap_or("no text")
 }

@@ -4,6 +4,7 @@
 //! and again what an object might hold that was stored under older rules.
 
 use std::collections::BTreeSet;
+use std::ops::RangeInclusive;
 use std::time::Duration;
 
 use api::{Analysis, ModelDeploymentSpec, Step, Strategy};
@@ -20,6 +21,9 @@ const PROGRESS_DEADLINE: Duration = Duration::from_secs(10 * 60);
 const FALSE_ROLLBACK: f64 = 0.01;
 const ROUTERS: u32 = 2;
 const HISTORY: u32 = 5;
+/// Time between two readings of the routers: shorter ones load them, longer ones leave a bad candidate alone for
+/// too long. The schema says so too.
+const INTERVALS: RangeInclusive<Duration> = Duration::from_secs(1)..=Duration::from_secs(3600);
 
 /// A spec that can be carried out.
 #[derive(Debug, Clone, PartialEq)]
@@ -173,10 +177,15 @@ fn stage(step: &Step) -> Stage {
 
 fn interval(analysis: Option<&Analysis>, defaults: Defaults) -> Result<Duration, Invalid> {
     let interval = analysis.and_then(|a| a.interval).map_or(defaults.interval, api::Duration::get);
-    if interval < Duration::from_secs(1) {
-        return Err(invalid("spec.analysis.interval", format!("{interval:?}"), "must be at least 1s"));
+    check_interval("spec.analysis.interval", interval)
+}
+
+/// An interval that routers may be read in; `field` is where it was found.
+pub(crate) fn check_interval(field: &str, interval: Duration) -> Result<Duration, Invalid> {
+    if INTERVALS.contains(&interval) {
+        return Ok(interval);
     }
-    Ok(interval)
+    Err(invalid(field, format!("{interval:?}"), "must be within 1s and 1h"))
 }
 
 fn false_rollback(analysis: Option<&Analysis>) -> Result<f64, Invalid> {

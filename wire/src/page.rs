@@ -38,6 +38,15 @@ pub mod family {
     pub const SLOTS: &str = "sluice_slots";
 }
 
+/// Highest count that is read, 2^43: more requests than 100,000 per second make in two years. Sums over 2^20
+/// of them (cells, routers, intervals) fit a u64, and over 2^10 of them are exact in an f64.
+const MAX_COUNT: u64 = 1 << 43;
+/// Most states that are read: routers show up to 8, the current one, the one before and pins. Twice that, so
+/// that a later router may show more. With [`MAX_KEYS`] a page of any content takes less than 4 MiB in memory.
+const MAX_STATES: usize = 16;
+/// Most keys of one state that are read: a table has up to 16 revisions, each with 2 assignments.
+const MAX_KEYS: usize = 32;
+
 /// Whom a set of counts belongs to, within one state of the table.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Key {
@@ -174,6 +183,26 @@ pub enum PageError {
         /// What is wrong with it.
         what: String,
     },
+    /// Cumulative counts of a histogram that fall.
+    #[error(
+        "{family} of revision {revision:?}: {found} in bucket {le}, {below} before it; counts never fall from one bucket \
+         to the next"
+    )]
+    Falling {
+        /// The family.
+        family: &'static str,
+        /// Whose it is.
+        revision: String,
+        /// The bucket.
+        le: &'static str,
+        /// What was found in it; 0 also where the last bucket is missing.
+        found: u64,
+        /// What the bucket before holds, and the least that is allowed.
+        below: u64,
+    },
+    /// Nothing says which process it is.
+    #[error("the page does not name its process: {} is missing", family::INSTANCE)]
+    Nameless,
     /// The page ends before its end mark.
     #[error("the page is cut off: no end mark")]
     Cut,

@@ -126,6 +126,10 @@ impl Worst {
         Self { grid, cells: vec![0; usize::from(SLOTS)].into_boxed_slice() }
     }
 
+    pub(crate) fn is_empty(&self) -> bool {
+        self.cells.iter().all(|cell| *cell == 0)
+    }
+
     fn raise(&mut self, slot: u16, cell: usize) {
         let mark = mark(self.grid, cell);
         let worst = &mut self.cells[usize::from(slot)];

@@ -94,3 +94,22 @@ fn people_hear_once_of_a_refused_spec_although_several_conditions_tell_of_it() {
     assert_eq!(events.iter().map(|e| e.note.as_deref()).collect::<Vec<_>>(), [Some("why")]);
     assert!(troubles(Some(&status), Some(&status)).is_empty());
 }
+
+#[test]
+fn a_state_that_is_too_large_is_told_and_the_one_before_stays() {
+    // rule: C6
+    let mut status = ModelRolloutStatus::default();
+    let fits = "x".repeat(EVIDENCE);
+    assert_eq!(store(&mut status, fits.clone()), None);
+    let told = store(&mut status, "x".repeat(EVIDENCE + 1)).unwrap();
+    assert_eq!(
+        (told.name.as_str(), told.verdict.as_str(), told.value),
+        ("evidence-state", "Error", Some(32_769.0))
+    );
+    assert!(
+        told.reason.starts_with("evidence-state: 32769 bytes, at most 32768 can be stored"),
+        "{}",
+        told.reason
+    );
+    assert_eq!((status.verdicts.len(), status.evidence), (1, Some(fits)));
+}

@@ -40,7 +40,7 @@ impl Judging {
             split: order.split,
             baselines: Baselines::default(),
             windows,
-            state: order.resume.clone().unwrap_or_default(),
+            state: resumed(order),
             last: None,
             readings: None,
         }
@@ -52,7 +52,7 @@ impl Judging {
         let (before, now) = (self.sampling.key, sampling.key);
         if before.sequence != now.sequence {
             // rule: J3. The levels of the checks belong to the rollout.
-            self.state = order.resume.clone().unwrap_or_default();
+            self.state = resumed(order);
         }
         if before != now {
             // rule: T1
@@ -120,4 +120,16 @@ impl Judging {
         };
         Some((evidence, self.state.clone()))
     }
+}
+
+/// The state that a rollout goes on from.
+fn resumed(order: &Order) -> State {
+    let state = order.resume.clone().unwrap_or_default();
+    if let (true, Some(sampling)) = (state.is_unreadable(), &order.sampling) {
+        tracing::warn!(
+            rollout = sampling.key.sequence, candidate = %sampling.candidate,
+            "its evidence state cannot be read: it is judged by thresholds alone from here on"
+        );
+    }
+    state
 }

@@ -10,7 +10,7 @@ use axum::Router;
 use axum::http::StatusCode;
 use axum::response::{IntoResponse, Json, Response};
 use axum::routing::get;
-use evidence::{Bound, Kind, Metric, Verdict};
+use evidence::{Bound, Harm, Kind, Metric, OnBreach, Verdict};
 use futures::{Stream, StreamExt};
 use jiff::Timestamp;
 use k8s_openapi::api::core::v1::Pod;
@@ -287,6 +287,48 @@ async fn a_restarted_operator_begins_with_a_baseline_and_with_what_was_persisted
     let base = requests(&after);
     a.serve(7, "new", 5);
     world.until("it counts on", |s| requests(s) == base + 5).await;
+}
+
+#[tokio::test]
+async fn a_sampler_that_dies_calls_and_is_started_anew() {
+    // rule: C6
+    let mut world = World::new();
+    let a = world.router("a").await;
+    a.with(|s| s.generation = 7);
+    let order = judged(7, Timestamp::now());
+    // Validation lets no such tolerance through; so the test of errors cannot be made.
+    let harm = Harm { tolerance: f64::NAN, on_breach: OnBreach::Rollback };
+    let deadly = Tests { errors: Some(harm), ..Tests::default() };
+    world.samplers.order(&world.key, Order { tests: deadly, ..order.clone() });
+    let (samplers, key) = (world.samplers.clone(), world.key.clone());
+    world.until("it dies, and a reconcile is called", |_| samplers.running()[&key].orders.is_closed()).await;
+
+    world.samplers.order(&world.key, order);
+    world.until("a baseline", |s| s.evidence.is_some()).await;
+    a.serve(7, "new", 40);
+    world.until("it counts", |s| requests(s) == 40).await;
+}
+
+#[test]
+fn what_a_panic_said_is_told() {
+    let said = |panic: fn()| words(&*std::panic::catch_unwind(panic).unwrap_err()).to_owned();
+    assert_eq!(said(|| panic!("plain")), "plain");
+    assert_eq!(said(|| panic!("number {}", std::hint::black_box(7))), "number 7");
+    assert_eq!(said(|| std::panic::panic_any(7)), "no text");
+}
+
+#[tokio::test]
+async fn a_state_that_cannot_be_read_is_told_and_spends_nothing_again() {
+    // rule: S2, J3, C6
+    let mut world = World::new();
+    let a = world.router("a").await;
+    a.with(|s| s.generation = 7);
+    let order = Order { resume: Some(evidence::State::unreadable()), ..judged(7, Timestamp::now()) };
+    world.samplers.order(&world.key, order);
+    let first = world.until("a baseline", |s| s.evidence.is_some()).await;
+    let readings = &first.evidence.as_ref().unwrap().readings;
+    let names: Vec<&str> = readings.iter().map(|r| r.metric.as_str()).collect();
+    assert_eq!((names, readings[0].check), (vec!["errors", "sequential"], 10_000));
 }
 
 #[tokio::test]

@@ -136,7 +136,11 @@ fn every_distance_may_be_judged_by_what_noise_reaches(
 )]
 #[case(
     json!({"interval": "0s"}), json!([{"weight": 10}]),
-    "spec.analysis.interval: found 0ns, must be at least 1s"
+    "spec.analysis.interval: found 0ns, must be within 1s and 1h"
+)]
+#[case(
+    json!({"interval": "61m"}), json!([{"weight": 10}]),
+    "spec.analysis.interval: found 3660s, must be within 1s and 1h"
 )]
 fn a_refusal_names_field_found_and_allowed(
     #[case] analysis: Value,

@@ -1,77 +1,90 @@
 //! Reads the page. Strict: a page that is not what the writer writes is an error, never a guess.
 
 use std::borrow::Cow;
+use std::collections::BTreeMap;
+use std::collections::btree_map::Entry;
 
-use super::{Counts, END, Key, Page, PageError, family, slots};
-use crate::{Assignment, Feature, GRID_VERSION, Grid, Outcome, RouteState};
+use super::{Counts, END, Key, MAX_COUNT, MAX_KEYS, MAX_STATES, Page, PageError, family, slots};
+use crate::{Assignment, FEATURES, Feature, GRID_VERSION, Grid, Outcome, RouteState};
 
 /// Labels of one line: so few that a search beats hashing, and seldom with anything to unescape.
 pub(super) type Labels<'a> = Vec<(&'a str, Cow<'a, str>)>;
+
+/// What a page says of itself, each once.
+#[derive(Default)]
+struct Head {
+    version: Option<String>,
+    instance: Option<String>,
+}
 
 impl Page {
     /// Reads a page.
     ///
     /// # Errors
-    /// Another grid version, a line that cannot be read (with its number), or a page that was cut off.
+    /// Another grid version, a line that cannot be read or that no router writes (with its number), buckets
+    /// that fall, or a page that was cut off or does not name its process.
     pub fn parse(text: &str) -> Result<Self, PageError> {
-        let mut page = Self::default();
-        let mut version = None;
+        let (mut page, mut head) = (Self::default(), Head::default());
         let mut ended = false;
         for (number, line) in text.lines().enumerate() {
-            if line == END {
-                ended = true;
-            }
             let taken = match line.strip_prefix(slots::MARK) {
+                _ if ended => Err(format!("text after {END:?}")),
                 Some(line) => page.take_slots(line),
-                None if line.starts_with('#') || line.is_empty() => continue,
-                None => page.take(line, &mut version),
+                None if line.starts_with('#') || line.is_empty() => {
+                    ended = line == END;
+                    continue;
+                }
+                None => page.take(line, &mut head),
             };
             taken.map_err(|what| PageError::Line { line: number + 1, what })?;
         }
-        if version.as_deref() != Some(GRID_VERSION.to_string().as_str()) {
-            return Err(PageError::Version { found: version });
+        if head.version.as_deref() != Some(GRID_VERSION.to_string().as_str()) {
+            return Err(PageError::Version { found: head.version });
         }
         if !ended {
             return Err(PageError::Cut);
         }
-        page.states.values_mut().flat_map(|keys| keys.values_mut()).for_each(uncumulate);
+        page.instance = head.instance.ok_or(PageError::Nameless)?;
+        for (key, counts) in page.states.values_mut().flatten() {
+            uncumulate(&key.revision, counts)?;
+        }
         Ok(page)
     }
 
-    fn take(&mut self, line: &str, version: &mut Option<String>) -> Result<(), String> {
+    fn take(&mut self, line: &str, head: &mut Head) -> Result<(), String> {
         let (name, labels, value) = split(line)?;
         match name {
-            family::GRID => {
-                *version = Some(value.to_owned());
-                return Ok(());
-            }
-            family::INSTANCE => {
-                label(&labels, "instance")?.clone_into(&mut self.instance);
-                return Ok(());
-            }
+            family::GRID => return once(&mut head.version, value),
+            family::INSTANCE => return once(&mut head.instance, label(&labels, "instance")?),
             _ => {}
         }
-        let value: u64 = value.parse().map_err(|_| format!("{value:?} is not a count"))?;
+        let count = value.parse().ok().filter(|count| *count <= MAX_COUNT);
+        let value = count.ok_or_else(|| {
+            format!("{value:?} is not a count, a whole number up to {MAX_COUNT} is allowed")
+        })?;
         let counts = self.counts(&labels)?;
         match name {
             family::REQUESTS => {
                 let outcome = label(&labels, "outcome")?;
                 let outcome =
                     Outcome::parse(outcome).ok_or_else(|| format!("unknown outcome {outcome:?}"))?;
-                counts.outcomes[outcome.index()] = value;
+                set(&mut counts.outcomes[outcome.index()], value)
             }
-            family::NULL_OUTPUTS => counts.null_outputs = value,
-            family::PREDICTIONS => {
-                counts.classes.insert(label(&labels, "class")?.to_owned(), value);
-            }
+            family::NULL_OUTPUTS => set(&mut counts.null_outputs, value),
+            family::PREDICTIONS => match counts.classes.insert(label(&labels, "class")?.to_owned(), value) {
+                Some(before) => Err(twice(before, value)),
+                None => Ok(()),
+            },
             _ => {
                 let (cells, grid) = histogram(counts, name, &labels)?;
                 let le = label(&labels, "le")?;
                 let cell = grid.find(le).ok_or_else(|| format!("le {le:?} is no edge of the grid"))?;
-                cells[cell] = value;
+                if value == 0 && cell + 1 < grid.len() {
+                    return Err(format!("0 in bucket {le}, which is left out while it is empty"));
+                }
+                set(&mut cells[cell], value)
             }
         }
-        Ok(())
     }
 
     fn take_slots(&mut self, line: &str) -> Result<(), String> {
@@ -79,7 +92,7 @@ impl Page {
         if name != family::SLOTS {
             return Err(format!("unknown family {name:?}"));
         }
-        slots::take(self.slots.entry(state(&labels)?).or_default(), &labels, value)
+        slots::take(bounded(&mut self.slots, state(&labels)?, MAX_STATES, "states")?, &labels, value)
     }
 
     fn counts(&mut self, labels: &Labels<'_>) -> Result<&mut Counts, String> {
@@ -89,8 +102,43 @@ impl Page {
             assignment: Assignment::parse(assignment)
                 .ok_or_else(|| format!("unknown assignment {assignment:?}"))?,
         };
-        Ok(self.states.entry(state(labels)?).or_default().entry(key).or_default())
+        let keys = bounded(&mut self.states, state(labels)?, MAX_STATES, "states")?;
+        bounded(keys, key, MAX_KEYS, "revisions and assignments of one state")
     }
+}
+
+/// The value of a key, new ones only up to `most` of them: what the page names is allocated.
+fn bounded<'a, K: Ord, V: Default>(
+    map: &'a mut BTreeMap<K, V>,
+    key: K,
+    most: usize,
+    what: &str,
+) -> Result<&'a mut V, String> {
+    let full = map.len() >= most;
+    match map.entry(key) {
+        Entry::Vacant(_) if full => Err(format!("more than {most} {what}")),
+        entry => Ok(entry.or_default()),
+    }
+}
+
+/// Sets a cell that no line has set yet. That another 0 is taken again harms nobody.
+fn set(cell: &mut u64, value: u64) -> Result<(), String> {
+    if *cell > 0 {
+        return Err(twice(*cell, value));
+    }
+    *cell = value;
+    Ok(())
+}
+
+fn once(place: &mut Option<String>, value: &str) -> Result<(), String> {
+    match place.replace(value.to_owned()) {
+        Some(before) => Err(format!("a second time: {before:?} before, {value:?} now")),
+        None => Ok(()),
+    }
+}
+
+fn twice(before: u64, now: u64) -> String {
+    format!("the same series a second time: {before} before, {now} now")
 }
 
 fn state(labels: &Labels<'_>) -> Result<RouteState, String> {
@@ -120,17 +168,29 @@ fn histogram<'a>(
     }
 }
 
-/// Cumulative buckets, absent where empty, to counts per cell.
-fn uncumulate(counts: &mut Counts) {
+/// Cumulative buckets, absent where empty but for the last one, to counts per cell.
+fn uncumulate(revision: &str, counts: &mut Counts) -> Result<(), PageError> {
     let Counts { latency, doubt, features, .. } = counts;
-    for cells in [latency, doubt].into_iter().chain(features) {
+    let inputs = FEATURES.map(|feature| (family::INPUT, feature.grid()));
+    let families = [(family::SECONDS, Grid::Seconds), (family::DOUBT, Grid::Doubt)].into_iter().chain(inputs);
+    for ((family, grid), cells) in families.zip([latency, doubt].into_iter().chain(features)) {
         let mut below = 0;
-        for cell in cells {
-            let cumulative = (*cell).max(below);
-            *cell = cumulative - below;
+        for (i, cell) in cells.iter_mut().enumerate() {
+            if *cell == 0 && i + 1 < grid.len() {
+                continue;
+            }
+            let cumulative = *cell;
+            *cell = cumulative.checked_sub(below).ok_or_else(|| PageError::Falling {
+                family,
+                revision: revision.to_owned(),
+                le: grid.label(i),
+                found: cumulative,
+                below,
+            })?;
             below = cumulative;
         }
     }
+    Ok(())
 }
 
 pub(super) fn label<'a>(labels: &'a Labels<'_>, name: &str) -> Result<&'a str, String> {

@@ -24,7 +24,7 @@ pub(super) fn write(out: &mut String, state: &str, slots: &Slots) -> fmt::Result
         }
     }
     for (kind, worst) in [("latency", latency), ("doubt", doubt)] {
-        if worst.cells.iter().any(|cell| *cell > 0) {
+        if !worst.is_empty() {
             writeln!(out, "{MARK}{}{{{state},kind=\"{kind}\"}} {}", family::SLOTS, worst.to_text())?;
         }
     }
@@ -40,10 +40,11 @@ pub(super) fn take(slots: &mut Slots, labels: &Labels<'_>, value: &str) -> Resul
             let set = SlotSet::parse(value).map_err(wrong)?;
             own(slots, label(labels, "revision")?, set)?;
         }
-        "seen" => slots.seen = SlotSet::parse(value).map_err(wrong)?,
-        "failed" => slots.failed = SlotSet::parse(value).map_err(wrong)?,
-        "latency" => slots.latency.read(value).map_err(wrong)?,
-        "doubt" => slots.doubt.read(value).map_err(wrong)?,
+        "seen" if slots.seen.is_empty() => slots.seen = SlotSet::parse(value).map_err(wrong)?,
+        "failed" if slots.failed.is_empty() => slots.failed = SlotSet::parse(value).map_err(wrong)?,
+        "latency" if slots.latency.is_empty() => slots.latency.read(value).map_err(wrong)?,
+        "doubt" if slots.doubt.is_empty() => slots.doubt.read(value).map_err(wrong)?,
+        "seen" | "failed" | "latency" | "doubt" => return Err(format!("{kind} slots: a second time")),
         _ => return Err(format!("unknown kind of slots {kind:?}")),
     }
     Ok(())
@@ -55,6 +56,8 @@ fn own(slots: &mut Slots, revision: &str, set: SlotSet) -> Result<(), String> {
             return Err(format!("owned slots: slot {slot} belongs to {other:?} and to {revision:?}"));
         }
     }
-    slots.owned.insert(revision.to_owned(), set);
-    Ok(())
+    match slots.owned.insert(revision.to_owned(), set) {
+        Some(_) => Err(format!("owned slots: a second time for {revision:?}")),
+        None => Ok(()),
+    }
 }

@@ -1,3 +1,5 @@
+mod strict;
+
 use proptest::collection::{btree_map, vec};
 use proptest::prelude::*;
 
