@@ -10,8 +10,10 @@ use crate::sequential::peak::Peak;
 use crate::text::{count, number};
 use crate::{Interval, Leaves, Reading, Series, Tree, Verdict};
 
-/// Classes that are told apart; all others are one.
+/// Classes that are told apart, as far as their names fit; all others are one.
 const CLASSES: usize = 256;
+/// Bytes of names that are kept.
+const NAMES: usize = 6 * 1024;
 
 /// A tree each for confidence, classes and the input features; the test is the mean of their e-processes.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -28,7 +30,12 @@ pub(super) struct Change {
 impl Change {
     /// Leaves are cut where stable's first answers lie.
     pub(super) fn new(stable: &Counts) -> Self {
-        let classes: Vec<String> = stable.classes.keys().take(CLASSES).cloned().collect();
+        let mut bytes = 0;
+        let fits = |name: &&String| {
+            bytes += name.len();
+            bytes <= NAMES
+        };
+        let classes: Vec<String> = stable.classes.keys().take(CLASSES).take_while(fits).cloned().collect();
         let trees = series(stable, &classes).iter().map(|cells| Tree::new(Leaves::cut(cells))).collect();
         Self { classes, trees, n: 0, n_stable: 0, peak: Peak::default() }
     }
