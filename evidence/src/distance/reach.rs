@@ -68,3 +68,52 @@ fn crossing(excess: impl Fn(f64) -> f64) -> f64 {
     }
     way
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::distance::psi;
+    use proptest::prelude::*;
+
+    fn reach(ours: &[u64], theirs: &[u64], max: f64, level: f64) -> (f64, f64) {
+        let found = psi(ours, theirs, level).expect("counts on both sides");
+        (found.value, psi_reach(ours, theirs, &found, max, level))
+    }
+
+    #[test]
+    fn limits_are_those_of_another_implementation() {
+        // rule: J2. By numpy, with 200 steps of bisection.
+        let even = [150; 10];
+        let emptied = [110, 111, 109, 110, 2, 112, 108, 110, 116, 112];
+        let (grown, quarters) = ([300, 100, 100, 100], [1_000; 4]);
+        for (ours, theirs, max, level, limit) in [
+            (&[30; 10][..], &even[..], 0.2, 1e-3, 0.461112174745),
+            (&emptied, &even, 0.2, 1e-3, 0.405066739359),
+            (&grown, &quarters, 0.1, 1e-4, 0.248117411588),
+            (&[0, 500], &[30, 270], 0.2, 1e-3, 0.574817627745),
+        ] {
+            let (_, reached) = reach(ours, theirs, max, level);
+            assert!((reached - limit).abs() < 1e-8, "{ours:?} {theirs:?}: {reached} for {limit}");
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn a_stricter_level_or_a_larger_bound_finds_no_more(
+            counts in prop::collection::vec((0u64..2_000, 0u64..100_000), 1..30),
+            max in 0.0..2.0f64,
+            level in 1e-9..0.5f64,
+        ) {
+            // rule: J2
+            let (ours, theirs): (Vec<u64>, Vec<u64>) = counts.into_iter().map(|(a, b)| (a + 1, b + 1)).unzip();
+            let beyond = |max: f64, level: f64| {
+                let (value, limit) = reach(&ours, &theirs, max, level);
+                prop_assert!(limit.is_finite() && limit >= 0.0, "{limit}");
+                Ok(value > limit.max(max))
+            };
+            let found = beyond(max, level)?;
+            prop_assert!(found || !beyond(max, level / 7.0)?);
+            prop_assert!(found || !beyond(max * 1.5, level)?);
+        }
+    }
+}
