@@ -75,7 +75,7 @@ impl Merged {
 }
 
 /// o ln(o/e) - o + e, without cancellation where both are nearly equal.
-fn surplus(o: f64, e: f64) -> f64 {
+pub(super) fn surplus(o: f64, e: f64) -> f64 {
     let x = (e - o) / o;
     // -o (ln(1 + x) - x); the series keeps the digits that ln_1p(x) - x would lose.
     if x.abs() < 1e-4 { o * x * x * (0.5 - x * (1.0 / 3.0 - x * 0.25)) } else { o * (x - x.ln_1p()) }

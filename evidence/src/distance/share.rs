@@ -20,7 +20,7 @@ use super::{Distance, DistanceError, Pair, noise, top_parts};
 pub fn psi(ours: &[u64], theirs: &[u64], level: f64) -> Result<Distance, DistanceError> {
     // rule: J2, J4
     let pair = Pair::new(ours, theirs)?;
-    let terms = smoothed(&pair).map(|(p, q)| (p - q) * (p / q).ln()).collect();
+    let terms = smoothed(&pair).map(psi_term).collect();
     Ok(told(&pair, terms, level, PSI))
 }
 
@@ -57,8 +57,12 @@ pub fn hellinger(ours: &[u64], theirs: &[u64], level: f64) -> Result<Distance, D
     Ok(told(&pair, terms, level, HELLINGER))
 }
 
+pub(super) fn psi_term((p, q): (f64, f64)) -> f64 {
+    (p - q) * (p / q).ln()
+}
+
 /// The shares of both sides with half an item more in each cell.
-fn smoothed<'a>(pair: &'a Pair<'_>) -> impl Iterator<Item = (f64, f64)> + 'a {
+pub(super) fn smoothed<'a>(pair: &'a Pair<'_>) -> impl Iterator<Item = (f64, f64)> + 'a {
     let half = 0.5 * pair.ours.len() as f64;
     let (n, m) = (pair.n as f64 + half, pair.m as f64 + half);
     pair.counts().map(move |(a, b)| ((a as f64 + 0.5) / n, (b as f64 + 0.5) / m))
@@ -84,7 +88,7 @@ impl Scale {
     }
 
     /// About what is seen of a true distance of `max` with probability `level` only: to first order, the sum is a
-    /// noncentral chi-square.
+    /// noncentral chi-square. For PSI that is not enough, see [`super::psi_reach`].
     pub(crate) fn reach(self, found: &Distance, max: f64, level: f64) -> f64 {
         let unit = self.per_chi_square * noise(found.n, found.m);
         let sum = if self.root { max * max } else { max };

@@ -67,7 +67,7 @@ pub(super) fn drift(metric: &Metric, window: &Interval, against: &Side, level: f
     let exceeds = |critical: Option<f64>| critical.is_some_and(|critical| found.value > critical);
     let (threshold, critical, finding) = match metric.bound {
         Bound::Max(max) => {
-            let critical = reach(statistic, &found, max, level);
+            let critical = reach(statistic, &groups, &found, max, level);
             (max, critical, finding(found.value > max, exceeds(critical), level))
         }
         Bound::Noise => {
@@ -95,14 +95,15 @@ pub(super) fn drift(metric: &Metric, window: &Interval, against: &Side, level: f
 /// `max` are within it, and would be beyond it in every other sample.
 ///
 /// KS, L-infinity and W1 are norms of the difference of two distributions, so that noise adds to the true
-/// distance at most what it is between equal ones. PSI, and the squares of the Jensen-Shannon and Hellinger
-/// distances, are to first order a noncentral chi-square. Chi-square and G grow with n: what they truly are is no
-/// property of two distributions, and a bound on them is compared as it is.
-fn reach(statistic: Statistic, found: &Distance, max: f64, level: f64) -> Option<f64> {
+/// distance at most what it is between equal ones. The squares of the Jensen-Shannon and Hellinger distances are to
+/// first order a noncentral chi-square, and keep the level as such; PSI needs a likelihood ratio beside it
+/// (`tests/reach.rs`). Chi-square and G grow with n: what they truly are is no property of two distributions, and a
+/// bound on them is compared as it is.
+fn reach(statistic: Statistic, groups: &Grouped, found: &Distance, max: f64, level: f64) -> Option<f64> {
     let critical = found.critical?;
     let reached = match statistic {
         Statistic::Ks | Statistic::LInfinity | Statistic::Wasserstein => max + critical,
-        Statistic::Psi => distance::PSI.reach(found, max, level),
+        Statistic::Psi => distance::psi_reach(&groups.ours, &groups.theirs, found, max, level),
         Statistic::JensenShannon => distance::JENSEN_SHANNON.reach(found, max, level),
         Statistic::Hellinger => distance::HELLINGER.reach(found, max, level),
         Statistic::ChiSquare | Statistic::G => critical,
