@@ -275,3 +275,18 @@ fn metrics_carry_no_state() {
     assert!(text.contains(&format!("{}_count{{assignment=\"split\",revision=\"a\"}} 4\n", family::SECONDS)));
     assert!(!text.contains("generation") && !text.contains("uid="), "{text}");
 }
+
+// rule: C2
+#[test]
+fn what_fails_at_once_is_not_fast() {
+    let ledger = Ledger::new("i".into());
+    let counts = ledger.enter(&table(1, &["a"]));
+    for outcome in [Outcome::Error, Outcome::Overload, Outcome::Rejected, Outcome::Cancelled] {
+        ticket(&counts, 0).finish_answered(outcome, None);
+    }
+    let seen = |ledger: &Ledger| ledger.page().states[&counts.state][&key("a")].latency.iter().sum::<u64>();
+    assert_eq!(seen(&ledger), 0);
+    ticket(&counts, 0).finish_answered(Outcome::Ok, Some(&headers("x", "0.75")));
+    ticket(&counts, 0).finish(Outcome::Timeout);
+    assert_eq!(seen(&ledger), 2);
+}
