@@ -11,6 +11,8 @@
 //! | [`psi`], [`jensen_shannon`], [`hellinger`] | chi-square to first order, and both tests of homogeneity |
 //! | [`l_infinity`] | exact tails of the cells' counts, divided by the number of cells |
 //! | [`wasserstein`] | the tail of the difference of the means, and what W1 is on average beyond it |
+//!
+//! What noise makes of a true distance that is not 0 is in `reach.rs` and `judge/drift.rs` (`tests/reach.rs`).
 
 mod cell;
 mod groups;

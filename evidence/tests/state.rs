@@ -78,7 +78,8 @@ fn a_full_state_fits_where_it_is_stored() {
     for slots in ["failed", "slow", "unsure"] {
         assert!(json["running"]["slots"].get(slots).is_some(), "{slots} slots");
     }
-    assert_eq!(json["running"]["change"]["classes"].as_array().unwrap().len(), 256);
+    let classes = json["running"]["change"]["classes"].as_array().unwrap().len();
+    assert!((100..256).contains(&classes), "as many as their names leave room for: {classes}");
     assert!(json["tracks"].as_object().unwrap().values().all(|track| track.get("withoutData").is_some()));
     let text = json.to_string();
     let size = |part: &serde_json::Value| part.to_string().len();
