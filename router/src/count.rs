@@ -198,7 +198,7 @@ impl Ticket {
     /// Counts the request with the complete answer of the revision drawn.
     pub(crate) fn finish_answered(mut self, outcome: Outcome, success: Option<&AnswerHeaders>) {
         // An error that comes at once would make a failing revision a fast one (C2).
-        if outcome == Outcome::Ok {
+        if matches!(outcome, Outcome::Ok | Outcome::Timeout) {
             self.count_latency();
         }
         // rule: C3
