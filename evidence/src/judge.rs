@@ -19,7 +19,7 @@ use crate::text::number;
 use crate::windows::Want;
 use crate::{
     Against, Bound, Interval, Kind, Layer, Metric, OnBreach, Reach, Reading, Series, State, Tests, Track,
-    Verdict, Windows, check_level, default_on_breach, metric_budget,
+    Verdict, Windows, check_level, metric_budget,
 };
 
 /// Intervals that may be missing before what is in the windows counts as stale (J1).
@@ -222,13 +222,7 @@ impl Judging<'_> {
         track.without_data = None;
         // rule: J3
         let level = metric.significance.unwrap_or_else(|| check_level(self.budget, track.checks));
-        let compare = |window: &Interval| compare::compare(metric, window, reference, level);
-        // rule: C5
-        let asked = self.windows.newest().and_then(|newest| newest.slots.as_deref()).map(Asked::of);
-        let found = match asked {
-            Some(asked) => asked.limit(compare(window), metric, window, compare),
-            None => compare(window),
-        };
+        let found = self.compare(metric, window, reference, level);
         if fresh {
             let breach = found.finding == Finding::Breach;
             track.breaches = if breach { track.breaches.saturating_add(1) } else { 0 };
@@ -238,7 +232,7 @@ impl Judging<'_> {
         Reading {
             metric: metric.name.clone(),
             verdict: ruling.verdict,
-            on_breach: ruling.on_breach.or(metric.on_breach).unwrap_or(default_on_breach(metric.kind)),
+            on_breach: ruling.on_breach.or(metric.on_breach).unwrap_or_default(),
             overdue: None,
             value: Some(found.value),
             threshold: Some(found.threshold),
@@ -256,6 +250,23 @@ impl Judging<'_> {
             forecast: None,
             cells: found.cells,
             reason,
+        }
+    }
+
+    /// Compares requests, and under sticky routing what as many users prove.
+    fn compare(
+        &self,
+        metric: &Metric,
+        window: &Interval,
+        reference: Option<&Profile>,
+        level: f64,
+    ) -> Comparison {
+        let compare = |window: &Interval| compare::compare(metric, window, reference, level);
+        let slots = self.windows.newest().and_then(|newest| newest.slots.as_deref());
+        // rule: C5
+        match slots.map(Asked::of) {
+            Some(asked) => asked.limit(compare(window), metric, window, compare),
+            None => compare(window),
         }
     }
 
@@ -351,7 +362,7 @@ impl Judging<'_> {
         Reading {
             metric: metric.name.clone(),
             verdict: lack.verdict,
-            on_breach: metric.on_breach.unwrap_or(default_on_breach(metric.kind)),
+            on_breach: metric.on_breach.unwrap_or_default(),
             overdue: overdue.then_some(metric.on_no_data),
             value: None,
             threshold: compare::threshold(metric),

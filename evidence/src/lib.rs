@@ -62,9 +62,7 @@ pub use labels::{
     macro_precision, macro_recall,
 };
 pub use level::{THRESHOLD_SHARE, check_level, metric_budget};
-pub use metric::{
-    Against, Bound, Kind, Metric, MetricError, OnBreach, OnNoData, Series, Statistic, default_on_breach,
-};
+pub use metric::{Against, Bound, Kind, Metric, MetricError, OnBreach, OnNoData, Series, Statistic};
 pub use quantile::{Estimate, quantile};
 pub use reading::{Cell, Layer, Reading, Verdict};
 pub use sampling::{Arms, Baselines, Dropped, Round};

@@ -23,7 +23,7 @@ pub struct Metric {
     pub min_samples: u64,
     /// Checks in a row that must breach before the verdict is Fail, >= 1.
     pub consecutive: u32,
-    /// What a breach causes; absent: see [`default_on_breach`] and J5.
+    /// What a breach causes; absent: the default, and see J5.
     pub on_breach: Option<OnBreach>,
     /// What being without data for `no_data_deadline` causes.
     pub on_no_data: OnNoData,
@@ -155,10 +155,12 @@ pub enum Bound {
 }
 
 /// What a breach causes.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum OnBreach {
-    /// The candidate is rolled back.
+    /// The candidate is rolled back: for harm, and for drift of the candidate alone. Drift from the reference that
+    /// stable shows as well becomes an alert when it is judged (J5).
+    #[default]
     Rollback,
     /// The rollout pauses.
     Pause,
@@ -191,17 +193,6 @@ pub struct MetricError {
     pub found: String,
     /// What is allowed, as the end of a sentence.
     pub allowed: &'static str,
-}
-
-/// What a breach causes when the user did not say: rollback, for harm and for drift of the candidate alone.
-/// Drift from the reference that stable shows as well becomes an alert when it is judged (J5).
-#[must_use]
-pub const fn default_on_breach(kind: Kind) -> OnBreach {
-    match kind {
-        Kind::Drift { .. } | Kind::ErrorRate | Kind::Latency { .. } | Kind::InvalidInputRate => {
-            OnBreach::Rollback
-        }
-    }
 }
 
 impl Metric {
@@ -304,7 +295,7 @@ impl Metric {
     /// Whether a breach may roll the candidate back.
     #[must_use]
     pub fn rolls_back(&self) -> bool {
-        self.on_breach.unwrap_or(default_on_breach(self.kind)) == OnBreach::Rollback
+        self.on_breach.unwrap_or_default() == OnBreach::Rollback
     }
 }
 

@@ -210,7 +210,9 @@ fn a_threshold_proves_no_more_than_the_users_do_who_were_asked() {
                     });
                     stage.pass(&arms, None, slots.then_some(round));
                 }
-                stage.of("errors").verdict == Verdict::Fail
+                let errors = stage.of("errors");
+                assert_eq!(errors.reason.contains(" slots in "), slots, "{}", errors.reason);
+                errors.verdict == Verdict::Fail
             };
         (0..40).filter(|seed| fails(*seed)).count()
     };

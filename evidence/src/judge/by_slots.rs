@@ -36,10 +36,11 @@ impl Asked {
             stable: thinned(&window.stable, self.stable),
             ..window.clone()
         };
+        let slots = Some((self.candidate, self.stable));
         let left = sample(metric, &thinned);
         if left.n == 0 || left.n_stable == Some(0) {
             let finding = if found.finding == Finding::Breach { Finding::Unclear } else { found.finding };
-            return Comparison { low: None, high: None, critical: None, finding, ..found };
+            return Comparison { low: None, high: None, critical: None, finding, slots, ..found };
         }
         let Comparison { low, high, critical, finding, .. } = compare(&thinned);
         let finding = match (found.finding, finding) {
@@ -47,7 +48,7 @@ impl Asked {
             (Finding::Breach, by_slots) => by_slots,
             (requests, _) => requests,
         };
-        Comparison { low, high, critical, finding, ..found }
+        Comparison { low, high, critical, finding, slots, ..found }
     }
 }
 

@@ -34,6 +34,8 @@ pub(super) struct Comparison {
     pub(super) critical: Option<f64>,
     pub(super) cells: Vec<Cell>,
     pub(super) finding: Finding,
+    /// Slots of the candidate and of stable that were asked, where users are what is drawn (C5).
+    pub(super) slots: Option<(u64, u64)>,
 }
 
 /// How much there is to compare.
@@ -141,6 +143,7 @@ fn rate(bound: Bound, window: &Interval, count: fn(&Counts) -> (u64, u64), level
         critical: None,
         cells: Vec::new(),
         finding: Finding::Within,
+        slots: None,
     };
     match bound {
         Bound::Max(max) => {
@@ -184,6 +187,7 @@ fn latency(bound: Bound, window: &Interval, q: f64, level: f64) -> Comparison {
         critical: None,
         cells: Vec::new(),
         finding: Finding::Within,
+        slots: None,
     };
     // rule: J2. A value in the open cell is only known to be at least so large: never within.
     match bound {

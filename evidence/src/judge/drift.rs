@@ -87,6 +87,7 @@ pub(super) fn drift(metric: &Metric, window: &Interval, against: &Side, level: f
         critical,
         cells: if statistic.needs_order() { groups.changed() } else { groups.name(&found.parts) },
         finding,
+        slots: None,
     }
 }
 

@@ -15,9 +15,33 @@ pub(super) fn sentence(
     level: f64,
     note: Option<&str>,
 ) -> String {
+    let finding = beyond(metric, found);
+    let samples = match found.n_stable {
+        Some(stable) => format!("{}/{}", count(found.n), count(stable)),
+        None => count(found.n),
+    };
+    let slots = match (found.slots, found.n_stable) {
+        (Some((ours, theirs)), Some(_)) => format!(" of {}/{} slots", count(ours), count(theirs)),
+        (Some((ours, _)), None) => format!(" of {} slots", count(ours)),
+        (None, _) => String::new(),
+    };
+    let level = if level == 0.0 { "raw".to_owned() } else { format!("level {}", number(level)) };
+    let note = note.map(|note| format!("; {note}")).unwrap_or_default();
+    format!(
+        "{}: {} is {} over {samples} {}{slots} in {}, {finding} (check {check}, {level}){note}",
+        metric.name,
+        measured(metric),
+        show(metric, found.value),
+        unit(metric.kind),
+        span(window.to.duration_since(window.from)),
+    )
+}
+
+/// Where the value lies, and what is proven of that.
+fn beyond(metric: &Metric, found: &Comparison) -> String {
     let show = |value: f64| show(metric, value);
     let threshold = show(found.threshold);
-    let finding = match (found.finding, found.critical, found.low) {
+    match (found.finding, found.critical, found.low) {
         (Finding::Within, ..) if metric.bound == Bound::Noise => {
             format!("within noise, which may reach {threshold}")
         }
@@ -44,21 +68,7 @@ pub(super) fn sentence(
         (Finding::Unclear, None, None) => {
             format!("above {threshold}, but stable has no upper limit for this n")
         }
-    };
-    let samples = match found.n_stable {
-        Some(stable) => format!("{}/{}", count(found.n), count(stable)),
-        None => count(found.n),
-    };
-    let level = if level == 0.0 { "raw".to_owned() } else { format!("level {}", number(level)) };
-    let note = note.map(|note| format!("; {note}")).unwrap_or_default();
-    format!(
-        "{}: {} is {} over {samples} {} in {}, {finding} (check {check}, {level}){note}",
-        metric.name,
-        measured(metric),
-        show(found.value),
-        unit(metric.kind),
-        span(window.to.duration_since(window.from)),
-    )
+    }
 }
 
 /// Why a window does not suffice.
