@@ -6,6 +6,7 @@ mod drift;
 mod reason;
 
 pub(crate) use drift::range_name;
+pub(crate) use reason::span;
 
 use std::rc::Rc;
 

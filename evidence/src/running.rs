@@ -11,6 +11,7 @@ use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 use wire::Counts;
 
+use crate::judge::span;
 use crate::sequential::latency::ENOUGH;
 use crate::{
     ALERT_LEVEL, Interval, OnBreach, Reading, References, Rules, SlotRound, SlotState, SlotThresholds,
@@ -176,7 +177,14 @@ impl Running {
         let mut readings = Vec::new();
         if let (Some(harm), Some(test)) = (errors, &self.errors) {
             let look = look("sequential/errors", levels[0], harm.on_breach, wanted[0]);
-            readings.push(look.harm(test, &failing));
+            let waits = || {
+                let from = span(rules.timeout);
+                let why = format!(
+                    "no requests of both arms so far from {from} after a stage began; what fails slowly was not counted before"
+                );
+                look.silent(harm.tolerance, &why)
+            };
+            readings.push(if test.has_both_arms() { look.harm(test, &failing) } else { waits() });
         }
         if let Some(harm) = latency {
             let look = look("sequential/latency", levels[1], harm.on_breach, wanted[1]);

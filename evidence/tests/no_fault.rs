@@ -183,7 +183,12 @@ fn what_fails_slowly_is_not_compared_before_it_can_have_been_counted() {
     stage.timeout = SignedDuration::from_secs(30);
     let mut broken = <[Counts; 2]>::default();
     broken.iter_mut().zip([Outcome::Error, Outcome::Ok]).for_each(|(counts, what)| fail(counts, what, 1500));
-    for verdict in [Verdict::NoData, Verdict::NoData, Verdict::Fail] {
+    stage.pass(&broken, Some(0.5), None);
+    assert_eq!(
+        stage.of("sequential/errors").reason,
+        "sequential/errors: no requests of both arms so far from 30s after a stage began; what fails slowly was not counted before"
+    );
+    for verdict in [Verdict::NoData, Verdict::Fail] {
         stage.pass(&broken, Some(0.5), None);
         assert_eq!(
             (stage.of("sequential/errors").verdict, stage.of("errors").verdict),

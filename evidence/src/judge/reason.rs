@@ -131,7 +131,7 @@ fn show(metric: &Metric, value: f64) -> String {
 }
 
 /// A duration for people, to the second above one second.
-pub(super) fn span(duration: SignedDuration) -> String {
+pub(crate) fn span(duration: SignedDuration) -> String {
     let whole = if duration.abs() < SignedDuration::from_secs(1) {
         SignedDuration::from_millis(duration.as_millis() as i64)
     } else {

@@ -58,6 +58,11 @@ impl Test {
         Self { process, totals: Totals::default() }
     }
 
+    /// Whether anything can be compared.
+    pub(super) fn has_both_arms(&self) -> bool {
+        self.totals.n > 0 && self.totals.n_stable > 0
+    }
+
     /// Takes the counts of an interval.
     pub(super) fn observe(&mut self, stratum: Stratum) {
         // Counts of a page are consistent and below 2^53; otherwise the interval says nothing.
