@@ -4,7 +4,7 @@ use super::*;
 
 /// A page of one key with these lines, of which `{key}` is the labels of; the first of them is line 3.
 fn with(lines: &str) -> Result<Page, PageError> {
-    let head = "sluice_grid_version 1\nsluice_router_info{instance=\"i\"} 1\n";
+    let head = "sluice_grid_version 2\nsluice_router_info{instance=\"i\"} 1\n";
     let key = "uid=\"u\",generation=\"7\",pin=\"\",revision=\"new\",assignment=\"split\"";
     Page::parse(&format!("{head}{}\n# EOF\n", lines.replace("{key}", key)))
 }
@@ -72,7 +72,7 @@ fn the_same_twice_is_refused() {
         let twice = refused(&format!("{series} 5\n{series} 6"));
         assert_eq!(twice, "line 4: the same series a second time: 5 before, 6 now", "{series}");
     }
-    assert_eq!(refused("sluice_grid_version 2"), "line 3: a second time: \"1\" before, \"2\" now");
+    assert_eq!(refused("sluice_grid_version 3"), "line 3: a second time: \"2\" before, \"3\" now");
     assert_eq!(
         refused("sluice_router_info{instance=\"j\"} 1"),
         "line 3: a second time: \"i\" before, \"j\" now"
@@ -92,7 +92,7 @@ fn a_page_names_its_process_and_ends_at_its_end() {
     let text = Page::default().render();
     let nameless = text.lines().filter(|line| !line.starts_with("sluice_router_info")).collect::<Vec<_>>();
     assert_eq!(Page::parse(&nameless.join("\n")), Err(PageError::Nameless));
-    for more in ["# EOF", "", "# TYPE a gauge", "sluice_grid_version 1"] {
+    for more in ["# EOF", "", "# TYPE a gauge", "sluice_grid_version 2"] {
         let line = text.lines().count() + 1;
         let error = Page::parse(&format!("{text}{more}\n")).unwrap_err();
         assert_eq!(error, PageError::Line { line, what: "text after \"# EOF\"".into() }, "{more:?}");
