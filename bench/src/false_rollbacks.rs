@@ -37,6 +37,13 @@ impl Tally {
         names.zip(counts.map(|count| 100.0 * count as f64 / self.rollouts as f64)).collect()
     }
 
+    /// All of them as one.
+    pub fn sum(tallies: &[Self]) -> Self {
+        let mut sum = Self::default();
+        tallies.iter().for_each(|tally| sum.add(tally));
+        sum
+    }
+
     /// Adds other rollouts.
     pub fn add(&mut self, other: &Self) {
         self.rollouts += other.rollouts;
@@ -129,11 +136,7 @@ pub fn cell(
         progress.inc(1);
         tally
     });
-    let mut sum = Tally::default();
-    for tally in &tallies {
-        sum.add(tally);
-    }
-    sum
+    Tally::sum(&tallies)
 }
 
 fn rollout(family: Family, settings: &Settings, arms: [&Arm; 2], until: Until, seed: u64) -> Tally {

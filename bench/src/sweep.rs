@@ -27,7 +27,7 @@ pub fn run(rollouts: u64) -> bool {
         "sweep  false rollbacks in harmless rollouts, limit at {PROMISE}: exceeded with probability {ERROR}"
     );
     let shipped = by_family(rollouts, |settings| settings);
-    let all = sum(&shipped);
+    let all = Tally::sum(&shipped);
     let mut good = all.rolled_back <= most(all.rollouts, ERROR);
     println!("  as shipped                  {}  {}", line(&all), if good { "kept" } else { "BROKEN" });
     // One kind of traffic must not hide behind the others.
@@ -40,7 +40,7 @@ pub fn run(rollouts: u64) -> bool {
     let controls: [(&str, Change); 2] =
         [("thresholds on raw values", raw), ("sequential tests, loose", loose)];
     for (name, change) in controls {
-        let control = sum(&by_family(rollouts.div_ceil(CONTROL), change));
+        let control = Tally::sum(&by_family(rollouts.div_ceil(CONTROL), change));
         let noticed = control.rolled_back > most(control.rollouts, ERROR);
         let word = if noticed { "noticed, as it must be" } else { "NOT NOTICED: the sweep proves nothing" };
         println!("  {name:<27} {}  {word}", line(&control));
@@ -57,16 +57,10 @@ fn by_family(rollouts: u64, change: impl Fn(Settings) -> Settings) -> [Tally; Fa
     let progress = ProgressBar::new(rollouts * (Family::ALL.len() * INTERVALS.len()) as u64);
     let tallies = Family::ALL.map(|family| {
         let of = |interval| cell(family, &change(settings(interval)), rollouts, Until::Decided, &progress);
-        sum(&INTERVALS.map(of))
+        Tally::sum(&INTERVALS.map(of))
     });
     progress.finish_and_clear();
     tallies
-}
-
-fn sum(tallies: &[Tally]) -> Tally {
-    let mut sum = Tally::default();
-    tallies.iter().for_each(|tally| sum.add(tally));
-    sum
 }
 
 /// Thresholds that ask nothing of noise, alone.

@@ -86,8 +86,8 @@ impl Arm {
         let doubt = cells(Grid::Doubt, |d| d.min(1.0).powf(1.0 / model.sure));
         let features = array::from_fn(|i| {
             let (mean, deviation) = INPUTS[i];
-            let top = if FEATURES[i].grid() == Grid::Unit { 1.0 } else { 0.5 };
-            index(&cells(FEATURES[i].grid(), |x| normal((x / top - mean) / deviation)))
+            let grid = FEATURES[i].grid();
+            index(&cells(grid, |x| normal((x / grid.top() - mean) / deviation)))
         });
         Self { model, latency: index(&latency), doubt: index(&doubt), features }
     }

@@ -79,7 +79,8 @@ pub fn judge(
     state.begin(rules);
     state.count(rules, windows, references);
     let budget = metric_budget(rules.metrics, rules.false_rollback);
-    let judging = Judging { rules, windows, references, budget, now };
+    let slots = windows.newest().and_then(|newest| newest.slots.as_deref());
+    let judging = Judging { rules, windows, references, budget, asked: slots.map(Asked::of), now };
     let selected = judging.select();
     let mut readings: Vec<Reading> = Vec::with_capacity(rules.metrics.len() + 5);
     for (i, metric) in rules.metrics.iter().enumerate() {
@@ -96,6 +97,8 @@ struct Judging<'a> {
     windows: &'a Windows,
     references: References<'a>,
     budget: f64,
+    /// Under sticky routing.
+    asked: Option<Asked>,
     now: Timestamp,
 }
 
@@ -263,9 +266,8 @@ impl Judging<'_> {
         level: f64,
     ) -> Comparison {
         let compare = |window: &Interval| compare::compare(metric, window, reference, level);
-        let slots = self.windows.newest().and_then(|newest| newest.slots.as_deref());
         // rule: C5
-        match slots.map(Asked::of) {
+        match self.asked {
             Some(asked) => asked.limit(compare(window), metric, window, compare),
             None => compare(window),
         }
@@ -359,33 +361,22 @@ impl Judging<'_> {
         track.without_data = Some(since);
         // rule: J5
         let overdue = self.now.duration_since(since) >= metric.no_data_deadline;
+        let why = if overdue {
+            let span = reason::span(self.now.duration_since(since));
+            format!("{}, without data for {span}", lack.why)
+        } else {
+            lack.why.clone()
+        };
+        let on_breach = metric.on_breach.unwrap_or_default();
         let start = self.windows.since().unwrap_or(self.now);
+        let span = window.map_or((start, self.now), |w| (w.from, w.to));
         Reading {
-            metric: metric.name.clone(),
-            verdict: lack.verdict,
-            on_breach: metric.on_breach.unwrap_or_default(),
             overdue: overdue.then_some(metric.on_no_data),
-            value: None,
             threshold: compare::threshold(metric),
             n: lack.n,
             n_stable: lack.n_stable,
-            low: None,
-            high: None,
-            critical: None,
-            level: 0.0,
             check: track.checks,
-            window_from: window.map_or(start, |w| w.from),
-            window_to: window.map_or(self.now, |w| w.to),
-            layer: Layer::Threshold,
-            p_value: None,
-            forecast: None,
-            cells: Vec::new(),
-            reason: if overdue {
-                let span = reason::span(self.now.duration_since(since));
-                format!("{}: {}, without data for {span}", metric.name, lack.why)
-            } else {
-                format!("{}: {}", metric.name, lack.why)
-            },
+            ..Reading::unmeasured(&metric.name, Layer::Threshold, (lack.verdict, on_breach), span, &why)
         }
     }
 }

@@ -105,6 +105,39 @@ pub struct Cell {
 }
 
 impl Reading {
+    /// Of a metric or test that measured nothing in this window: no number, at level 0, before any check.
+    #[must_use]
+    pub fn unmeasured(
+        metric: &str,
+        layer: Layer,
+        (verdict, on_breach): (Verdict, OnBreach),
+        (window_from, window_to): (Timestamp, Timestamp),
+        why: &str,
+    ) -> Self {
+        Self {
+            metric: metric.to_owned(),
+            verdict,
+            on_breach,
+            overdue: None,
+            value: None,
+            threshold: None,
+            n: 0,
+            n_stable: None,
+            low: None,
+            high: None,
+            critical: None,
+            level: 0.0,
+            check: 0,
+            window_from,
+            window_to,
+            layer,
+            p_value: None,
+            forecast: None,
+            cells: Vec::new(),
+            reason: format!("{metric}: {why}"),
+        }
+    }
+
     /// Whether a stage must not be left because of it (T2). A sequential test that has proven nothing is a pass
     /// so far, also where it has nothing to look at: it is there to take back, the user's metrics to let pass.
     #[must_use]

@@ -184,7 +184,7 @@ impl Running {
                 );
                 look.silent(harm.tolerance, &why)
             };
-            readings.push(if test.has_both_arms() { look.harm(test, &failing) } else { waits() });
+            readings.push(if test.totals.has_both_arms() { look.harm(test, &failing) } else { waits() });
         }
         if let Some(harm) = latency {
             let look = look("sequential/latency", levels[1], harm.on_breach, wanted[1]);

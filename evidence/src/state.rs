@@ -119,27 +119,10 @@ impl State {
     pub(crate) fn silence(&self, rules: &Rules<'_>, now: Timestamp) -> Option<Reading> {
         const WHY: &str = "the state that another release wrote cannot be read: sequential tests do not run in \
                            this rollout";
-        (self.unreadable && wants_tests(rules)).then(|| Reading {
-            metric: "sequential".to_owned(),
-            verdict: Verdict::NoData,
-            on_breach: OnBreach::Alert,
-            overdue: None,
-            value: None,
-            threshold: None,
-            n: 0,
-            n_stable: None,
-            low: None,
-            high: None,
-            critical: None,
-            level: 0.0,
-            check: 0,
-            window_from: self.stage.unwrap_or(now),
-            window_to: now,
-            layer: Layer::Sequential,
-            p_value: None,
-            forecast: None,
-            cells: Vec::new(),
-            reason: format!("sequential: {WHY}"),
+        (self.unreadable && wants_tests(rules)).then(|| {
+            let window = (self.stage.unwrap_or(now), now);
+            let silent = (Verdict::NoData, OnBreach::Alert);
+            Reading::unmeasured("sequential", Layer::Sequential, silent, window, WHY)
         })
     }
 

@@ -122,14 +122,9 @@ fn observe(cells: &[AtomicU64], sum: &AtomicU64, grid: Grid, value: f64) -> Opti
     Some(cell)
 }
 
-/// Largest value that enters a sum: one absurd value shall not drown all others.
+/// Largest value that enters a sum, a day of seconds: one absurd value shall not drown all others.
 fn most(grid: Grid) -> f64 {
-    match grid {
-        Grid::Unit | Grid::Doubt => 1.0,
-        Grid::Half | Grid::Sharp => 0.5,
-        // A day, far beyond every timeout.
-        Grid::Seconds => 86_400.0,
-    }
+    grid.top().min(86_400.0)
 }
 
 /// Counters of one state, by index of the table's revisions.

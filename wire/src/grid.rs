@@ -84,6 +84,19 @@ pub enum Grid {
 }
 
 impl Grid {
+    /// All of them, in the order of their numbers.
+    const ALL: [Self; 5] = [Self::Unit, Self::Half, Self::Doubt, Self::Sharp, Self::Seconds];
+
+    /// The largest value there is of what is counted on it; infinite for seconds.
+    #[must_use]
+    pub const fn top(self) -> f64 {
+        match self {
+            Self::Unit | Self::Doubt => 1.0,
+            Self::Half | Self::Sharp => 0.5,
+            Self::Seconds => f64::INFINITY,
+        }
+    }
+
     /// Number of cells.
     #[must_use]
     pub const fn len(self) -> usize {
@@ -121,8 +134,8 @@ impl Grid {
 
     /// Edges and their labels, made once: every line of a page holds one.
     fn written(self) -> &'static [(f64, String)] {
-        static ALL: LazyLock<[Vec<(f64, String)>; 5]> = LazyLock::new(|| {
-            [Grid::Unit, Grid::Half, Grid::Doubt, Grid::Sharp, Grid::Seconds].map(|grid| {
+        static ALL: LazyLock<[Vec<(f64, String)>; Grid::ALL.len()]> = LazyLock::new(|| {
+            Grid::ALL.map(|grid| {
                 let label = |edge: f64| {
                     if edge.is_infinite() { "+Inf".to_owned() } else { format!("{edge:.6e}") }
                 };
@@ -179,12 +192,10 @@ mod tests {
     use super::*;
     use proptest::prelude::*;
 
-    const ALL: [Grid; 5] = [Grid::Unit, Grid::Half, Grid::Doubt, Grid::Sharp, Grid::Seconds];
-
     proptest! {
         #[test]
         fn a_value_lies_within_its_cell(x in 0.0..200.0f64, small in -9.0..0.0f64) {
-            for grid in ALL {
+            for grid in Grid::ALL {
                 for x in [x, 10f64.powf(small)] {
                     let i = grid.cell(x).unwrap();
                     prop_assert!(x <= grid.edge(i), "{grid:?} {x} {i}");
@@ -196,7 +207,7 @@ mod tests {
 
     #[test]
     fn labels_name_cells() {
-        for grid in ALL {
+        for grid in Grid::ALL {
             for i in 0..grid.len() {
                 assert_eq!(grid.find(grid.label(i)), Some(i), "{grid:?} {i} {}", grid.label(i));
             }

@@ -211,17 +211,16 @@ pub enum PageError {
 /// The last line of a page; a page without it was cut off.
 const END: &str = "# EOF";
 
-/// The histograms of a [`Counts`], by family, extra label and grid.
+/// Family, extra label and grid of the histograms of a [`Counts`]: seconds, doubt, and then each feature.
+fn histogram_kinds() -> impl Iterator<Item = (&'static str, Option<&'static str>, Grid)> {
+    let inputs = FEATURES.into_iter().map(|f| (family::INPUT, Some(f.as_str()), f.grid()));
+    [(family::SECONDS, None, Grid::Seconds), (family::DOUBT, None, Grid::Doubt)].into_iter().chain(inputs)
+}
+
+/// The histograms of a [`Counts`] with their cells.
 fn histograms(
     counts: &Counts,
 ) -> impl Iterator<Item = (&'static str, Option<&'static str>, Grid, &Vec<u64>)> {
-    let inputs = FEATURES
-        .into_iter()
-        .map(|f| (family::INPUT, Some(f.as_str()), f.grid(), &counts.features[f.index()]));
-    [
-        (family::SECONDS, None, Grid::Seconds, &counts.latency),
-        (family::DOUBT, None, Grid::Doubt, &counts.doubt),
-    ]
-    .into_iter()
-    .chain(inputs)
+    let cells = [&counts.latency, &counts.doubt].into_iter().chain(&counts.features);
+    histogram_kinds().zip(cells).map(|((family, label, grid), cells)| (family, label, grid, cells))
 }

@@ -2,7 +2,7 @@
 
 use statrs::function::factorial::ln_factorial;
 
-use super::tail::normal_quantile;
+use super::tail::normal_critical;
 use super::{Distance, DistanceError, Pair, ks::gap, top_parts};
 
 /// Terms of a tail that are summed before the rest is bounded by a geometric series.
@@ -32,7 +32,7 @@ pub fn l_infinity(ours: &[u64], theirs: &[u64], level: f64) -> Result<Distance, 
     let p = urns.iter().map(|urn| urn.at_least(urn.reaching(largest))).sum::<f64>().min(1.0);
     let critical = (level > 0.0).then(|| {
         let each = level / urns.len() as f64;
-        let start = normal_quantile(each.min(0.5));
+        let start = normal_critical(each.min(0.5));
         urns.iter().map(|urn| urn.critical(each, start)).max().unwrap_or(0) as f64 / pairs as f64
     });
     let parts = top_parts(pair.shares().map(|(p, q)| (p - q).abs()));

@@ -1,9 +1,8 @@
 //! Upper tails of the normal, gamma and chi-square laws, precise where 1 - level rounds to 1.
 
-use statrs::function::erf::erfc;
 use statrs::function::gamma::{gamma_ur, ln_gamma};
 
-pub(super) use crate::share::normal_critical as normal_quantile;
+pub(super) use crate::share::{normal_above, normal_critical};
 
 /// Steps that a quantile may take; about four are needed.
 const STEPS: u32 = 100;
@@ -30,11 +29,6 @@ pub(super) fn noncentral_critical(freedom: usize, noncentrality: f64, level: f64
     if mean == 0.0 { 0.0 } else { spread / mean * 2.0 * gamma_quantile(mean * mean / spread / 2.0, level) }
 }
 
-/// The probability that a standard normal variable exceeds `x`.
-pub(super) fn normal_tail(x: f64) -> f64 {
-    0.5 * erfc(x * std::f64::consts::FRAC_1_SQRT_2)
-}
-
 /// What a gamma variable of mean 0, variance 1 and this skewness >= 0 exceeds with probability `level`; the normal
 /// quantile without skewness. `normal` is that quantile. It stands for sums of skewed terms (Pearson's type III).
 pub(super) fn skewed_quantile(skew: f64, level: f64, normal: f64) -> f64 {
@@ -51,7 +45,7 @@ pub(super) fn skewed_quantile(skew: f64, level: f64, normal: f64) -> f64 {
 /// Hilferty (PNAS 17 (1931) 684) put it.
 fn gamma_quantile(shape: f64, level: f64) -> f64 {
     let (spread, log_gamma) = (1.0 / (9.0 * shape), ln_gamma(shape));
-    let guess = 1.0 - spread + normal_quantile(level) * spread.sqrt();
+    let guess = 1.0 - spread + normal_critical(level) * spread.sqrt();
     let mut x = shape * guess.max(0.01).powi(3);
     for _ in 0..STEPS {
         let above = gamma_ur(shape, x).max(f64::MIN_POSITIVE);

@@ -1,6 +1,6 @@
 //! Wasserstein-1 on counts.
 
-use super::tail::{normal_quantile, normal_tail, skewed_quantile};
+use super::tail::{normal_above, normal_critical, skewed_quantile};
 use super::{Distance, DistanceError, Pair, top_parts};
 
 /// The Wasserstein-1 distance, in the unit of `values`: how far an item must be moved on average to turn one
@@ -85,7 +85,7 @@ impl<'a> Pool<'a> {
             return 0.0;
         }
         let tail = level / 2.0;
-        let s = self.deviation * skewed_quantile(self.skew, tail, normal_quantile(tail)).max(0.0);
+        let s = self.deviation * skewed_quantile(self.skew, tail, normal_critical(tail)).max(0.0);
         s + self.against(s)
     }
 
@@ -104,7 +104,7 @@ impl<'a> Pool<'a> {
             if spread > 0.0 && centre < 6.0 * spread {
                 let z = centre / spread;
                 let density = (-0.5 * z * z).exp() / std::f64::consts::TAU.sqrt();
-                sum += (spread * density - centre * normal_tail(z)) * (places[1] - places[0]);
+                sum += (spread * density - centre * normal_above(z)) * (places[1] - places[0]);
             }
         }
         2.0 * sum

@@ -209,8 +209,10 @@ const fn grid(series: Series) -> Grid {
 
 /// Bounds of neighbouring cells. No feature lies above the finite end that is put in place of infinity.
 fn bounds(grid: Grid, cells: &Range<usize>) -> (f64, f64) {
-    let top = if matches!(grid, Grid::Half | Grid::Sharp) { 0.5 } else { 1.0 };
-    (if cells.start == 0 { 0.0 } else { grid.edge(cells.start - 1) }, grid.edge(cells.end - 1).min(top))
+    (
+        if cells.start == 0 { 0.0 } else { grid.edge(cells.start - 1) },
+        grid.edge(cells.end - 1).min(grid.top()),
+    )
 }
 
 /// The middles of the cells of [`Grid::Unit`], [`Grid::Half`], [`Grid::Doubt`] and [`Grid::Sharp`].

@@ -18,28 +18,13 @@ pub(super) struct Look {
 impl Look {
     /// Of a test that has nothing to look at.
     pub(super) fn silent(&self, threshold: f64, why: &str) -> Reading {
+        // rule: J1
+        let silent = (Verdict::NoData, self.on_breach);
         Reading {
-            metric: self.name.to_owned(),
-            layer: Layer::Sequential,
-            // rule: J1
-            verdict: Verdict::NoData,
-            on_breach: self.on_breach,
-            overdue: None,
-            value: None,
             threshold: Some(threshold),
-            n: 0,
-            n_stable: None,
-            low: None,
-            high: None,
-            critical: None,
             level: self.level,
             check: self.intervals,
-            window_from: self.span.0,
-            window_to: self.span.1,
-            p_value: None,
-            forecast: None,
-            cells: Vec::new(),
-            reason: format!("{}: {why}", self.name),
+            ..Reading::unmeasured(self.name, Layer::Sequential, silent, self.span, why)
         }
     }
 
@@ -60,7 +45,7 @@ impl Look {
     ) -> Reading {
         let silent = self.silent(process.tolerance(), "");
         let silent = Reading { n: totals.n, n_stable: Some(totals.n_stable), ..silent };
-        if totals.n == 0 || totals.n_stable == 0 {
+        if !totals.has_both_arms() {
             let (ours, theirs) = (count(totals.n), count(totals.n_stable));
             let asked = format!("the candidate was asked {ours} times, stable {theirs} times");
             let reason = format!("{}: {asked} so far", self.name);

@@ -18,6 +18,11 @@ pub(super) struct Totals {
 }
 
 impl Totals {
+    /// Whether anything can be compared.
+    pub(super) const fn has_both_arms(&self) -> bool {
+        self.n > 0 && self.n_stable > 0
+    }
+
     /// Adds the events and units of an interval.
     pub(super) fn add(&mut self, Stratum { x, n, x_stable, n_stable, .. }: Stratum) {
         self.x += x;
@@ -56,11 +61,6 @@ impl Test {
     pub(super) fn new(tolerance: f64) -> Self {
         let process = Process::new(tolerance).expect("tolerances are validated with the spec");
         Self { process, totals: Totals::default() }
-    }
-
-    /// Whether anything can be compared.
-    pub(super) fn has_both_arms(&self) -> bool {
-        self.totals.n > 0 && self.totals.n_stable > 0
     }
 
     /// Takes the counts of an interval.

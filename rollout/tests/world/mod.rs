@@ -365,26 +365,11 @@ fn reading(says: Says, now: Timestamp) -> Reading {
         Says::NoData => (Verdict::NoData, OnBreach::Rollback, None),
         Says::Overdue(what) => (Verdict::Error, OnBreach::Rollback, Some(what)),
     };
+    let why = format!("{verdict:?}");
+    let says = (verdict, on_breach);
     Reading {
-        metric: "errors".into(),
-        verdict,
-        on_breach,
         overdue,
-        value: None,
         threshold: Some(0.02),
-        n: 0,
-        n_stable: None,
-        low: None,
-        high: None,
-        critical: None,
-        level: 0.0,
-        check: 0,
-        window_from: now,
-        window_to: now,
-        layer: Layer::Threshold,
-        p_value: None,
-        forecast: None,
-        cells: Vec::new(),
-        reason: format!("errors: {verdict:?}"),
+        ..Reading::unmeasured("errors", Layer::Threshold, says, (now, now), &why)
     }
 }

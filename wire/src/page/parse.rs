@@ -4,8 +4,10 @@ use std::borrow::Cow;
 use std::collections::BTreeMap;
 use std::collections::btree_map::Entry;
 
-use super::{Counts, END, Key, MAX_COUNT, MAX_KEYS, MAX_STATES, Page, PageError, family, slots};
-use crate::{Assignment, FEATURES, Feature, GRID_VERSION, Grid, Outcome, RouteState};
+use super::{
+    Counts, END, Key, MAX_COUNT, MAX_KEYS, MAX_STATES, Page, PageError, family, histogram_kinds, slots,
+};
+use crate::{Assignment, Feature, GRID_VERSION, Grid, Outcome, RouteState};
 
 /// Labels of one line: so few that a search beats hashing, and seldom with anything to unescape.
 pub(super) type Labels<'a> = Vec<(&'a str, Cow<'a, str>)>;
@@ -171,9 +173,7 @@ fn histogram<'a>(
 /// Cumulative buckets, absent where empty but for the last one, to counts per cell.
 fn uncumulate(revision: &str, counts: &mut Counts) -> Result<(), PageError> {
     let Counts { latency, doubt, features, .. } = counts;
-    let inputs = FEATURES.map(|feature| (family::INPUT, feature.grid()));
-    let families = [(family::SECONDS, Grid::Seconds), (family::DOUBT, Grid::Doubt)].into_iter().chain(inputs);
-    for ((family, grid), cells) in families.zip([latency, doubt].into_iter().chain(features)) {
+    for ((family, _, grid), cells) in histogram_kinds().zip([latency, doubt].into_iter().chain(features)) {
         let mut below = 0;
         for (i, cell) in cells.iter_mut().enumerate() {
             if *cell == 0 && i + 1 < grid.len() {
