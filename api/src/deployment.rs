@@ -141,6 +141,38 @@ pub struct Routing {
     /// The same key always gets the same revision, as long as the weights stay.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub sticky: Option<Sticky>,
+    /// Requests that go to the candidate, or stay at stable, whatever the weights say; the first that fits counts.
+    /// They are no evidence but in a preview (C1).
+    #[serde(default, rename = "match", skip_serializing_if = "Vec::is_empty")]
+    #[schemars(length(max = 16))]
+    pub matches: Vec<Match>,
+    /// Whether a request may name its revision itself: header `x-sluice-target`, with `stable`, `candidate` or the
+    /// name of one of both. Default: false.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub allow_targeting: Option<bool>,
+}
+
+/// Requests with this header go there.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct Match {
+    /// Name of a request header, in lower case.
+    #[schemars(length(min = 1, max = 64), regex(pattern = r"^[a-z0-9][a-z0-9-]*$"))]
+    pub header: String,
+    /// Its value, exactly.
+    #[schemars(length(min = 1, max = 256))]
+    pub value: String,
+    /// Where they go while there is a candidate.
+    pub to: MatchTo,
+}
+
+/// Where matched requests go.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "lowercase")]
+pub enum MatchTo {
+    /// To the revision that is being judged.
+    Candidate,
+    /// To stable.
+    Stable,
 }
 
 /// Where the key of sticky assignment comes from.

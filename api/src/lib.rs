@@ -26,15 +26,19 @@ pub use analysis::{
     OnChange, OnHarm, OnNoData, Sequential, Series, Statistic,
 };
 pub use deployment::{
-    Model, ModelDeployment, ModelDeploymentSpec, Rollback, RouterSettings, Routing, Server, Sticky,
+    Match, MatchTo, Model, ModelDeployment, ModelDeploymentSpec, Rollback, RouterSettings, Routing, Server,
+    Sticky,
 };
 pub use duration::Duration;
 pub use rollout::{
     ModelRollout, ModelRolloutSpec, ModelRolloutStatus, Outcome, Record, RolloutKind, StageSpec,
     VerdictStatus,
 };
-pub use route::{ModelRoute, ModelRouteSpec, RouteRevision, SlotRange};
+pub use route::{ModelRoute, ModelRouteSpec, RouteMirror, RouteRevision, SlotRange};
 pub use status::{
     CandidateStatus, ModelDeploymentStatus, Phase, ServedModel, StableStatus, StageStatus, Traffic,
 };
-pub use strategy::{Canary, Step, Strategy};
+pub use strategy::{
+    AbTest, Advance, Bandit, BlueGreen, Canary, Challenger, Direction, Gradual, Hypothesis, Measure,
+    OnInconclusive, OnLose, OnUndecided, OnWin, Preview, Shadow, Step, Strategy, Switch, SwitchStep, Then,
+};

@@ -5,7 +5,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use wire::SLOTS;
 
-use crate::{Duration, Sticky};
+use crate::{Duration, Match, Sticky};
 
 /// The route table of one ModelDeployment: written by the operator, obeyed by its routers. The annotation
 /// `sluice.dev/pin=<revision>` sends everything to one revision, with the operator down too (R8).
@@ -37,6 +37,22 @@ pub struct ModelRouteSpec {
     #[serde(default)]
     #[schemars(length(max = 1024))]
     pub shares: String,
+    /// The revision that is being judged: what requests are matched and targeted to. Absent: none, and whatever is
+    /// matched or targeted to a candidate is split like any other request.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(max = 63))]
+    pub candidate: Option<String>,
+    /// Copies of requests that others answer.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub mirror: Option<RouteMirror>,
+    /// Requests that go to one revision, ahead of the slots; the first that fits counts.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(length(max = 16))]
+    pub matches: Vec<Match>,
+    /// Whether a request may name its revision: header `x-sluice-target`, with `stable`, `candidate` or the name of
+    /// one of both.
+    #[serde(default)]
+    pub targeting: bool,
     /// Sticky rule.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub sticky: Option<Sticky>,
@@ -47,6 +63,17 @@ pub struct ModelRouteSpec {
     pub request_timeout: Duration,
     /// Whether a request whose connection breaks before any byte of the answer is sent once more (R6).
     pub retry: bool,
+}
+
+/// Copies of requests: sent after the user's answer, compared with it, never answered to anybody.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct RouteMirror {
+    /// The revision that gets the copies.
+    #[schemars(length(min = 1, max = 63))]
+    pub revision: String,
+    /// Percent of the split requests of stable that are copied, 1..=100.
+    #[schemars(range(min = 1, max = 100))]
+    pub percent: u8,
 }
 
 /// One revision of the table.

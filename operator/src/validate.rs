@@ -151,24 +151,25 @@ fn stages(strategy: &Strategy) -> Result<Vec<Stage>, Invalid> {
     let mut below = 0;
     for (i, step) in canary.steps.iter().enumerate() {
         let field = format!("spec.strategy.canary.steps[{i}].weight");
-        if !(1..=99).contains(&step.weight) {
-            return Err(invalid(field, step.weight.to_string(), "must be within 1 and 99"));
+        let weight = step.weight.unwrap_or_default();
+        if !(1..=99).contains(&weight) {
+            return Err(invalid(field, weight.to_string(), "must be within 1 and 99"));
         }
-        if step.weight <= below {
+        if weight <= below {
             return Err(invalid(
                 field,
-                step.weight.to_string(),
+                weight.to_string(),
                 format!("must be above {below}, that of the step before"),
             ));
         }
-        below = step.weight;
+        below = weight;
     }
     Ok(canary.steps.iter().map(stage).collect())
 }
 
 fn stage(step: &Step) -> Stage {
     Stage {
-        weight: step.weight,
+        weight: step.weight.unwrap_or_default(),
         hold: step.hold.map_or(Duration::ZERO, api::Duration::get),
         min_requests: step.min_requests.unwrap_or(0),
         approval: step.approval.unwrap_or(false),
