@@ -46,6 +46,10 @@ pub struct State {
 
 /// What is going on.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[expect(
+    clippy::large_enum_variant,
+    reason = "there is one per deployment, and it is nearly always the large one"
+)]
 pub enum Phase {
     /// Nothing.
     #[default]
