@@ -75,7 +75,7 @@ impl Ledger {
                 }
             }
         }
-        Page { instance: self.instance.clone(), states, slots }
+        Page { instance: self.instance.clone(), states, slots, pairs: BTreeMap::new() }
     }
 
     /// Sums over all states, for `/metrics`: they never go down while a revision is in the table.
