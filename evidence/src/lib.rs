@@ -26,6 +26,7 @@
 
 mod bandit;
 mod distance;
+mod draw;
 pub mod experiment;
 mod harm;
 mod interval;
@@ -53,9 +54,10 @@ pub use distance::{
     Distance, DistanceError, GROUPS, Part, chi_square, chi_square_critical, g_test, groups, hellinger,
     jensen_shannon, ks, ks_critical, ks_limits, ks_values, l_infinity, psi, wasserstein,
 };
+pub use draw::Draw;
 pub use harm::{ALERT_LEVEL, Harm, SEQUENTIAL_SHARE, Tests};
 pub use interval::clopper_pearson;
-pub use judge::{References, Rules, judge};
+pub use judge::{ACCEPT_LEVEL, ACCEPT_MARGIN, References, Rules, judge};
 pub use labels::{
     Calibration, CalibrationBin, ClassScores, Confusion, Histogram, HistogramError, LabelError, Labels,
     MAX_PAIRS, Macro, OTHER, Scores, Tally, auc, auc_variance, calibration, confidence_bins, macro_f1,

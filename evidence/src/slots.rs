@@ -40,6 +40,7 @@
 //! Pages that repeat, reset and get lost (C4): whatever was on any page before an interval, or on one that is
 //! only a baseline, is an earlier event ([`SlotRound::earlier`]), and is never counted.
 
+mod once;
 mod round;
 
 use serde::{Deserialize, Serialize};
@@ -47,6 +48,7 @@ use wire::{SlotSet, Slots};
 
 use crate::Stratum;
 
+pub(crate) use once::Once;
 pub(crate) use round::Shown;
 pub use round::SlotRound;
 

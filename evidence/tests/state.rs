@@ -11,7 +11,14 @@ use jiff::SignedDuration;
 use wire::{CELLS, Counts, LATENCY_CELLS, Outcome, SLOTS, SlotSet, Slots};
 
 fn rules<'a>(metrics: &'a [Metric], tests: &'a Tests) -> Rules<'a> {
-    Rules { metrics, tests, false_rollback: 0.01, interval: EVERY, timeout: SignedDuration::ZERO }
+    Rules {
+        metrics,
+        tests,
+        false_rollback: 0.01,
+        interval: EVERY,
+        timeout: SignedDuration::ZERO,
+        accept: false,
+    }
 }
 
 /// 400 answers of many kinds, and some failures; `name` makes names of classes.
