@@ -5,7 +5,7 @@ use kube::{CustomResource, KubeSchema};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use crate::{Analysis, Duration, ModelDeploymentStatus, Strategy};
+use crate::{Analysis, Duration, ModelDeploymentStatus, Notification, Retraining, Strategy};
 
 /// A model in service, and how its next version is to be rolled out.
 #[derive(CustomResource, Debug, Clone, PartialEq, Serialize, Deserialize, KubeSchema)]
@@ -75,6 +75,14 @@ pub struct ModelDeploymentSpec {
     /// No stage is left and no rollout starts; judging and rolling back go on (T4). Default: false.
     #[serde(default)]
     pub paused: bool,
+    /// Who is told of what was decided, by name; at most 8.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(length(max = 8))]
+    #[x_kube(merge_strategy = ListMerge::Map(vec!["name".into()]))]
+    pub notifications: Vec<Notification>,
+    /// A Job that is started when the world moved, or a metric took a candidate back.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub retraining: Option<Retraining>,
 }
 
 fn one() -> u32 {

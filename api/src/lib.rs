@@ -16,6 +16,8 @@ mod analysis;
 mod deployment;
 mod duration;
 pub mod names;
+mod notifications;
+mod retraining;
 mod rollout;
 mod route;
 mod status;
@@ -30,6 +32,8 @@ pub use deployment::{
     Sticky,
 };
 pub use duration::Duration;
+pub use notifications::{EVENT_REASONS, EventReason, Notification, Template, UrlFrom, Webhook};
+pub use retraining::{JobMeta, JobTemplate, Retraining, RetrainingStatus, RetrainingTrigger};
 pub use rollout::{
     ModelRollout, ModelRolloutSpec, ModelRolloutStatus, Outcome, Record, RolloutKind, StageSpec,
     VerdictStatus,

@@ -99,6 +99,9 @@ pub struct ModelRolloutStatus {
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(length(max = 100))]
     pub record: Vec<Record>,
+    /// How many of the newest decisions `spec.notifications` has not been told yet.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub untold: u32,
     /// Last verdict per metric.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(length(max = 24))]
@@ -107,6 +110,11 @@ pub struct ModelRolloutStatus {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(max = 32_768))]
     pub evidence: Option<String>,
+}
+
+#[allow(clippy::trivially_copy_pass_by_ref, reason = "serde passes references")]
+const fn is_zero(n: &u32) -> bool {
+    *n == 0
 }
 
 /// How a rollout ended.

@@ -5,6 +5,8 @@ use kube::KubeSchema;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
+use crate::RetrainingStatus;
+
 /// Status of a ModelDeployment. Written only when it changes.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize, KubeSchema)]
 #[serde(rename_all = "camelCase")]
@@ -44,11 +46,14 @@ pub struct ModelDeploymentStatus {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(max = 16))]
     pub verdict: Option<String>,
-    /// Ready, Progressing, SpecServed, RollbackReady, Paused, Drifting.
+    /// Ready, Progressing, SpecServed, RollbackReady, Paused, Drifting, Retraining.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(length(max = 16))]
     #[x_kube(merge_strategy = ListMerge::Map(vec!["type".into()]))]
     pub conditions: Vec<Condition>,
+    /// What is remembered of retrainings.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub retraining: Option<RetrainingStatus>,
     /// What the operator must remember between two reconciles: the state of crate `rollout`. For the operator
     /// only; everything in it that people need is in the fields above.
     #[serde(default, skip_serializing_if = "Option::is_none")]

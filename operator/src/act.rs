@@ -10,13 +10,14 @@ use std::sync::Arc;
 use api::{ModelRollout, ModelRoute, names};
 use k8s_openapi::api::apps::v1::{ControllerRevision, Deployment};
 use k8s_openapi::api::core::v1::{Pod, PodTemplateSpec, Service};
+use k8s_openapi::api::policy::v1::PodDisruptionBudget;
 use kube::api::Patch;
 use kube::{Resource, ResourceExt};
 use rollout::{Phase, Plan};
 use serde_json::json;
 
 use crate::observe::{Seen, Written};
-use crate::resources::{self, Images, Opened};
+use crate::resources::{self, Images, Opened, WORTH_A_BUDGET};
 use crate::revision::{self, Revision};
 use crate::validate::Valid;
 use crate::write::{Pen, WriteError};
@@ -176,7 +177,22 @@ impl Act<'_> {
         let service = self.pen.put(self.live(&self.seen.services, revision), wanted, false).await;
         refused.pass(service)?;
         let has = self.live(&self.seen.workloads, revision).map_or(0, replicas);
-        refused.pass(self.scale(revision, to.max(has)).await)
+        refused.pass(self.scale(revision, to.max(has)).await)?;
+        self.budget(to, resources::server_budget(&self.seen.owner, revision), refused).await
+    }
+
+    /// Keeps a drain from taking all pods at once, where there is more than one.
+    async fn budget(
+        &self,
+        pods: u32,
+        wanted: PodDisruptionBudget,
+        refused: &mut Refused,
+    ) -> Result<(), WriteError> {
+        if pods < WORTH_A_BUDGET {
+            return Ok(());
+        }
+        let live = self.live(&self.seen.budgets, &wanted.name_any());
+        refused.pass(self.pen.put(live, wanted, false).await)
     }
 
     async fn router(&self, refused: &mut Refused) -> Result<(), WriteError> {
@@ -199,7 +215,9 @@ impl Act<'_> {
             Some(_) => {}
             None => refused.pass(self.pen.put(live, router.workload, true).await)?,
         }
-        refused.pass(self.pen.put(self.live(&self.seen.services, &owner.name), router.service, false).await)
+        refused
+            .pass(self.pen.put(self.live(&self.seen.services, &owner.name), router.service, false).await)?;
+        self.budget(self.valid.routers, resources::router_budget(owner), refused).await
     }
 
     /// Takes the pods of a revision that routers do not let go of (R5).
@@ -232,6 +250,15 @@ impl Act<'_> {
             let of_revision = service.labels().contains_key(names::REVISION);
             if of_revision && !self.plan.workloads.contains_key(name) {
                 self.pen.delete::<Service>(service, None).await?;
+            }
+        }
+        for budget in self.seen.budgets.values() {
+            let pods = match budget.labels().get(names::REVISION) {
+                Some(revision) => self.plan.workloads.get(revision).map_or(0, |w| w.replicas),
+                None => self.valid.routers,
+            };
+            if pods < WORTH_A_BUDGET {
+                self.pen.delete::<PodDisruptionBudget>(budget, None).await?;
             }
         }
         Ok(())

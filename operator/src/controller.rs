@@ -23,6 +23,7 @@ use crate::index::Key;
 use crate::judge::{judge, order};
 use crate::leader::Acting;
 use crate::metrics::Metrics;
+use crate::notify::{Courier, Mail};
 use crate::observe::{Seen, Written, observe};
 use crate::report::Report;
 use crate::resources::{Images, Owner};
@@ -49,6 +50,8 @@ pub struct Context {
     pub acting: Acting,
     /// Publishes events.
     pub recorder: Recorder,
+    /// Delivers notifications.
+    pub courier: Courier,
     /// Counters.
     pub metrics: Metrics,
     /// Images of the installation.
@@ -185,11 +188,14 @@ impl Context {
     }
 
     async fn report(&self, key: &Key, picture: Picture<'_>) -> Result<(), Error> {
+        let notifications = &picture.seen.deployment.spec.notifications;
+        let mail = Mail { courier: &self.courier, key, owner: &picture.seen.owner, notifications };
         let report = Report {
             picture,
             written: &self.written,
             pen: Pen::new(&self.client, &self.acting, &picture.seen.owner),
             recorder: &self.recorder,
+            mail,
             evidence_written: self.notes.with(key, |note| note.evidence),
         };
         let reported = report.report().await;
@@ -231,6 +237,7 @@ impl Context {
     fn gone(&self, key: &Key) {
         self.samplers.forget(key);
         self.notes.forget(key);
+        self.courier.forget(key);
         let namespace = key.namespace.as_deref().unwrap_or_default();
         self.written.deployments.forget(namespace, &key.name);
         self.written.routes.forget(namespace, &key.name);

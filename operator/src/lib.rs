@@ -8,7 +8,8 @@
 //!
 //! [`controller`] is the list of those calls. Where to look: what becomes wanted from a spec in [`validate`];
 //! what a revision is in [`revision`]; the manifests in [`resources`], the route table among them; the order
-//! of writes in [`act`]; status, conditions, record and events in [`status`] and [`report`]. Stages are
+//! of writes in [`act`]; status, conditions, record and events in [`status`] and [`report`]; who is told of them in
+//! [`notify`]. Stages are
 //! decided in crate `rollout`, metrics in crate `evidence`.
 
 pub mod act;
@@ -20,6 +21,7 @@ pub mod index;
 pub mod judge;
 pub mod leader;
 pub mod metrics;
+pub mod notify;
 pub mod observe;
 pub mod reference;
 pub mod report;

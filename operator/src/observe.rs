@@ -6,6 +6,7 @@ use std::sync::Arc;
 use api::{ModelDeployment, ModelRollout, ModelRoute, names};
 use k8s_openapi::api::apps::v1::{ControllerRevision, Deployment};
 use k8s_openapi::api::core::v1::{Pod, Service, ServiceAccount};
+use k8s_openapi::api::policy::v1::PodDisruptionBudget;
 use k8s_openapi::api::rbac::v1::RoleBinding;
 use kube::{Resource, ResourceExt};
 use rollout::State;
@@ -53,6 +54,8 @@ pub struct Seen {
     pub accounts: BTreeMap<String, Arc<ServiceAccount>>,
     /// RoleBindings by name.
     pub bindings: BTreeMap<String, Arc<RoleBinding>>,
+    /// PodDisruptionBudgets by name.
+    pub budgets: BTreeMap<String, Arc<PodDisruptionBudget>>,
     /// Pods of servers and routers.
     pub pods: Vec<Arc<Pod>>,
     /// Revisions that cannot be read, with the reason: they can't be gone back to.
@@ -111,6 +114,7 @@ pub fn observe(
         services: owned(&world.services, key, &owner),
         accounts: owned(&world.accounts, key, &owner),
         bindings: owned(&world.bindings, key, &owner),
+        budgets: owned(&world.budgets, key, &owner),
         pods: world.pods.of(key).into_values().collect(),
         key: key.clone(),
         owner,

@@ -14,6 +14,7 @@ use rollout::{Kind, Note, Outcome, Phase, Plan};
 use serde_json::json;
 use tokio::time::timeout;
 
+use crate::notify::Mail;
 use crate::observe::Written;
 use crate::revision::DIGEST;
 use crate::status::{self, Picture};
@@ -40,6 +41,8 @@ pub struct Report<'a> {
     pub pen: Pen<'a>,
     /// Publishes events.
     pub recorder: &'a Recorder,
+    /// Tells the receivers of notifications.
+    pub mail: Mail<'a>,
     /// When the evidence was written last.
     pub evidence_written: Option<Instant>,
 }
@@ -108,17 +111,21 @@ impl Report<'_> {
         for (sequence, stored) in &seen.rollouts {
             let before = stored.status.clone().unwrap_or_default();
             let mut after = record(before.clone(), *sequence, plan, self.picture.now);
+            let added = plan.notes.iter().filter(|n| n.sequence == *sequence).count();
+            self.mail.mark(*sequence, &mut after, added);
             let judged = status::judged(self.picture).is_some_and(|e| e.key.sequence == *sequence);
             if judged && (after != before || self.evidence_is_due()) {
                 self.add_evidence(&mut after);
             }
             if after == before {
+                self.mail.tell(stored);
                 continue;
             }
             reported.evidence |= after.evidence != before.evidence;
             let mut changed = ModelRollout::clone(stored);
             changed.status = Some(after);
-            self.written.rollouts.remember(self.pen.status(&changed).await?);
+            let stored = self.written.rollouts.remember(self.pen.status(&changed).await?);
+            self.mail.tell(&stored);
         }
         Ok(reported)
     }
@@ -160,6 +167,13 @@ impl Report<'_> {
     async fn events(&self, deployment: &ModelDeployment) {
         let before = self.picture.seen.deployment.status.as_ref();
         let trouble = troubles(before, deployment.status.as_ref());
+        for event in &trouble {
+            self.mail.tell_unrecorded(
+                &event.reason,
+                event.note.as_deref().unwrap_or_default(),
+                self.picture.now,
+            );
+        }
         let notes = self.picture.plan.notes.iter().map(event);
         for event in notes.chain(trouble) {
             publish(self.recorder, deployment, &event).await;

@@ -1,5 +1,6 @@
 //! The objects that a deployment is made of, rendered from plain values. Pure.
 
+mod budget;
 mod cover;
 mod route;
 mod router;
@@ -17,6 +18,7 @@ use kube::{Resource, ResourceExt};
 use rollout::{Kind, Stage};
 use serde_json::{Value, json};
 
+pub use budget::{WORTH_A_BUDGET, router_budget, server_budget};
 pub use cover::{APPLIED, covers, stamp};
 pub(crate) use route::REQUEST_TIMEOUT;
 pub use route::{plan_salt, route, salt, shares, split, undo};
@@ -193,12 +195,15 @@ fn tmp() -> Value {
     json!({"name": "tmp", "emptyDir": {"sizeLimit": "64Mi"}})
 }
 
-/// Over as many nodes as there are; never a reason not to start.
+/// Over as many nodes and zones as there are; never a reason not to start.
 fn spread(labels: &Value) -> Value {
-    json!([{
-        "maxSkew": 1, "topologyKey": "kubernetes.io/hostname", "whenUnsatisfiable": "ScheduleAnyway",
-        "labelSelector": {"matchLabels": labels},
-    }])
+    let over = |topology: &str| {
+        json!({
+            "maxSkew": 1, "topologyKey": topology, "whenUnsatisfiable": "ScheduleAnyway",
+            "labelSelector": {"matchLabels": labels},
+        })
+    };
+    json!([over("kubernetes.io/hostname"), over("topology.kubernetes.io/zone")])
 }
 
 /// Puts the fields of `more` into `base`.

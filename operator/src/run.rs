@@ -13,6 +13,7 @@ use crate::args::RunArgs;
 use crate::controller::{self, Context};
 use crate::leader::{Campaign, Settings};
 use crate::metrics::Metrics;
+use crate::notify::{Courier, Timing};
 use crate::resources::Images;
 use crate::sampler::Samplers;
 use crate::validate::Defaults;
@@ -63,6 +64,7 @@ async fn operate(
     let (triggers, changes) = futures::channel::mpsc::unbounded();
     let (world, synced) = World::watch(&client, args.namespace.as_deref(), readiness, &triggers);
     let (samplers, samples) = Samplers::new(world.pods.clone(), registry)?;
+    let courier = Courier::new(client.clone(), registry, triggers, Timing::default())?;
     let settings = settings(args, &client);
     tracing::info!(identity = %settings.identity, lease = %settings.name, "starting");
     let reporter =
@@ -80,6 +82,7 @@ async fn operate(
         world,
         written: crate::observe::Written::default(),
         samplers,
+        courier,
         acting: campaign.acting(),
         metrics,
         images: images(args),

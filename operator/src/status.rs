@@ -62,6 +62,7 @@ pub fn status(picture: Picture<'_>) -> ModelDeploymentStatus {
         rollout: (state.sequence > 0).then(|| names::rollout(&seen.owner.name, state.sequence)),
         verdict: verdict(picture, previous.verdict),
         conditions: conditions::all(picture, previous.conditions),
+        retraining: previous.retraining,
         state: Some(serde_json::to_value(state).expect("the state is JSON")),
     }
 }

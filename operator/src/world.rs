@@ -8,6 +8,7 @@ use futures::channel::mpsc::UnboundedSender;
 use futures::{Stream, StreamExt};
 use k8s_openapi::api::apps::v1::{ControllerRevision, Deployment};
 use k8s_openapi::api::core::v1::{Pod, Service, ServiceAccount};
+use k8s_openapi::api::policy::v1::PodDisruptionBudget;
 use k8s_openapi::api::rbac::v1::RoleBinding;
 use kube::core::{DeserializeGuard, NamespaceResourceScope};
 use kube::runtime::reflector::store::Writer;
@@ -42,6 +43,8 @@ pub struct World {
     pub accounts: Index<ServiceAccount>,
     /// What routers may read.
     pub bindings: Index<RoleBinding>,
+    /// How many pods a drained node may take at once.
+    pub budgets: Index<PodDisruptionBudget>,
     /// Pods of servers and routers.
     pub pods: Index<Pod>,
 }
@@ -90,6 +93,7 @@ impl World {
             services: starting.labelled("Services"),
             accounts: starting.labelled("ServiceAccounts"),
             bindings: starting.labelled("RoleBindings"),
+            budgets: starting.labelled("PodDisruptionBudgets"),
             pods: starting.labelled("Pods"),
         };
         (world, Synced(starting.synced))

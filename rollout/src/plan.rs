@@ -106,7 +106,7 @@ pub struct Note {
 }
 
 /// Decisions, in one word each; used as event and condition reasons.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, strum::IntoStaticStr, strum::Display)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, strum::IntoStaticStr, strum::Display, strum::VariantNames)]
 pub enum Reason {
     /// A rollout was opened.
     RolloutStarted,

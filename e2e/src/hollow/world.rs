@@ -8,6 +8,7 @@ use futures::StreamExt;
 use k8s_openapi::api::apps::v1::{ControllerRevision, Deployment};
 use k8s_openapi::api::core::v1::{Pod, Service, ServiceAccount};
 use k8s_openapi::api::discovery::v1::EndpointSlice;
+use k8s_openapi::api::policy::v1::PodDisruptionBudget;
 use k8s_openapi::api::rbac::v1::RoleBinding;
 use kube::api::{Api, ApiResource, DynamicObject};
 use kube::runtime::watcher::{self, Event};
@@ -46,6 +47,7 @@ impl World {
             resource::<Service>(),
             resource::<ServiceAccount>(),
             resource::<RoleBinding>(),
+            resource::<PodDisruptionBudget>(),
             resource::<Pod>(),
             resource::<EndpointSlice>(),
         ];

@@ -10,7 +10,7 @@ use super::say;
 
 /// Kinds of which nothing of ours may be left.
 const KINDS: &str = "deployments,replicasets,pods,services,serviceaccounts,rolebindings,roles,clusterroles,\
-clusterrolebindings,controllerrevisions,jobs,leases,modeldeployments,modelrollouts,modelroutes,endpointslices";
+clusterrolebindings,controllerrevisions,jobs,leases,poddisruptionbudgets,modeldeployments,modelrollouts,modelroutes,endpointslices";
 
 /// What an earlier run has left.
 pub(crate) fn clean(node: &Node) -> Result<()> {

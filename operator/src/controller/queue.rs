@@ -106,6 +106,7 @@ fn log(result: Result<(ObjectRef<Guarded>, Action), QueueError<Error, Infallible
 impl Context {
     /// Ends everything that only the leader does.
     fn stand_by(&self) {
+        self.courier.stand_by();
         for object in self.world.deployments.state() {
             self.samplers.forget(&key_of(&object));
         }

@@ -188,3 +188,37 @@ fn what_is_rendered_twice_is_covered() {
     live["spec"]["ports"][0]["port"] = json!(1);
     assert!(!covers(&live, &rendered()));
 }
+
+#[test]
+fn a_drain_takes_one_pod_of_a_revision_at_a_time_and_any_that_is_not_ready() {
+    let deployment = pvc();
+    let owner = Owner::of(&deployment).unwrap();
+    let resolved = template(&owner, "digits-1a2b3c4d", &Asked::of(&deployment.spec), &images());
+    let routers = router(&owner, None, 2, &images()).workload;
+    for (budget, pods) in [
+        (server_budget(&owner, "digits-1a2b3c4d"), resolved.template),
+        (router_budget(&owner), routers.spec.unwrap().template),
+    ] {
+        assert!(owner.owns(&budget));
+        let spec = json!(budget.spec.as_ref().unwrap());
+        assert_eq!((&spec["maxUnavailable"], &spec["minAvailable"]), (&json!(1), &Value::Null));
+        assert_eq!(spec["unhealthyPodEvictionPolicy"], "AlwaysAllow");
+        assert_eq!(
+            spec["selector"]["matchLabels"],
+            json!(pods.metadata.unwrap().labels),
+            "all and only these"
+        );
+    }
+}
+
+#[test]
+fn pods_are_spread_over_nodes_and_zones_and_start_anyway() {
+    let deployment = pvc();
+    let owner = Owner::of(&deployment).unwrap();
+    let server = template(&owner, "digits-1a2b3c4d", &Asked::of(&deployment.spec), &images()).template;
+    let spread = server.spec.unwrap().topology_spread_constraints.unwrap();
+    let over: Vec<_> =
+        spread.iter().map(|s| (s.topology_key.as_str(), s.when_unsatisfiable.as_str())).collect();
+    let anyway = "ScheduleAnyway";
+    assert_eq!(over, [("kubernetes.io/hostname", anyway), ("topology.kubernetes.io/zone", anyway)]);
+}

@@ -80,6 +80,7 @@ impl Case {
             services: BTreeMap::new(),
             accounts: BTreeMap::new(),
             bindings: BTreeMap::new(),
+            budgets: BTreeMap::new(),
             pods: Vec::new(),
             unreadable: Vec::new(),
         };
