@@ -29,9 +29,9 @@ mod verb;
 
 pub use decide::{decide, waiting};
 pub use observed::{Allotment, Observed, Pods, Request, RouteSeen, StageEvidence, Standing, Trial};
-pub use plan::{Draw, Mirror, Note, Plan, Reason, RoutePlan, Sampling, Shares, Summary, Workload};
+pub use plan::{Mirror, Note, Plan, Reason, RoutePlan, Sampling, Shares, Summary, Workload};
 pub use slots::{SlotMap, Span, reallocate};
-pub use stage::{Limit, OnLimit, OnLose, OnWin, Pause, Stage, Then, Until, Wanted};
+pub use stage::{Limit, OnLimit, OnLose, OnWin, Pause, Stage, Then, Until, Wanted, intent};
 pub use state::{
     Ended, Halt, Kind, Outcome, Phase, Returning, Rolling, Served, StageKey, State, Undo, VerbDone, Warm,
     Watching,

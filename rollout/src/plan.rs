@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 
+use evidence::Draw;
 use jiff::Timestamp;
 
 use crate::{StageKey, State, Undo, Until};
@@ -80,18 +81,6 @@ pub struct Sampling {
     pub accept: bool,
     /// By what the stage ends.
     pub until: Until,
-}
-
-/// Which of a candidate's requests are evidence.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub enum Draw {
-    /// Those that were split.
-    #[default]
-    Split,
-    /// Its copies of stable's.
-    Shadow,
-    /// Those that people sent to it on purpose.
-    Preview,
 }
 
 /// One thing that was decided.

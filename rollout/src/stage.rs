@@ -134,16 +134,22 @@ pub struct Wanted {
 /// Between the revisions of an intent.
 const AND: char = '+';
 
+/// Names a revision together with its challengers.
+#[must_use]
+pub fn intent(revision: &str, challengers: &[String]) -> String {
+    let mut intent = revision.to_owned();
+    for challenger in challengers {
+        intent.push(AND);
+        intent.push_str(challenger);
+    }
+    intent
+}
+
 impl Wanted {
     /// Names what the spec asks to serve, all of it (I2): the revision alone if it has no challengers.
     #[must_use]
     pub fn intent(&self) -> String {
-        let mut intent = self.revision.clone();
-        for challenger in &self.challengers {
-            intent.push(AND);
-            intent.push_str(challenger);
-        }
-        intent
+        intent(&self.revision, &self.challengers)
     }
 
     /// The revision and the challengers of an intent.

@@ -33,7 +33,8 @@ fn images() -> Images {
 
 fn plan(shares: &[(&str, u8)], stable: Option<&str>) -> RoutePlan {
     let shares = shares.iter().map(|(name, weight)| ((*name).to_owned(), *weight)).collect();
-    RoutePlan { shares, stable: stable.map(str::to_owned), salt: "2".into(), undo: None }
+    let stable = stable.map(str::to_owned);
+    RoutePlan { shares, mirror: None, candidate: None, stable, salt: "2".into(), undo: None }
 }
 
 #[test]

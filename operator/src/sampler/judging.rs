@@ -1,15 +1,15 @@
-//! From a round of pages to what the numbers say: baselines, windows and the judge's state of the stage.
+//! From a round of pages to what the numbers say: one [`Candidate`] for each revision that is judged.
 
 use std::collections::BTreeMap;
 
-use evidence::{Arms, Baselines, Dropped, Reading, References, Rules, State, Windows};
-use jiff::{SignedDuration, Timestamp};
+use evidence::Dropped;
+use jiff::Timestamp;
 use rollout::{Sampling, StageEvidence};
 use wire::{Page, RouteState};
 
-use super::Order;
+use super::candidate::{Candidate, Stage};
 use super::profiles::Profiles;
-use crate::resources::REQUEST_TIMEOUT;
+use super::{Memory, Order};
 
 /// States of the route that may belong to one stage: a router's page keeps the last two of them anyway.
 const STATES: usize = 8;
@@ -18,31 +18,24 @@ const STATES: usize = 8;
 #[derive(Debug)]
 pub(super) struct Judging {
     sampling: Sampling,
-    /// States of the route ordered since the stage began, as long as the split stays the same.
+    /// States of the route ordered since the stage began, as long as the splits stay the same.
     states: Vec<RouteState>,
-    /// The candidate's share in all of them.
-    split: Option<f64>,
-    baselines: Baselines,
-    windows: Windows,
-    state: State,
+    /// Each candidate's share in all of them.
+    splits: BTreeMap<String, f64>,
+    candidates: BTreeMap<String, Candidate>,
     /// When the pages of the round before were asked for.
     last: Option<Timestamp>,
-    /// Of the newest round in this stage.
-    readings: Option<Vec<Reading>>,
 }
 
 impl Judging {
     pub(super) fn new(sampling: Sampling, order: &Order) -> Self {
-        let windows = Windows::new(sampling.since);
+        let fresh = |name: &String| (name.clone(), Candidate::new(name, &sampling, order));
         Self {
-            sampling,
             states: order.route.iter().cloned().collect(),
-            split: order.split,
-            baselines: Baselines::default(),
-            windows,
-            state: resumed(order),
+            splits: order.splits.clone(),
+            candidates: sampling.candidates.iter().map(fresh).collect(),
             last: None,
-            readings: None,
+            sampling,
         }
     }
 
@@ -50,22 +43,25 @@ impl Judging {
     /// the baselines.
     pub(super) fn follow(&mut self, sampling: &Sampling, order: &Order) {
         let (before, now) = (self.sampling.key, sampling.key);
+        self.candidates.retain(|name, _| sampling.candidates.contains(name));
+        for name in &sampling.candidates {
+            self.candidates.entry(name.clone()).or_insert_with(|| Candidate::new(name, sampling, order));
+        }
         if before.sequence != now.sequence {
             // rule: J3. The levels of the checks belong to the rollout.
-            self.state = resumed(order);
+            self.candidates.values_mut().for_each(|candidate| candidate.enter_rollout(order));
         }
         if before != now {
             // rule: T1
             self.states.clear();
-            self.windows.clear();
-            self.readings = None;
+            self.candidates.values_mut().for_each(Candidate::enter_stage);
         }
-        self.windows.enter_stage(sampling.since);
+        self.candidates.values_mut().for_each(|candidate| candidate.since(sampling.since));
         self.sampling = sampling.clone();
-        if self.split != order.split {
+        if self.splits != order.splits {
             // An interval has one split: what was drawn by another one is lost.
             self.states.clear();
-            self.split = order.split;
+            self.splits.clone_from(&order.splits);
         }
         if let Some(route) = order.route.as_ref().filter(|route| !self.states.contains(route)) {
             self.states.push(route.clone());
@@ -82,54 +78,27 @@ impl Judging {
         order: &Order,
         profiles: &Profiles,
     ) -> BTreeMap<String, Dropped> {
-        // rule: C2, T1
-        let arms = Arms {
-            states: self.states.clone(),
-            split: self.split,
-            stable: self.sampling.stable.clone(),
-            candidate: self.sampling.candidate.clone(),
-        };
-        let mut round = self.baselines.round(pages, &arms);
-        let dropped = std::mem::take(&mut round.dropped);
-        if let Some(interval) = self.last.replace(at).and_then(|last| round.interval(last, at)) {
-            self.windows.push(interval);
+        let span = (self.last.replace(at), at);
+        let mut dropped = BTreeMap::new();
+        for (name, candidate) in &mut self.candidates {
+            let split = self.splits.get(name).copied();
+            let stage = Stage { sampling: &self.sampling, states: &self.states, split };
+            // All of them read the same pages.
+            dropped = candidate.round(pages.clone(), span, &stage, order, profiles);
         }
-        let rules = Rules {
-            metrics: &order.metrics,
-            tests: &order.tests,
-            false_rollback: order.false_rollback,
-            interval: SignedDuration::try_from(order.interval).unwrap_or(SignedDuration::MAX),
-            timeout: SignedDuration::try_from(REQUEST_TIMEOUT).expect("it is short"),
-        };
-        let references = References {
-            candidate: profiles.profile(&self.sampling.candidate),
-            stable: profiles.profile(&self.sampling.stable),
-        };
-        self.readings = Some(evidence::judge(&rules, &self.windows, references, &mut self.state, at));
         dropped
     }
 
-    /// What a decision needs, with the judge's state, once there was a round in this stage: until then the
-    /// totals are still those of the stage before.
-    pub(super) fn evidence(&self) -> Option<(StageEvidence, State)> {
-        let evidence = StageEvidence {
-            key: self.sampling.key,
-            at: self.windows.newest().map_or(self.sampling.since, |newest| newest.to),
-            requests: self.state.candidate,
-            readings: self.readings.clone()?,
-        };
-        Some((evidence, self.state.clone()))
+    /// What a decision needs, with the judge's memory.
+    pub(super) fn evidence(&self) -> (BTreeMap<String, StageEvidence>, Option<Memory>) {
+        let (mut evidence, mut memory) = (BTreeMap::new(), Memory::default());
+        for (name, candidate) in &self.candidates {
+            if let Some((said, state)) = candidate.evidence(&self.sampling) {
+                evidence.insert(name.clone(), said);
+                memory.candidates.insert(name.clone(), state);
+            }
+        }
+        let memory = (!memory.candidates.is_empty()).then_some(memory);
+        (evidence, memory)
     }
-}
-
-/// The state that a rollout goes on from.
-fn resumed(order: &Order) -> State {
-    let state = order.resume.clone().unwrap_or_default();
-    if let (true, Some(sampling)) = (state.is_unreadable(), &order.sampling) {
-        tracing::warn!(
-            rollout = sampling.key.sequence, candidate = %sampling.candidate,
-            "its evidence state cannot be read: it is judged by thresholds alone from here on"
-        );
-    }
-    state
 }

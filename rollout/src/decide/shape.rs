@@ -2,14 +2,13 @@
 
 use std::collections::BTreeMap;
 
+use evidence::Draw;
 use jiff::Timestamp;
 
 use super::returning::PATIENCE;
 use super::traffic::Traffic;
 use super::{Turn, later};
-use crate::{
-    Draw, Kind, Outcome, Phase, Plan, Rolling, RoutePlan, Sampling, Stage, Summary, Until, Workload,
-};
+use crate::{Kind, Outcome, Phase, Plan, Rolling, RoutePlan, Sampling, Stage, Summary, Until, Workload};
 
 /// Pods for a share of traffic: as many as the share of `replicas`, rounded up, at least one.
 pub(super) fn needed(weight: u8, replicas: u32) -> u32 {

@@ -12,11 +12,11 @@ mod rules;
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
-use evidence::{Layer, OnBreach, OnNoData, Reading, Verdict};
+use evidence::{Draw, Layer, OnBreach, OnNoData, Reading, Verdict};
 use jiff::{SignedDuration, Timestamp};
 use rollout::{
-    Allotment, Draw, Mirror, Plan, Pods, Sampling, Shares, Stage, StageEvidence, Standing, State, Then,
-    Trial, Undo, Until, Wanted,
+    Allotment, Mirror, Plan, Pods, Sampling, Shares, Stage, StageEvidence, Standing, State, Then, Trial,
+    Undo, Until, Wanted,
 };
 pub use rules::Rules;
 
