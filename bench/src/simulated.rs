@@ -48,6 +48,7 @@ impl Settings {
             false_rollback: self.false_rollback,
             interval: self.every(),
             timeout: TIMEOUT,
+            accept: false,
         }
     }
 }
@@ -203,9 +204,10 @@ impl<'a> Simulated<'a> {
     fn sample(&mut self) -> evidence::Round {
         let page = Page::parse(&self.page.render()).expect("it was just written");
         let arms = Arms {
+            draw: evidence::Draw::Split,
             states: vec![self.route.clone()],
             split: self.split,
-            stable: STABLE.into(),
+            stable: Some(STABLE.into()),
             candidate: CANDIDATE.into(),
         };
         self.baselines.round(BTreeMap::from([("router-0".to_owned(), Some(page))]), &arms)

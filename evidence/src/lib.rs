@@ -5,12 +5,14 @@
 //!                 exact deltas             this stage only              └─ State: small, persisted
 //! ```
 //!
-//! [`Baselines`] turns counters into exact deltas, each counted at most once (C4). [`Windows`] keeps the
+//! [`Baselines`] turns counters into exact deltas, each counted at most once (C4). Whose requests they are depends on the
+//! stage: [`Draw`] says which count when each is drawn for an arm, copied to the candidate, or sent to it by a rule. [`Windows`] keeps the
 //! intervals of the present stage (T1). [`judge`] compares each [`Metric`] with its bound and says one
 //! [`Verdict`] per metric, with a sentence that gives the reason (J1-J5). This is the threshold layer.
 //!
 //! [`Process`] and its relatives are the second layer: sequential tests of candidate against stable, which may be
-//! looked at as often as one likes (S1, S2); [`judge`] runs those of a rollout beside the thresholds. The rules that
+//! looked at as often as one likes (S1, S2); [`judge`] runs those of a rollout beside the thresholds. They take back; the
+//! one that lets pass is acceptance ([`Rules::accept`]): it holds a stage until [`Promotion`] has proven enough. The rules that
 //! the comments name are those of `semantics.md`.
 //!
 //! Under sticky routing users are drawn, not requests: [`SlotState`] turns the pages' slots into counts of

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use evidence::{Arms, Baselines, Dropped, Reading, References, Rules, State, Windows};
+use evidence::{Arms, Baselines, Draw, Dropped, Reading, References, Rules, State, Windows};
 use jiff::{SignedDuration, Timestamp};
 use rollout::{Sampling, StageEvidence};
 use wire::{Page, RouteState};
@@ -84,9 +84,10 @@ impl Judging {
     ) -> BTreeMap<String, Dropped> {
         // rule: C2, T1
         let arms = Arms {
+            draw: Draw::Split,
             states: self.states.clone(),
             split: self.split,
-            stable: self.sampling.stable.clone(),
+            stable: Some(self.sampling.stable.clone()),
             candidate: self.sampling.candidate.clone(),
         };
         let mut round = self.baselines.round(pages, &arms);
@@ -100,6 +101,7 @@ impl Judging {
             false_rollback: order.false_rollback,
             interval: SignedDuration::try_from(order.interval).unwrap_or(SignedDuration::MAX),
             timeout: SignedDuration::try_from(REQUEST_TIMEOUT).expect("it is short"),
+            accept: false,
         };
         let references = References {
             candidate: profiles.profile(&self.sampling.candidate),
