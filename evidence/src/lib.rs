@@ -20,7 +20,8 @@
 //!
 //! Beside them: [`Labels`] counts true classes that arrive late, and says accuracy, precision, recall, F1,
 //! calibration and AUC with limits. [`experiment`] judges A/B tests, with one look or any
-//! number of them, and [`Bandit`] moves shares towards the better arm.
+//! number of them, and [`Bandit`] moves shares towards the better arm; [`Trial`] and [`Rewards`] feed them with the
+//! same intervals, by a [`Measure`].
 //!
 //! To add a metric: a variant of [`Kind`], its validation in [`Metric::check`], and its comparison in
 //! `judge/compare.rs`. To add a distance: a function in `distance/`, a variant of [`Statistic`], and its line in
@@ -46,6 +47,7 @@ mod share;
 mod slots;
 mod state;
 mod text;
+mod trial;
 mod windows;
 
 pub use bandit::{
@@ -77,4 +79,5 @@ pub use sequential::{
 pub use share::{Measured, Share, wilson};
 pub use slots::{SlotRound, SlotState, SlotStrata, SlotThresholds};
 pub use state::{State, Track};
+pub use trial::{Allotted, HELD, Measure, Rewards, Trial, TrialReading, TrialState, TrialVerdict};
 pub use windows::{Interval, MAX_INTERVALS, Reach, Windows};
