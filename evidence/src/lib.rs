@@ -5,12 +5,14 @@
 //!                 exact deltas             this stage only              └─ State: small, persisted
 //! ```
 //!
-//! [`Baselines`] turns counters into exact deltas, each counted at most once (C4). [`Windows`] keeps the
+//! [`Baselines`] turns counters into exact deltas, each counted at most once (C4). Whose requests they are depends on the
+//! stage: [`Draw`] says which count when each is drawn for an arm, copied to the candidate, or sent to it by a rule. [`Windows`] keeps the
 //! intervals of the present stage (T1). [`judge`] compares each [`Metric`] with its bound and says one
 //! [`Verdict`] per metric, with a sentence that gives the reason (J1-J5). This is the threshold layer.
 //!
 //! [`Process`] and its relatives are the second layer: sequential tests of candidate against stable, which may be
-//! looked at as often as one likes (S1, S2); [`judge`] runs those of a rollout beside the thresholds. The rules that
+//! looked at as often as one likes (S1, S2); [`judge`] runs those of a rollout beside the thresholds. They take back; the
+//! one that lets pass is acceptance ([`Rules::accept`]): it holds a stage until [`Promotion`] has proven enough. The rules that
 //! the comments name are those of `semantics.md`.
 //!
 //! Under sticky routing users are drawn, not requests: [`SlotState`] turns the pages' slots into counts of
@@ -18,7 +20,8 @@
 //!
 //! Beside them: [`Labels`] counts true classes that arrive late, and says accuracy, precision, recall, F1,
 //! calibration and AUC with limits. [`experiment`] judges A/B tests, with one look or any
-//! number of them, and [`Bandit`] moves shares towards the better arm.
+//! number of them, and [`Bandit`] moves shares towards the better arm; [`Trial`] and [`Rewards`] feed them with the
+//! same intervals, by a [`Measure`].
 //!
 //! To add a metric: a variant of [`Kind`], its validation in [`Metric::check`], and its comparison in
 //! `judge/compare.rs`. To add a distance: a function in `distance/`, a variant of [`Statistic`], and its line in
@@ -44,6 +47,7 @@ mod share;
 mod slots;
 mod state;
 mod text;
+mod trial;
 mod windows;
 
 pub use bandit::{
@@ -75,4 +79,5 @@ pub use sequential::{
 pub use share::{Measured, Share, wilson};
 pub use slots::{SlotRound, SlotState, SlotStrata, SlotThresholds};
 pub use state::{State, Track};
+pub use trial::{Allotted, HELD, Measure, Rewards, Trial, TrialReading, TrialState, TrialVerdict};
 pub use windows::{Interval, MAX_INTERVALS, Reach, Windows};

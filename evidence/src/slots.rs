@@ -114,9 +114,8 @@ struct Arms {
 
 impl Arms {
     fn of(round: &SlotRound) -> Self {
-        // States of one stage give each slot to the same arm; one that changed hands cannot be attributed.
-        let SlotRound { candidate, stable, .. } = round;
-        Self { candidate: candidate.without(stable), stable: stable.without(candidate) }
+        let [candidate, stable] = round.apart();
+        Self { candidate, stable }
     }
 
     fn take(&self, had: &mut SlotSet, round: &SlotRound, events: impl Fn(&Slots) -> SlotSet) -> Stratum {

@@ -74,12 +74,13 @@ fn a_full_state_fits_where_it_is_stored() {
         let by_slots = i >= 30;
         let slots = by_slots.then(|| Box::new(worst()));
         assert!(windows.push(Interval { split: (!by_slots).then_some(0.5), slots, ..arms }));
-        judge(&rules(&metrics, &tests), &windows, references, &mut state, late(i + 1));
+        let rules = Rules { accept: true, ..rules(&metrics, &tests) };
+        judge(&rules, &windows, references, &mut state, late(i + 1));
     }
     // Then nothing for a while: since when is remembered too.
     judge(&rules(&metrics, &tests), &windows, references, &mut state, late(7_000));
     let json = serde_json::to_value(&state).unwrap();
-    for part in ["errors", "slow", "unsure", "change"] {
+    for part in ["errors", "slow", "unsure", "change", "accept"] {
         assert!(json["running"].get(part).is_some(), "{part} runs");
     }
     for slots in ["failed", "slow", "unsure"] {

@@ -10,7 +10,7 @@ use crate::Grid;
 pub enum PairOutcome {
     /// Both are good answers, and name the same class, or both none: a null output is an answer too.
     Agree,
-    /// Both are good answers that name different classes, one of them maybe none, or the batches differ in length.
+    /// Both are good answers that name different classes, one of them maybe none, or batches of different length.
     Disagree,
     /// The copy brought no good answer, where the user got one.
     Failed,

@@ -3,7 +3,7 @@
 use serde::{Deserialize, Serialize};
 use wire::SlotSet;
 
-use super::{Arms, SlotRound};
+use super::SlotRound;
 
 /// The slots that were counted. A slot counts when it is first found on a page, with what happened in it until then;
 /// what its users do later is no further evidence, because it is the same draw (C5).
@@ -19,9 +19,8 @@ pub(crate) struct Once(SlotSet);
 impl Once {
     /// The slots of candidate and stable that count now.
     pub(crate) fn take(&mut self, round: &SlotRound) -> [SlotSet; 2] {
-        let Arms { candidate, stable } = Arms::of(round);
         let new = round.ever(|slots| slots.seen().clone()).without(&self.0);
-        let arms = [candidate, stable].map(|owned| owned.and(&new));
+        let arms = round.apart().map(|owned| owned.and(&new));
         arms.iter().for_each(|slots| self.0.add(slots));
         arms
     }

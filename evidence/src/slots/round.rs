@@ -28,6 +28,13 @@ pub(crate) type ByState = BTreeMap<RouteState, Slots>;
 pub(crate) struct Shown(ByState);
 
 impl SlotRound {
+    /// The slots of candidate and stable. States of one stage give each slot to the same arm; one that changed hands
+    /// cannot be attributed.
+    pub(crate) fn apart(&self) -> [SlotSet; 2] {
+        let Self { candidate, stable, .. } = self;
+        [candidate.without(stable), stable.without(candidate)]
+    }
+
     /// The slots with something on any page so far, in this round or before.
     pub(crate) fn ever(&self, of: impl Fn(&Slots) -> SlotSet) -> SlotSet {
         let mut slots = of(&self.earlier);
