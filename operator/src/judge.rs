@@ -34,7 +34,7 @@ pub fn judge(seen: &Seen, snapshot: &Snapshot) -> Observed {
         known: seen.revisions.keys().cloned().collect(),
         route: route(seen, snapshot),
         evidence: snapshot.evidence.clone(),
-        allotment: None,
+        allotment: snapshot.allotment.clone(),
         request: annotation(names::ACTION).map(|text| Request { text, done: annotation(names::ACTION_DONE) }),
     }
 }
@@ -105,6 +105,7 @@ pub fn order(seen: &Seen, valid: &Valid, plan: &Plan) -> Order {
         tests: valid.tests.clone(),
         false_rollback: valid.false_rollback,
         interval: valid.wanted.interval,
+        contest: valid.contest,
         resume,
     }
 }

@@ -9,6 +9,7 @@
 //! returns names the deployments whose snapshot changed in something that a decision depends on.
 
 mod acknowledged;
+mod bandit;
 mod candidate;
 mod judging;
 mod memory;
@@ -31,13 +32,13 @@ use arc_swap::ArcSwap;
 use evidence::{Metric, Tests};
 use futures::{FutureExt, Stream};
 use k8s_openapi::api::core::v1::Pod;
-use rollout::{Sampling, StageEvidence};
+use rollout::{Allotment, Sampling, StageEvidence};
 use tokio::sync::{mpsc, watch};
 use tokio_util::task::AbortOnDropHandle;
 use wire::{Profile, RouteReport, RouteState};
 
 pub use acknowledged::{Acknowledgement, acknowledgement};
-pub use memory::Memory;
+pub use memory::{Contest, Memory, Remembered};
 pub use pods::running_routers;
 
 use metrics::Metrics;
@@ -68,6 +69,8 @@ pub struct Order {
     pub false_rollback: f64,
     /// Time between two samplings, and between two questions to a router that stays behind; above 0.
     pub interval: Duration,
+    /// What the candidates of a rollout that begins now compete by.
+    pub contest: Option<Contest>,
     /// What was persisted for the rollout in `sampling`; used when this process has none.
     pub resume: Option<Memory>,
 }
@@ -79,6 +82,8 @@ pub struct Snapshot {
     pub reports: BTreeMap<String, Result<RouteReport, String>>,
     /// What the numbers say of each candidate in the judged stage, after its first sampling.
     pub evidence: BTreeMap<String, StageEvidence>,
+    /// How a bandit would share.
+    pub allotment: Option<Allotment>,
     /// The memory of the judge, to be persisted for the rollout of `evidence`.
     pub memory: Option<Memory>,
     /// What the server pods say of themselves, by revision.

@@ -13,6 +13,7 @@ use jiff::SignedDuration;
 use rollout::{Pause, Stage, Wanted};
 
 use crate::revision::Asked;
+use crate::sampler::Contest;
 use stages::Compiled;
 
 mod sequential;
@@ -38,6 +39,8 @@ pub struct Valid {
     pub metrics: Vec<evidence::Metric>,
     /// The sequential tests of a rollout that begins now (S1).
     pub tests: Tests,
+    /// What the candidates of a rollout that begins now compete by.
+    pub contest: Option<Contest>,
     /// Budget of false rollbacks (S2).
     pub false_rollback: f64,
     /// Routers.
@@ -108,7 +111,7 @@ pub fn validate(
     defaults: Defaults,
 ) -> Valid {
     let mut wrong = Wrong::default();
-    let Compiled { stages, then, keep_warm, challengers } =
+    let Compiled { stages, then, keep_warm, challengers, contest } =
         wrong.or(stages::compile(&spec.strategy), Compiled::default());
     let asked = asked(spec, challengers, name);
     let analysis = spec.analysis.as_ref();
@@ -148,6 +151,7 @@ pub fn validate(
         asked,
         metrics,
         tests,
+        contest,
         false_rollback,
         routers: router.and_then(|r| r.replicas).unwrap_or(ROUTERS).max(1),
         history: spec.revision_history_limit.unwrap_or(HISTORY).max(1) as usize,

@@ -160,6 +160,17 @@ fn a_bandit_moves_shares_freezes_without_data_and_ends_with_the_best_arm() {
 }
 
 #[test]
+fn a_bandit_that_finds_stable_the_best_goes_back() {
+    let mut world = serving("bandit");
+    world.spec("b");
+    world.run(20);
+    world.rewards = Some((Shares::from([("b".to_owned(), 5)]), Some("a".into())));
+    world.run(20);
+    let last = world.state.last.clone().expect("it ended");
+    assert_eq!((world.share("a"), last.outcome), (100, rollout::Outcome::RolledBack), "{}", tell(&world));
+}
+
+#[test]
 fn a_stage_that_is_not_proven_in_its_time_waits_goes_on_or_back() {
     for (then, name) in
         [(OnLimit::Hold, "hold"), (OnLimit::Promote, "promote"), (OnLimit::Rollback, "rollback")]

@@ -3,6 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use jiff::{SignedDuration, Timestamp};
+use serde::{Deserialize, Serialize};
 use wire::Counts;
 
 use super::Measure;
@@ -20,7 +21,8 @@ const PERCENT: u32 = 100;
 /// With each interval shares change, and with them the state of the route table; rewards of all states count alike, so
 /// sample them with [`crate::Arms`] that have them all, beside those of the tests, which need one split per interval
 /// ([`crate::Baselines::rounds`]). A failure that is counted late makes a new arm look good for so long.
-#[derive(Debug, Clone, Copy, PartialEq)]
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
 pub struct Rewards {
     /// What an arm is rewarded for, once per request, also under sticky routing.
     pub measure: Measure,

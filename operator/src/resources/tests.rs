@@ -151,6 +151,28 @@ fn the_split_is_that_of_the_slots_of_both_and_unknown_under_sticky_routing() {
     assert_eq!(split(&table(&sticky), "new", "old"), None);
 }
 
+// rule: R2
+#[test]
+fn a_table_with_copies_reaches_whoever_gets_them() {
+    let mut deployment = pvc();
+    deployment.spec.routing = serde_json::from_value(json!({
+        "match": [{"header": "x-group", "value": "beta", "to": "candidate"}], "allowTargeting": true
+    }))
+    .unwrap();
+    let owner = Owner::of(&deployment).unwrap();
+    let mirror = rollout::Mirror { revision: "b".into(), percent: 30 };
+    let plan = RoutePlan {
+        mirror: Some(mirror.clone()),
+        candidate: Some("b".into()),
+        ..plan(&[("a", 100), ("b", 0)], Some("a"))
+    };
+    let table = route(&owner, &deployment.spec, &plan, None);
+    assert_eq!(super::mirror(&table), Some(mirror));
+    assert_eq!(reached(&table), ["a", "b"].map(str::to_owned).into());
+    assert_eq!((table.spec.candidate.as_deref(), table.spec.targeting), (Some("b"), true));
+    assert_eq!(table.spec.matches[0].to, api::MatchTo::Candidate);
+}
+
 #[test]
 fn a_table_has_room_for_all_that_have_a_share() {
     let deployment = pvc();

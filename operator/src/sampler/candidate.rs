@@ -1,50 +1,44 @@
 //! What is known of one candidate in the stage that is judged.
 
-use std::collections::BTreeMap;
-
-use evidence::{Arms, Baselines, Draw, Dropped, Reading, References, Rules, State, Windows};
+use evidence::{
+    Arms, Interval, Reading, References, Round, Rules, State, Trial, TrialState, TrialVerdict, Windows,
+};
 use jiff::{SignedDuration, Timestamp};
-use rollout::Sampling;
-use rollout::StageEvidence;
-use wire::{Page, RouteState};
+use rollout::{Sampling, StageEvidence, Standing};
+use wire::RouteState;
 
-use super::Order;
 use super::profiles::Profiles;
+use super::{Order, Remembered};
 use crate::resources::REQUEST_TIMEOUT;
 
-/// Counts, windows and the judge's state of one candidate.
+/// Windows and the judge's state of one candidate.
 #[derive(Debug)]
 pub(super) struct Candidate {
     name: String,
-    baselines: Baselines,
     windows: Windows,
     state: State,
+    /// Of an A/B test.
+    trial: TrialState,
     /// Of the newest round in this stage.
     readings: Option<Vec<Reading>>,
 }
 
-/// Whose numbers a round adds to.
-pub(super) struct Stage<'a> {
-    pub(super) sampling: &'a Sampling,
-    pub(super) states: &'a [RouteState],
-    /// The candidate's share in all of them.
-    pub(super) split: Option<f64>,
-}
-
 impl Candidate {
     pub(super) fn new(name: &str, sampling: &Sampling, order: &Order) -> Self {
+        let Remembered { state, trial } = resumed(name, order);
         Self {
             name: name.to_owned(),
-            baselines: Baselines::default(),
             windows: Windows::new(sampling.since),
-            state: resumed(name, order),
+            state,
+            trial: trial.unwrap_or_default(),
             readings: None,
         }
     }
 
     /// Another rollout: its budgets are its own (J3).
     pub(super) fn enter_rollout(&mut self, order: &Order) {
-        self.state = resumed(&self.name, order);
+        let Remembered { state, trial } = resumed(&self.name, order);
+        (self.state, self.trial) = (state, trial.unwrap_or_default());
     }
 
     /// Another stage (T1).
@@ -58,27 +52,31 @@ impl Candidate {
         self.windows.enter_stage(since);
     }
 
-    /// Takes one page per router, read between `last` and `at`, and judges. Returns what was dropped, by router.
+    /// Whose counts are its evidence.
+    pub(super) fn arms(&self, sampling: &Sampling, states: &[RouteState], split: Option<f64>) -> Arms {
+        // rule: C2, T1
+        Arms {
+            draw: sampling.draw,
+            states: states.to_vec(),
+            split,
+            stable: Some(sampling.stable.clone()),
+            candidate: self.name.clone(),
+        }
+    }
+
+    /// Takes what was counted between `last` and `at`, and judges.
     pub(super) fn round(
         &mut self,
-        pages: BTreeMap<String, Option<Page>>,
+        round: Round,
         (last, at): (Option<Timestamp>, Timestamp),
-        stage: &Stage<'_>,
-        order: &Order,
-        profiles: &Profiles,
-    ) -> BTreeMap<String, Dropped> {
-        // rule: C2, T1
-        let draw: Draw = stage.sampling.draw;
-        let arms = Arms {
-            draw,
-            states: stage.states.to_vec(),
-            split: stage.split,
-            stable: Some(stage.sampling.stable.clone()),
-            candidate: self.name.clone(),
-        };
-        let mut round = self.baselines.round(pages, &arms);
-        let dropped = std::mem::take(&mut round.dropped);
+        sampling: &Sampling,
+        trial: Option<&Trial>,
+        (order, profiles): (&Order, &Profiles),
+    ) {
         if let Some(interval) = last.and_then(|last| round.interval(last, at)) {
+            if let Some(trial) = trial {
+                self.observe(trial, &interval, sampling.since);
+            }
             self.windows.push(interval);
         }
         let rules = Rules {
@@ -86,41 +84,65 @@ impl Candidate {
             tests: &order.tests,
             false_rollback: order.false_rollback,
             interval: SignedDuration::try_from(order.interval).unwrap_or(SignedDuration::MAX),
-            timeout: SignedDuration::try_from(REQUEST_TIMEOUT).expect("it is short"),
-            accept: stage.sampling.accept,
+            timeout: timeout(),
+            accept: sampling.accept,
         };
         let references = References {
             candidate: profiles.profile(&self.name),
-            stable: profiles.profile(&stage.sampling.stable),
+            stable: profiles.profile(&sampling.stable),
         };
         self.readings = Some(evidence::judge(&rules, &self.windows, references, &mut self.state, at));
-        dropped
     }
 
-    /// What a decision needs, with the judge's state, once there was a round in this stage: until then the
+    fn observe(&mut self, trial: &Trial, interval: &Interval, since: Timestamp) {
+        let ripe = since.checked_add(timeout()).unwrap_or(Timestamp::MAX);
+        self.trial.observe(trial, interval, ripe);
+    }
+
+    /// What a decision needs, with what must be remembered, once there was a round in this stage: until then the
     /// totals are still those of the stage before.
-    pub(super) fn evidence(&self, sampling: &Sampling) -> Option<(StageEvidence, State)> {
+    pub(super) fn evidence(
+        &self,
+        sampling: &Sampling,
+        trial: Option<&Trial>,
+    ) -> Option<(StageEvidence, Remembered)> {
         let evidence = StageEvidence {
             key: sampling.key,
             at: self.windows.newest().map_or(sampling.since, |newest| newest.to),
             requests: self.state.candidate,
             readings: self.readings.clone()?,
-            trial: None,
+            trial: trial.map(|trial| self.standing(trial)),
         };
-        Some((evidence, self.state.clone()))
+        let trial = trial.map(|_| self.trial.clone());
+        Some((evidence, Remembered { state: self.state.clone(), trial }))
+    }
+
+    /// Time is the decision's business, so a trial is open for as long as neither is shown.
+    fn standing(&self, trial: &Trial) -> rollout::Trial {
+        let reading = self.trial.reading(trial, false);
+        let standing = match reading.verdict {
+            TrialVerdict::Won => Standing::Shown,
+            TrialVerdict::Lost => Standing::RuledOut,
+            TrialVerdict::Undecided | TrialVerdict::Running | TrialVerdict::Frozen => Standing::Open,
+        };
+        rollout::Trial { standing, reason: format!("{}: {}", self.name, reading.reason) }
     }
 }
 
-/// The state that a rollout goes on from.
-fn resumed(candidate: &str, order: &Order) -> State {
-    let state = order.resume.as_ref().and_then(|memory| memory.candidates.get(candidate).cloned());
-    let state = state.unwrap_or_default();
-    if let (true, Some(sampling)) = (state.is_unreadable(), &order.sampling) {
+fn timeout() -> SignedDuration {
+    SignedDuration::try_from(REQUEST_TIMEOUT).expect("it is short")
+}
+
+/// What a rollout goes on from.
+fn resumed(candidate: &str, order: &Order) -> Remembered {
+    let known = order.resume.as_ref().and_then(|memory| memory.candidates.get(candidate).cloned());
+    let known = known.unwrap_or_default();
+    if let (true, Some(sampling)) = (known.state.is_unreadable(), &order.sampling) {
         tracing::warn!(
             rollout = sampling.key.sequence,
             candidate,
             "its evidence state cannot be read: it is judged by thresholds alone from here on"
         );
     }
-    state
+    known
 }

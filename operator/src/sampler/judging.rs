@@ -1,15 +1,17 @@
-//! From a round of pages to what the numbers say: one [`Candidate`] for each revision that is judged.
+//! From a round of pages to what the numbers say: one [`Candidate`] for each revision that is judged, and what they
+//! compete by.
 
 use std::collections::BTreeMap;
 
-use evidence::Dropped;
+use evidence::{Arms, Baselines, Draw, Dropped, Rewards, Round, Trial};
 use jiff::Timestamp;
-use rollout::{Sampling, StageEvidence};
-use wire::{Page, RouteState};
+use rollout::{Sampling, StageEvidence, Until};
+use wire::{Counts, Page, RouteState};
 
-use super::candidate::{Candidate, Stage};
+use super::bandit::Bandit;
+use super::candidate::Candidate;
 use super::profiles::Profiles;
-use super::{Memory, Order};
+use super::{Contest, Memory, Order};
 
 /// States of the route that may belong to one stage: a router's page keeps the last two of them anyway.
 const STATES: usize = 8;
@@ -22,7 +24,10 @@ pub(super) struct Judging {
     states: Vec<RouteState>,
     /// Each candidate's share in all of them.
     splits: BTreeMap<String, f64>,
+    baselines: Baselines,
     candidates: BTreeMap<String, Candidate>,
+    contest: Option<Contest>,
+    bandit: Option<Bandit>,
     /// When the pages of the round before were asked for.
     last: Option<Timestamp>,
 }
@@ -30,19 +35,25 @@ pub(super) struct Judging {
 impl Judging {
     pub(super) fn new(sampling: Sampling, order: &Order) -> Self {
         let fresh = |name: &String| (name.clone(), Candidate::new(name, &sampling, order));
-        Self {
+        let mut judging = Self {
             states: order.route.iter().cloned().collect(),
             splits: order.splits.clone(),
+            baselines: Baselines::default(),
             candidates: sampling.candidates.iter().map(fresh).collect(),
+            contest: None,
+            bandit: None,
             last: None,
             sampling,
-        }
+        };
+        judging.enter_rollout(order);
+        judging
     }
 
     /// Follows an order: a new stage clears what belongs to the one before it, another rollout everything but
     /// the baselines.
     pub(super) fn follow(&mut self, sampling: &Sampling, order: &Order) {
         let (before, now) = (self.sampling.key, sampling.key);
+        self.sampling = sampling.clone();
         self.candidates.retain(|name, _| sampling.candidates.contains(name));
         for name in &sampling.candidates {
             self.candidates.entry(name.clone()).or_insert_with(|| Candidate::new(name, sampling, order));
@@ -50,6 +61,7 @@ impl Judging {
         if before.sequence != now.sequence {
             // rule: J3. The levels of the checks belong to the rollout.
             self.candidates.values_mut().for_each(|candidate| candidate.enter_rollout(order));
+            self.enter_rollout(order);
         }
         if before != now {
             // rule: T1
@@ -57,7 +69,6 @@ impl Judging {
             self.candidates.values_mut().for_each(Candidate::enter_stage);
         }
         self.candidates.values_mut().for_each(|candidate| candidate.since(sampling.since));
-        self.sampling = sampling.clone();
         if self.splits != order.splits {
             // An interval has one split: what was drawn by another one is lost.
             self.states.clear();
@@ -67,6 +78,35 @@ impl Judging {
             self.states.push(route.clone());
             let surplus = self.states.len().saturating_sub(STATES);
             self.states.drain(..surplus);
+        }
+        self.bandit.iter_mut().for_each(|bandit| bandit.follow(order.route.as_ref()));
+    }
+
+    /// What the candidates compete by is frozen when the rollout begins (I3).
+    fn enter_rollout(&mut self, order: &Order) {
+        let known = order.resume.as_ref();
+        self.contest = known.and_then(|memory| memory.contest).or(order.contest);
+        self.bandit = self.rewards().map(|rewards| {
+            let mut bandit =
+                Bandit::new(&rewards, &self.sampling, known.and_then(|memory| memory.bandit.clone()));
+            bandit.follow(order.route.as_ref());
+            bandit
+        });
+    }
+
+    /// The hypothesis, in a stage that ends by one.
+    fn trial(&self) -> Option<Trial> {
+        match (self.sampling.until, self.contest) {
+            (Until::Shown { .. }, Some(Contest::Trial(trial))) => Some(trial),
+            _ => None,
+        }
+    }
+
+    /// What arms are rewarded for, in a stage that ends by the best of them.
+    fn rewards(&self) -> Option<Rewards> {
+        match (self.sampling.until, self.contest) {
+            (Until::Best, Some(Contest::Rewards(rewards))) => Some(rewards),
+            _ => None,
         }
     }
 
@@ -79,26 +119,65 @@ impl Judging {
         profiles: &Profiles,
     ) -> BTreeMap<String, Dropped> {
         let span = (self.last.replace(at), at);
+        let (trial, rewards) = (self.trial(), self.rewards());
+        let mut rounds = self.baselines.rounds(pages, &self.arms()).into_iter();
         let mut dropped = BTreeMap::new();
-        for (name, candidate) in &mut self.candidates {
-            let split = self.splits.get(name).copied();
-            let stage = Stage { sampling: &self.sampling, states: &self.states, split };
+        for (candidate, mut round) in self.candidates.values_mut().zip(rounds.by_ref()) {
             // All of them read the same pages.
-            dropped = candidate.round(pages.clone(), span, &stage, order, profiles);
+            dropped = std::mem::take(&mut round.dropped);
+            candidate.round(round, span, &self.sampling, trial.as_ref(), (order, profiles));
+        }
+        if let (Some(rewards), Some(bandit)) = (rewards, &mut self.bandit) {
+            let counts = by_arm(&self.sampling, self.candidates.keys(), rounds);
+            bandit.round(&rewards, &self.sampling, &counts, at);
         }
         dropped
+    }
+
+    /// Whose counts a round is to find: of each candidate, and once more of each for a bandit, over all of its shares.
+    fn arms(&self) -> Vec<Arms> {
+        let judged = self.candidates.iter().map(|(name, candidate)| {
+            candidate.arms(&self.sampling, &self.states, self.splits.get(name).copied())
+        });
+        let rewarded = self.bandit.iter().flat_map(|bandit| {
+            let arms = |candidate: &Candidate| candidate.arms(&self.sampling, bandit.states(), None);
+            self.candidates.values().map(move |candidate| Arms { draw: Draw::Split, ..arms(candidate) })
+        });
+        judged.chain(rewarded).collect()
     }
 
     /// What a decision needs, with the judge's memory.
     pub(super) fn evidence(&self) -> (BTreeMap<String, StageEvidence>, Option<Memory>) {
         let (mut evidence, mut memory) = (BTreeMap::new(), Memory::default());
+        let trial = self.trial();
         for (name, candidate) in &self.candidates {
-            if let Some((said, state)) = candidate.evidence(&self.sampling) {
+            if let Some((said, remembered)) = candidate.evidence(&self.sampling, trial.as_ref()) {
                 evidence.insert(name.clone(), said);
-                memory.candidates.insert(name.clone(), state);
+                memory.candidates.insert(name.clone(), remembered);
             }
         }
+        memory.contest = self.contest;
+        memory.bandit = self.bandit.as_ref().map(|bandit| bandit.state().clone());
         let memory = (!memory.candidates.is_empty()).then_some(memory);
         (evidence, memory)
     }
+
+    /// How a bandit would share now.
+    pub(super) fn allotment(&self) -> Option<rollout::Allotment> {
+        self.bandit.as_ref()?.allotment(&self.sampling)
+    }
+}
+
+/// What each arm counted, stable too, from a round of each candidate.
+fn by_arm<'a>(
+    sampling: &Sampling,
+    candidates: impl Iterator<Item = &'a String>,
+    rounds: impl Iterator<Item = Round>,
+) -> BTreeMap<String, Counts> {
+    let mut counts = BTreeMap::new();
+    for (name, round) in candidates.zip(rounds) {
+        counts.insert(name.clone(), round.candidate);
+        counts.insert(sampling.stable.clone(), round.stable);
+    }
+    counts
 }

@@ -2,45 +2,72 @@
 
 use std::collections::BTreeMap;
 
-use evidence::State;
+use evidence::{BanditState, Rewards, State, Trial, TrialState};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
-/// Field of a text that holds several candidates; a state of one has none of this name.
+/// Field of a text that holds more than one candidate's state; such a state alone has none of this name.
 const CANDIDATES: &str = "candidates";
 
-/// States of the judge by candidate.
+/// What must outlive the process.
 #[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
 pub struct Memory {
     /// Of each candidate.
-    pub candidates: BTreeMap<String, State>,
+    pub candidates: BTreeMap<String, Remembered>,
+    /// What the candidates compete by, frozen when the rollout began (I3).
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub contest: Option<Contest>,
+    /// Of a bandit.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub bandit: Option<BanditState>,
+}
+
+/// What is remembered of one candidate.
+#[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
+pub struct Remembered {
+    /// Of the judge.
+    pub state: State,
+    /// Of an A/B test.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub trial: Option<TrialState>,
+}
+
+/// What candidates compete by.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub enum Contest {
+    /// A hypothesis (A/B).
+    Trial(Trial),
+    /// Rewards (bandit).
+    Rewards(Rewards),
 }
 
 impl Memory {
     /// Reads what was persisted for these candidates.
     #[must_use]
     pub fn read(text: &str, candidates: &[String]) -> Self {
-        let all = |state: State| Self {
-            candidates: candidates.iter().map(|c| (c.clone(), state.clone())).collect(),
+        let all = |state: State| {
+            let each = |c: &String| (c.clone(), Remembered { state: state.clone(), trial: None });
+            Self { candidates: candidates.iter().map(each).collect(), ..Self::default() }
         };
         let read = || {
             let value: Value = serde_json::from_str(text)?;
             if value.get(CANDIDATES).is_some() {
                 return serde_json::from_value(value);
             }
-            serde_json::from_str(text).map(all)
+            serde_json::from_value(value).map(all)
         };
         // rule: S2, J3. A rollout that begins anew in the middle would spend every budget a second time. The sampler
         // tells of it when it takes it.
         read().unwrap_or_else(|_: serde_json::Error| all(State::unreadable()))
     }
 
-    /// The text to persist. One candidate alone is written as earlier releases did.
+    /// The text to persist. One candidate that competes by nothing is written as earlier releases did.
     #[must_use]
     pub fn write(&self) -> String {
-        let mut states = self.candidates.values();
-        let text = match (states.next(), states.next()) {
-            (Some(one), None) => serde_json::to_string(one),
+        let mut all = self.candidates.values();
+        let text = match (all.next(), all.next(), &self.contest) {
+            (Some(Remembered { state, trial: None }), None, None) => serde_json::to_string(state),
             _ => serde_json::to_string(self),
         };
         text.expect("the evidence state is JSON")
@@ -55,28 +82,42 @@ mod tests {
         all.iter().map(|n| (*n).to_owned()).collect()
     }
 
+    fn seen(candidate: u64) -> Remembered {
+        let mut state = State::default();
+        state.candidate = candidate;
+        Remembered { state, trial: None }
+    }
+
     #[test]
     fn what_cannot_be_read_is_no_fresh_state() {
         // rule: S2, J3
-        let mut state = State::default();
-        state.candidate = 41;
-        let one = Memory { candidates: [("b".to_owned(), state.clone())].into() };
+        let one = Memory { candidates: [("b".to_owned(), seen(41))].into(), ..Memory::default() };
         let text = one.write();
         assert_eq!(Memory::read(&text, &names(&["b"])), one);
-        assert_eq!(serde_json::from_str::<State>(&text).unwrap(), state, "as earlier releases wrote it");
+        assert_eq!(
+            serde_json::from_str::<State>(&text).unwrap(),
+            seen(41).state,
+            "as earlier releases wrote it"
+        );
         for bad in ["", "{", "[]", r#"{"candidate":"41"}"#, r#"{"candidates":3}"#, &text[1..]] {
-            assert_eq!(Memory::read(bad, &names(&["b"])).candidates["b"], State::unreadable(), "{bad}");
+            let read = Memory::read(bad, &names(&["b"])).candidates["b"].state.clone();
+            assert_eq!(read, State::unreadable(), "{bad}");
         }
-        assert_ne!(Memory::read("", &names(&["b"])).candidates["b"], State::default());
+        assert_ne!(State::unreadable(), State::default());
     }
 
     #[test]
     fn several_candidates_keep_their_own() {
-        let mut all = Memory::default();
+        let trial = Trial {
+            measure: evidence::Measure::SuccessRate,
+            direction: evidence::experiment::Direction::Increase,
+            minimum_effect: 0.01,
+            significance: 0.05,
+        };
+        let mut all = Memory { contest: Some(Contest::Trial(trial)), ..Memory::default() };
         for (i, name) in ["b", "c"].into_iter().enumerate() {
-            let mut state = State::default();
-            state.candidate = i as u64;
-            all.candidates.insert(name.to_owned(), state);
+            let trial = Some(TrialState::default());
+            all.candidates.insert(name.to_owned(), Remembered { trial, ..seen(i as u64) });
         }
         assert_eq!(Memory::read(&all.write(), &names(&["b", "c"])), all);
     }

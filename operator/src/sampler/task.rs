@@ -256,9 +256,10 @@ impl Task {
 
     fn publish(&self) {
         let (evidence, memory) = self.judging.as_ref().map(Judging::evidence).unwrap_or_default();
+        let allotment = self.judging.as_ref().and_then(Judging::allotment);
         let servers = self.profiles.servers();
         let reports = self.reports.clone();
-        self.published.store(Arc::new(Snapshot { reports, evidence, memory, servers }));
+        self.published.store(Arc::new(Snapshot { reports, evidence, allotment, memory, servers }));
     }
 
     /// Has the deployment reconciled. Nobody listens any more only while the operator stops.

@@ -271,7 +271,7 @@ async fn only_the_stage_is_counted_and_a_lost_page_drops_only_its_own_pods_delta
     world.samplers.order(&world.key, Order { sampling: Some(sampling), ..judged(8, Timestamp::now()) });
     let moved = world.until("the next stage", |s| s.evidence.get("new").is_some_and(|e| e.key == next)).await;
     assert!(requests(&moved) <= 6, "{}", requests(&moved));
-    assert_eq!(moved.memory.as_ref().unwrap().candidates["new"].tracks["errors"].breaches, 0);
+    assert_eq!(moved.memory.as_ref().unwrap().candidates["new"].state.tracks["errors"].breaches, 0);
 }
 
 #[tokio::test]

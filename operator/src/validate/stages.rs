@@ -3,12 +3,21 @@
 use std::time::Duration;
 
 use api::{AbTest, Bandit, BlueGreen, Canary, Challenger, Measure, Shadow, Step, Strategy, SwitchStep};
+use evidence::experiment::{Direction, ExperimentError};
+use evidence::{BanditError, Rewards, Trial};
 use rollout::{Limit, OnLimit, OnLose, OnWin, Stage, Then, Until};
 
-use super::{Invalid, invalid};
+use super::{Invalid, invalid, signed};
+use crate::sampler::Contest;
 
+/// Probability of a wrong win, and of a wrong loss.
+const SIGNIFICANCE: f64 = 0.05;
 /// Share of an arm of a bandit, in percent, at least.
 const FLOOR: u8 = 5;
+/// Most by which its share changes in an interval, in percent.
+const STEP: u8 = 10;
+/// Probability of being the best at which an arm leads.
+const STOP_AT: f64 = 0.95;
 
 /// A strategy that can be carried out.
 #[derive(Debug, Default)]
@@ -18,6 +27,8 @@ pub(super) struct Compiled<'a> {
     /// How long the old revision is kept, where the strategy says so.
     pub(super) keep_warm: Option<Duration>,
     pub(super) challengers: &'a [Challenger],
+    /// What candidates compete by.
+    pub(super) contest: Option<Contest>,
 }
 
 /// Compiles a strategy.
@@ -117,7 +128,7 @@ fn shadow(shadow: &Shadow) -> Result<Compiled<'_>, Invalid> {
 }
 
 fn ab_test(test: &AbTest) -> Result<Compiled<'_>, Invalid> {
-    measured("spec.strategy.abTest.hypothesis.metric", test.hypothesis.metric)?;
+    let trial = trial(test)?;
     room("spec.strategy.abTest.weight", test.weight, test.challengers.len() + 1)?;
     let on_win = match test.on_win {
         Some(api::OnWin::Hold) => OnWin::Hold,
@@ -138,11 +149,30 @@ fn ab_test(test: &AbTest) -> Result<Compiled<'_>, Invalid> {
         until: Until::Shown { on_win, on_lose },
         ..Stage::default()
     };
-    Ok(Compiled { stages: vec![stage], challengers: &test.challengers, ..Compiled::default() })
+    let contest = Some(Contest::Trial(trial));
+    Ok(Compiled { stages: vec![stage], challengers: &test.challengers, contest, ..Compiled::default() })
+}
+
+fn trial(test: &AbTest) -> Result<Trial, Invalid> {
+    let written = &test.hypothesis;
+    // Each candidate is tested: together they keep what is promised of one.
+    let tests = (test.challengers.len() + 1) as f64;
+    let trial = Trial {
+        measure: measure("spec.strategy.abTest.hypothesis.metric", written.metric)?,
+        direction: match written.direction {
+            api::Direction::Increase => Direction::Increase,
+            api::Direction::Decrease => Direction::Decrease,
+        },
+        minimum_effect: written.minimum_effect,
+        significance: written.significance.unwrap_or(SIGNIFICANCE) / tests,
+    };
+    let refused =
+        |error: ExperimentError| invalid("spec.strategy.abTest.hypothesis", error.to_string(), "change it");
+    trial.check().map_err(refused)?;
+    Ok(trial)
 }
 
 fn bandit(bandit: &Bandit) -> Result<Compiled<'_>, Invalid> {
-    measured("spec.strategy.bandit.reward", bandit.reward)?;
     let floor = bandit.floor.unwrap_or(FLOOR);
     // Stable is an arm as well.
     room("spec.strategy.bandit.floor", floor, bandit.challengers.len() + 2)?;
@@ -152,12 +182,23 @@ fn bandit(bandit: &Bandit) -> Result<Compiled<'_>, Invalid> {
         until: Until::Best,
         ..Stage::default()
     };
-    Ok(Compiled { stages: vec![stage], challengers: &bandit.challengers, ..Compiled::default() })
+    let rewards = Rewards {
+        measure: measure("spec.strategy.bandit.reward", bandit.reward)?,
+        floor: floor.into(),
+        max_step: bandit.max_step.unwrap_or(STEP).into(),
+        half_life: bandit.half_life.map(signed),
+        stop_at: bandit.stop_at.unwrap_or(STOP_AT),
+    };
+    let refused = |error: BanditError| invalid("spec.strategy.bandit", error.to_string(), "change it");
+    rewards.check(bandit.challengers.len() + 2).map_err(refused)?;
+    let contest = Some(Contest::Rewards(rewards));
+    Ok(Compiled { stages: vec![stage], challengers: &bandit.challengers, contest, ..Compiled::default() })
 }
 
-fn measured(field: &str, measure: Measure) -> Result<(), Invalid> {
+fn measure(field: &str, measure: Measure) -> Result<evidence::Measure, Invalid> {
     match measure {
-        Measure::SuccessRate | Measure::HighConfidence => Ok(()),
+        Measure::SuccessRate => Ok(evidence::Measure::SuccessRate),
+        Measure::HighConfidence => Ok(evidence::Measure::HighConfidence),
         Measure::Accuracy => Err(invalid(
             field,
             "accuracy",

@@ -133,9 +133,14 @@ impl Turn<'_> {
         if rolling.approved || rolling.since().is_none() {
             return;
         }
-        let Some(Until::Shown { on_lose: OnLose::Rollback, .. }) = rolling.stage().map(|s| s.until) else {
-            return;
-        };
+        let until = rolling.stage().map(|stage| stage.until);
+        if until == Some(Until::Best)
+            && let Some((best, reason)) = self.best()
+            && rolling.from == Some(best)
+        {
+            self.take_back(Outcome::RolledBack, reason);
+        }
+        let Some(Until::Shown { on_lose: OnLose::Rollback, .. }) = until else { return };
         for arm in rolling.arms() {
             if let Some(reason) = self.stands(arm, Standing::RuledOut) {
                 self.take_arm_back(arm, reason);
