@@ -18,7 +18,8 @@ pub(crate) struct Packed {
     split: Option<f64>,
     candidate: Box<[u8]>,
     stable: Box<[u8]>,
-    pairs: Option<Outcomes>,
+    /// Boxed, because most stages have none.
+    pairs: Option<Box<Outcomes>>,
 }
 
 /// Those of the pairs. Their histograms are not kept: nothing that is judged by windows needs them.
@@ -51,7 +52,7 @@ impl Packed {
             split: interval.split,
             candidate: pack(&interval.candidate, classes),
             stable: pack(&interval.stable, classes),
-            pairs: interval.pairs.as_ref().map(|pairs| pairs.outcomes),
+            pairs: interval.pairs.as_ref().map(|pairs| Box::new(pairs.outcomes)),
         }
     }
 
@@ -63,7 +64,8 @@ impl Packed {
 
     /// Bytes on the heap.
     pub(crate) fn bytes(&self) -> usize {
-        self.candidate.len() + self.stable.len()
+        let pairs = if self.pairs.is_some() { size_of::<Outcomes>() } else { 0 };
+        self.candidate.len() + self.stable.len() + pairs
     }
 }
 
@@ -111,7 +113,7 @@ impl Sum {
         add(&other.stable, &mut self.stable);
         if let Some(theirs) = &other.pairs {
             let mine = self.pairs.get_or_insert_default();
-            mine.iter_mut().zip(theirs).for_each(|(mine, theirs)| *mine += theirs);
+            mine.iter_mut().zip(theirs.iter()).for_each(|(mine, theirs)| *mine += theirs);
         }
     }
 

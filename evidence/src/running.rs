@@ -124,7 +124,10 @@ impl Running {
                 errors.observe(stratum);
             }
             if let Some(accept) = &mut self.accept {
-                accept.observe(stratum);
+                match split {
+                    None if interval.draw == Draw::Shadow => accept.observe_copies(stratum, &interval.stable),
+                    _ => accept.observe(stratum),
+                }
             }
         }
         if let Some(slow) = &mut self.slow {

@@ -250,6 +250,24 @@ fn harmless_copies_of_stables_own_requests_keep_the_level() {
 }
 
 #[test]
+fn what_stable_does_not_answer_is_not_copied_and_makes_no_candidate_acceptable() {
+    // rule: T2. Both lack an answer to the same requests, of which the candidate's are not seen; and it fails as often
+    // again. That is the margin, though the counts of both are alike.
+    for (unanswered, expected) in [(Outcome::Timeout, Verdict::Inconclusive), (Outcome::Error, Verdict::Pass)]
+    {
+        let mut rollout = Rollout::new(Vec::new(), 0.01, References::default());
+        for _ in 0..20 {
+            let mut stable = common::with_errors(960, 0);
+            fail(&mut stable, unanswered, 40);
+            rollout.pass(&[common::with_errors(960, 40), stable], copied([0; 5]));
+        }
+        let accept = rollout.of("sequential/accept");
+        assert_eq!(accept.verdict, expected, "{}", accept.reason);
+        assert_eq!(rollout.of("sequential/errors").n_stable, Some(20_000));
+    }
+}
+
+#[test]
 fn a_candidate_that_fails_more_is_proven_by_its_copies_and_not_accepted() {
     // rule: S1
     let runs = 30;

@@ -2,6 +2,7 @@
 
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
+use wire::{Counts, Outcome};
 
 use super::failing;
 use super::test::Totals;
@@ -33,6 +34,16 @@ impl Accept {
         if self.test.observe(&stratum).is_ok() {
             self.totals.add(stratum);
         }
+    }
+
+    /// Takes copies, which are sent of what stable answers: where it gives no answer both might fail, and nobody would
+    /// see it of the candidate. So that is no failure of stable's here: if the candidate fails `margin` times as often
+    /// as stable, then so it does, or worse, among what stable answers. (With u of stable's requests unanswered, p and
+    /// q the rates of failure among the others: u + (1 - u) p >= margin (u + (1 - u) q) gives p >= margin q.)
+    pub(super) fn observe_copies(&mut self, stratum: Stratum, stable: &Counts) {
+        let unanswered = stable.outcome(Outcome::Timeout) + stable.outcome(Outcome::Connect);
+        let (x_stable, n_stable) = (stratum.x_stable - unanswered, stratum.n_stable - unanswered);
+        self.observe(Stratum { x_stable, n_stable, ..stratum }.by_units());
     }
 
     pub(super) fn observe_slots(&mut self, round: &SlotRound) {
