@@ -52,7 +52,7 @@ async fn a_canary_whose_copies_fail_never_reaches_a_user() -> Result<()> {
     let steps = json!([{"shadow": 100, "hold": "60s"}, {"weight": 50, "hold": "1s"}]);
     let trial = Trial::start("copies").await?;
     trial.serve_first(&spec("1.0.0")).await?;
-    trial.hollow.script(|script| script.models.entry("1.1.0".into()).or_default().errors = 0.3);
+    trial.hollow.model("1.1.0", |model| model.errors = 0.3);
     trial.apply(&by("1.1.0", json!({"canary": {"steps": steps}}))).await?;
     let over = ended(&trial, 2).await?;
     ensure!(
@@ -100,13 +100,11 @@ async fn an_ab_test_with_a_challenger_ends_with_the_better_one() -> Result<()> {
     }});
     let trial = Trial::start("ab").await?;
     trial.serve_first(&spec("1.0.0")).await?;
-    trial.hollow.script(|script| {
-        script.routers.rate = 1000.0;
-        script.models.entry("1.1.0".into()).or_default().doubt = (-2.0, 0.7);
-        // Surer: nearly all of its answers are of high confidence.
-        script.models.entry("1.2.0".into()).or_default().doubt = (-4.0, 0.3);
-        script.models.entry("1.0.0".into()).or_default().doubt = (-0.9, 0.7);
-    });
+    trial.hollow.routers(|routers| routers.rate = 1000.0);
+    // The challenger is the surer one: nearly all of its answers are of high confidence.
+    trial.hollow.model("1.0.0", |model| model.doubt = (-0.9, 0.7));
+    trial.hollow.model("1.1.0", |model| model.doubt = (-0.9, 0.7));
+    trial.hollow.model("1.2.0", |model| model.doubt = (-4.0, 0.3));
     let sequential = json!({"lowConfidence": {"onBreach": "off"}});
     trial.apply(&with(by("1.1.0", strategy), &[("/analysis/sequential", sequential)])).await?;
     let status = trial.until(20, "the split", |s| at_stage(s, 1)).await?;
@@ -114,7 +112,7 @@ async fn an_ab_test_with_a_challenger_ends_with_the_better_one() -> Result<()> {
     let over =
         trial.until(120, "an end", |s| s.phase == Some(Phase::Healthy) && s.candidate.is_none()).await?;
     let stable = over.stable.clone().context("stable")?;
-    ensure!(stable.model.version != "1.0.0", "a better one won: {over:?}");
+    ensure!(stable.model.version == "1.2.0", "the better one won: {over:?}");
     ensure!(condition(&over, "SpecServed").is_some_and(|c| c.status == "True"));
     let rollout = ended(&trial, 2).await?;
     ensure!(rollout.spec.challengers.len() == 1 && outcome(&rollout) == Some(Outcome::Promoted));
@@ -131,7 +129,7 @@ async fn an_ab_test_drops_the_arm_that_does_harm() -> Result<()> {
     }});
     let trial = Trial::start("drop").await?;
     trial.serve_first(&spec("1.0.0")).await?;
-    trial.hollow.script(|script| script.models.entry("1.2.0".into()).or_default().errors = 0.4);
+    trial.hollow.model("1.2.0", |model| model.errors = 0.4);
     trial.apply(&by("1.1.0", strategy)).await?;
     let status = trial.until(20, "the split", |s| at_stage(s, 1)).await?;
     let good = candidate(&status)?;
@@ -150,7 +148,7 @@ async fn a_bandit_moves_shares_to_the_better_arm() -> Result<()> {
     let strategy = json!({"bandit": {"reward": "successRate", "floor": 5, "maxStep": 20}});
     let trial = Trial::start("bandit").await?;
     // Stable is the worse one, within what the tests of harm let pass.
-    trial.hollow.script(|script| script.models.entry("1.0.0".into()).or_default().errors = 0.2);
+    trial.hollow.model("1.0.0", |model| model.errors = 0.2);
     trial.serve_first(&spec("1.0.0")).await?;
     trial.apply(&by("1.1.0", strategy)).await?;
     let status = trial.until(20, "the floor", |s| at_stage(s, 1)).await?;

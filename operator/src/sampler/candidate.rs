@@ -41,6 +41,11 @@ impl Candidate {
         (self.state, self.trial) = (state, trial.unwrap_or_default());
     }
 
+    /// Other shares: a trial has one split, so it begins anew.
+    pub(super) fn restart_trial(&mut self) {
+        self.trial = TrialState::default();
+    }
+
     /// Another stage (T1).
     pub(super) fn enter_stage(&mut self) {
         self.windows.clear();

@@ -72,6 +72,12 @@ impl Judging {
         if self.splits != order.splits {
             // An interval has one split: what was drawn by another one is lost.
             self.states.clear();
+            for (name, candidate) in &mut self.candidates {
+                let (before, now) = (self.splits.get(name), order.splits.get(name));
+                if before.is_some() && now.is_some() && before != now {
+                    candidate.restart_trial();
+                }
+            }
             self.splits.clone_from(&order.splits);
         }
         if let Some(route) = order.route.as_ref().filter(|route| !self.states.contains(route)) {

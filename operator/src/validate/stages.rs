@@ -155,8 +155,10 @@ fn ab_test(test: &AbTest) -> Result<Compiled<'_>, Invalid> {
 
 fn trial(test: &AbTest) -> Result<Trial, Invalid> {
     let written = &test.hypothesis;
-    // Each candidate is tested: together they keep what is promised of one.
-    let tests = (test.challengers.len() + 1) as f64;
+    // Each candidate is tested, and tested anew whenever another one has gone, because shares change then. All of
+    // these tests together keep what is promised of one.
+    let candidates = (test.challengers.len() + 1) as f64;
+    let tests = candidates * (candidates + 1.0) / 2.0;
     let trial = Trial {
         measure: measure("spec.strategy.abTest.hypothesis.metric", written.metric)?,
         direction: match written.direction {

@@ -1,7 +1,7 @@
 //! Several candidates at once: one that is bad goes, one that wins stands alone.
 
 use super::Turn;
-use crate::{Outcome, Phase, Reason, Rolling};
+use crate::{Outcome, Phase, Reason, Rolling, Until};
 
 impl Turn<'_> {
     /// Takes one candidate back, and the whole rollout with the last of them.
@@ -30,9 +30,10 @@ impl Turn<'_> {
         self.note(Reason::Dropped, sequence, message);
     }
 
-    /// One of the candidates has won: it leaves the stage, alone if that was the last one.
+    /// One of the candidates leaves the stage, alone if that was the last one.
     pub(super) fn win(&mut self, rolling: &Rolling, arm: &str, reason: &str) {
-        if !rolling.rivals.is_empty() {
+        // Whoever only had to pass won nothing.
+        if rolling.stage().is_some_and(|stage| stage.until != Until::Passed) {
             self.note(Reason::Won, rolling.sequence, format!("{arm} wins: {reason}"));
         }
         self.pass_stage(rolling.led_by(arm).next());

@@ -104,7 +104,7 @@ impl Turn<'_> {
             return None;
         }
         let Some(evidence) = self.evidence(arm) else { return Some("no evidence of this stage yet".into()) };
-        if evidence.readings.is_empty() {
+        if evidence.readings.is_empty() && !self.is_previewed() {
             return Some("no reading of this stage yet".into());
         }
         if !self.is_fresh(evidence.at) {
@@ -112,6 +112,13 @@ impl Turn<'_> {
         }
         let holds = |r: &&Reading| r.holds() && !passes(r.verdict);
         evidence.readings.iter().find(holds).map(|r| r.reason.clone())
+    }
+
+    /// What compares with stable says nothing of a preview: then there may be nothing that judges it.
+    fn is_previewed(&self) -> bool {
+        let Phase::Rolling(rolling) = &self.state.phase else { return false };
+        let served = rolling.served.and_then(|served| rolling.stages.get(served.index));
+        served.is_some_and(|stage| stage.preview)
     }
 
     /// A gate that a person does not override.
