@@ -9,6 +9,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering::SeqCst};
 use std::time::{Duration, Instant};
 
+use http::request::Parts;
 use http::{HeaderValue, Method, Request, Response, StatusCode, header};
 use hyper::body::Incoming;
 use prometheus::{IntCounter, IntCounterVec, Opts};
@@ -21,7 +22,7 @@ use crate::count::Ticket;
 use crate::mirror::{Draft, Mirror};
 use crate::{Board, Choice, budget};
 use forward::Journey;
-use intake::{Intake, Refused};
+use intake::{Intake, Refused, Taken};
 
 pub(crate) use answer::AnswerBody;
 
@@ -180,7 +181,7 @@ impl Proxy {
                 "no route table has been read yet",
             );
         }
-        let (mut parts, body) = request.into_parts();
+        let (parts, body) = request.into_parts();
         let intake = Intake { max_body: self.max_body, held: &self.held };
         // Leaves the count when the client goes away while it sends: nothing was assigned to it yet.
         let taken = match tokio::time::timeout(self.intake, intake.take(body)).await {
@@ -197,7 +198,12 @@ impl Proxy {
                 );
             }
         };
-        // Assigned only now, so that a slow upload does not carry an old table on.
+        self.assign(parts, taken, id).await
+    }
+
+    /// Draws the revision and passes the request on. Only when its body is here, so that a slow upload does not carry
+    /// an old table on.
+    async fn assign(&self, mut parts: Parts, taken: Taken, id: &HeaderValue) -> Response<AnswerBody> {
         let Some(snapshot) = self.board.snapshot() else { unreachable!("a board keeps its table") };
         let table = &snapshot.table;
         let key =

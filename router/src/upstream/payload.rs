@@ -134,6 +134,10 @@ impl Body for Payload {
         if let Some(bytes) = first.take() {
             if let Some(keep) = keep {
                 keep.push(&bytes);
+                // Nobody asks for what is not there.
+                if rest.is_end_stream() {
+                    keep.end();
+                }
             }
             return Poll::Ready(Some(Ok(Frame::data(bytes))));
         }

@@ -291,9 +291,52 @@ async fn nobody_waits_for_copies_when_the_router_stops() {
     assert_eq!(post(rig.address, "", b"x").await.unwrap().status(), 200);
     until("the copy is under way", || b.seen().len() == 1).await;
     rig.stop.take().unwrap().send(()).unwrap();
+    let mut draining = false;
+    while !draining {
+        // No POST, and so never copied.
+        let mut wire = Wire::connect(rig.address).await.unwrap();
+        wire.send("GET /p HTTP/1.1\r\nhost: d\r\n\r\n").await.unwrap();
+        draining = wire.read().await.unwrap().header("connection") == Some("close");
+    }
+    // Clients are still answered, but there is nobody to wait for another copy.
+    assert_eq!(post(rig.address, "", b"x").await.unwrap().status(), 200);
     tokio::time::timeout(Duration::from_secs(10), &mut rig.task)
         .await
         .expect("the copy has a minute")
         .unwrap();
-    assert_eq!(copies(&rig), 0);
+    assert_eq!((b.seen().len(), copies(&rig)), (1, 0));
+}
+
+// rule: R5 (also those whose request began before)
+#[tokio::test(flavor = "multi_thread")]
+async fn a_copy_is_not_sent_to_who_is_out_of_the_table_when_the_answer_ends() {
+    let a = Server::start(|_, _| Act::After(Duration::from_millis(300))).await;
+    let b = Server::start(|_, _| ok()).await;
+    let mut rig = rig(100, &a, &b).await;
+    let address = rig.address;
+    let user = tokio::spawn(async move { post(address, "", b"x").await.unwrap().status() });
+    until("the request is under way", || a.seen().len() == 1).await;
+    rig.route = ModelRoute { metadata: rig.route.metadata.clone(), ..route(0) };
+    rig.next();
+    assert_eq!(user.await.unwrap(), 200);
+    until("the copy is dropped", || rig.paired(PairOutcome::Dropped) == 1).await;
+    assert_eq!((b.seen().len(), copies(&rig)), (0, 1), "counted under the state of its request");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn copies_and_requests_share_no_connection() {
+    let (a, b) = (Server::start(|_, _| ok()).await, Server::start(|_, _| ok()).await);
+    let mut rig = rig(100, &a, &b).await;
+    rig.route.spec.targeting = true;
+    rig.next();
+    let mut wire = Wire::connect(rig.address).await.unwrap();
+    for n in 1..=5 {
+        wire.post("", b"x").await.unwrap();
+        until("the copy is counted", || copies(&rig) == n).await;
+        // The connection is put back a moment after the last byte.
+        tokio::time::sleep(Duration::from_millis(20)).await;
+        wire.post("x-sluice-target: candidate\r\n", b"x").await.unwrap();
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+    assert_eq!((b.seen().len(), b.connections()), (10, 2));
 }
