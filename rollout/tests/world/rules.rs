@@ -276,8 +276,10 @@ pub fn check_state(world: &mut World, plan: &Plan) {
             let since = *rules.since.entry((r.sequence, served.index)).or_insert(now);
             assert_eq!(served.since, since, "hold repeated\n{}", world.story.join("\n"));
             let weight = r.stages.get(served.index).map_or(100, |s| s.weight);
-            let earned = rules.earned.entry((r.sequence, r.to.clone())).or_default();
-            *earned = weight.max(*earned);
+            for arm in r.arms() {
+                let earned = rules.earned.entry((r.sequence, arm.clone())).or_default();
+                *earned = weight.max(*earned);
+            }
         }
     }
     if let Some(verb) = after.verb.as_ref().filter(|v| before.verb.as_ref().is_none_or(|b| b.id != v.id)) {
