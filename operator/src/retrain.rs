@@ -33,6 +33,8 @@ pub struct Moment<'a> {
     pub drifting: Option<&'a Condition>,
     /// The newest rollout that a metric took back.
     pub taken_back: Option<TakenBack<'a>>,
+    /// Number of the newest rollout.
+    pub sequence: u64,
     /// When.
     pub now: Timestamp,
 }
@@ -64,12 +66,14 @@ pub struct Cause {
     pub id: String,
     /// For people.
     pub reason: String,
+    /// Number of the rollout in which it came up.
+    pub sequence: u64,
 }
 
 /// What is to be remembered, and what follows. If the Job cannot be made now, what is remembered stays as it was.
 #[must_use]
 pub fn decide(moment: Moment<'_>) -> (RetrainingStatus, Effect) {
-    let Moment { settings, memory, drifting, taken_back, now } = moment;
+    let Moment { settings, memory, drifting, taken_back, sequence, now } = moment;
     let first = memory.is_none();
     let memory = memory.cloned().unwrap_or_default();
     let drifting = drifting.filter(|c| c.status == "True");
@@ -80,9 +84,13 @@ pub fn decide(moment: Moment<'_>) -> (RetrainingStatus, Effect) {
     let rollback = taken_back.filter(|t| wants(RetrainingTrigger::Rollback) && t.sequence > memory.rollout);
     let drift = drifting.filter(|_| wants(RetrainingTrigger::Drift) && after.drift != memory.drift);
     let cause = match (rollback, drift) {
-        (Some(t), _) => Cause { id: format!("rollback {}", t.sequence), reason: t.reason.to_owned() },
+        (Some(t), _) => {
+            let (id, reason) = (format!("rollback {}", t.sequence), t.reason.to_owned());
+            Cause { id, reason, sequence: t.sequence }
+        }
         (None, Some(c)) => {
-            Cause { id: format!("drift {}", c.last_transition_time.0), reason: c.message.clone() }
+            let (id, reason) = (format!("drift {}", c.last_transition_time.0), c.message.clone());
+            Cause { id, reason, sequence }
         }
         (None, None) => return (after, Effect::Nothing),
     };

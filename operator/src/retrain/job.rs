@@ -95,13 +95,7 @@ pub fn next(jobs: &[Job], newest: u32, cause: &Cause, settings: &Retraining, now
 ///
 /// # Errors
 /// When the template is too large, or is no JobSpec at all.
-pub fn job(
-    owner: &Owner,
-    number: u32,
-    template: &JobTemplate,
-    cause: &Cause,
-    rollout: &str,
-) -> Result<Job, String> {
+pub fn job(owner: &Owner, number: u32, template: &JobTemplate, cause: &Cause) -> Result<Job, String> {
     let bytes = template.spec.to_string().len();
     if bytes > SPEC {
         return Err(format!(
@@ -112,9 +106,10 @@ pub fn job(
     let Some(pod) = spec.pointer_mut("/template/spec").filter(|pod| pod.is_object()) else {
         return Err("spec.retraining.jobTemplate.spec: found no template.spec, a pod's spec is needed".into());
     };
+    let rollout = names::rollout(&owner.name, cause.sequence);
     for field in ["initContainers", "containers"] {
         for container in pod[field].as_array_mut().into_iter().flatten() {
-            tell(container, &[("REASON", &cause.reason), ("DEPLOYMENT", &owner.name), ("ROLLOUT", rollout)]);
+            tell(container, &[("REASON", &cause.reason), ("DEPLOYMENT", &owner.name), ("ROLLOUT", &rollout)]);
         }
     }
     let mut metadata = owner.meta(&format!("{}-retrain-{number}", owner.name), &[(names::ROLE, ROLE)]);

@@ -10,6 +10,7 @@ use tokio::time::timeout;
 use super::job::{Job, Next, ROLE, job, next};
 use super::{Cause, Effect, Moment, TakenBack, decide};
 use crate::observe::Seen;
+use crate::resources::Owner;
 use crate::status::{self, Picture};
 use crate::write::{Pen, REQUEST, WriteError};
 
@@ -22,6 +23,9 @@ pub const STARTED: &str = "RetrainingStarted";
 const SKIPPED: &str = "RetrainingSkipped";
 /// Reason: the API server does not take the Job.
 const REFUSED: &str = "RetrainingRefused";
+
+/// What is said where the installation starts no Jobs.
+const FORBIDDEN: &str = "the operator may not list Jobs: the chart's retraining.jobs grants it";
 
 /// What became of the triggers of one deployment.
 #[derive(Debug, Clone, Default)]
@@ -46,12 +50,14 @@ pub async fn retrain(picture: Picture<'_>, client: &Client, pen: &Pen<'_>) -> Re
         memory: memory.as_ref(),
         drifting: conditions.iter().find(|c| c.type_ == "Drifting"),
         taken_back: taken_back(seen),
+        sequence: picture.plan.state.sequence,
         now: picture.now,
     });
+    let maker = Maker { client, pen, owner: &seen.owner, settings, now: picture.now };
     let said = match effect {
         Effect::Nothing => None,
         Effect::Skipped(why) => Some((SKIPPED, why)),
-        Effect::Start(cause) => match start(picture, client, pen, settings, &cause, after.number).await {
+        Effect::Start(cause) => match maker.start(&cause, after.number).await {
             Ok(Started::Job(number, at)) => {
                 (after.number, after.started) = (number, Some(MicroTime(at)));
                 let job = format!("{}-retrain-{number}", seen.owner.name);
@@ -81,42 +87,54 @@ fn taken_back(seen: &Seen) -> Option<TakenBack<'_>> {
     })
 }
 
-enum Started {
+/// What became of one trigger.
+#[derive(Debug, PartialEq)]
+pub(super) enum Started {
     Job(u32, Timestamp),
     TooSoon(String),
     Refused(String),
 }
 
-async fn start(
-    picture: Picture<'_>,
-    client: &Client,
-    pen: &Pen<'_>,
-    settings: &Retraining,
-    cause: &Cause,
-    newest: u32,
-) -> Result<Started, WriteError> {
-    let (seen, owner) = (picture.seen, &picture.seen.owner);
-    let api: Api<Job> = Api::namespaced(client.clone(), &owner.namespace);
-    let ours = format!("{}={},{}={ROLE}", names::DEPLOYMENT, owner.name, names::ROLE);
-    let object = || "the list of Jobs".to_owned();
-    let jobs = timeout(REQUEST, api.list(&ListParams::default().labels(&ours))).await;
-    let jobs = jobs.map_err(|_| WriteError::Slow { object: object() })?;
-    let mut jobs = jobs.map_err(|source| WriteError::Api { object: object(), source })?.items;
-    jobs.retain(|job| owner.owns(job));
-    let number = match next(&jobs, newest, cause, settings, picture.now) {
-        Next::Known(number, at) => return Ok(Started::Job(number, at)),
-        Next::TooSoon(why) => return Ok(Started::TooSoon(why)),
-        Next::Make(number) => number,
-    };
-    let rollout = names::rollout(&owner.name, seen.state.sequence);
-    let wanted = match job(owner, number, &settings.job_template, cause, &rollout) {
-        Ok(wanted) => wanted,
-        Err(why) => return Ok(Started::Refused(why)),
-    };
-    match pen.put(None, wanted, false).await {
-        Ok(_) => Ok(Started::Job(number, picture.now)),
-        Err(error) if error.is_of_one_object() => Ok(Started::Refused(error.to_string())),
-        Err(error) => Err(error),
+/// Makes Jobs of one deployment.
+pub(super) struct Maker<'a> {
+    pub(super) client: &'a Client,
+    pub(super) pen: &'a Pen<'a>,
+    pub(super) owner: &'a Owner,
+    pub(super) settings: &'a Retraining,
+    pub(super) now: Timestamp,
+}
+
+impl Maker<'_> {
+    /// Makes the Job of a trigger, unless it was made already; `newest` is the number of the last that is remembered.
+    pub(super) async fn start(&self, cause: &Cause, newest: u32) -> Result<Started, WriteError> {
+        let Some(jobs) = self.jobs().await? else { return Ok(Started::Refused(FORBIDDEN.into())) };
+        let number = match next(&jobs, newest, cause, self.settings, self.now) {
+            Next::Known(number, at) => return Ok(Started::Job(number, at)),
+            Next::TooSoon(why) => return Ok(Started::TooSoon(why)),
+            Next::Make(number) => number,
+        };
+        let wanted = match job(self.owner, number, &self.settings.job_template, cause) {
+            Ok(wanted) => wanted,
+            Err(why) => return Ok(Started::Refused(why)),
+        };
+        match self.pen.put(None, wanted, false).await {
+            Ok(_) => Ok(Started::Job(number, self.now)),
+            Err(error) if error.is_of_one_object() => Ok(Started::Refused(error.to_string())),
+            Err(error) => Err(error),
+        }
+    }
+
+    /// Its Jobs of now, which nobody watches; `None` where they may not be listed.
+    async fn jobs(&self) -> Result<Option<Vec<Job>>, WriteError> {
+        let api: Api<Job> = Api::namespaced(self.client.clone(), &self.owner.namespace);
+        let ours = format!("{}={},{}={ROLE}", names::DEPLOYMENT, self.owner.name, names::ROLE);
+        let object = || "the list of Jobs".to_owned();
+        let listed = timeout(REQUEST, api.list(&ListParams::default().labels(&ours))).await;
+        match listed.map_err(|_| WriteError::Slow { object: object() })? {
+            Ok(jobs) => Ok(Some(jobs.items.into_iter().filter(|job| self.owner.owns(job)).collect())),
+            Err(kube::Error::Api(status)) if status.code == 403 => Ok(None),
+            Err(source) => Err(WriteError::Api { object: object(), source }),
+        }
     }
 }
 

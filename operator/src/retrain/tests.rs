@@ -1,9 +1,21 @@
-use api::{ModelDeployment, RetrainingStatus};
-use k8s_openapi::apimachinery::pkg::apis::meta::v1::{MicroTime, Time};
-use serde_json::{Value, json};
+use std::net::Ipv4Addr;
+use std::sync::{Arc, Mutex};
 
+use api::{ModelDeployment, RetrainingStatus};
+use axum::Router;
+use axum::body::Bytes;
+use axum::http::{Method, StatusCode, Uri};
+use axum::response::{IntoResponse, Json, Response};
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::{MicroTime, Time};
+use kube::{Client, Config};
+use serde_json::{Value, json};
+use tokio::net::TcpListener;
+
+use super::start::{Maker, Started};
 use super::*;
+use crate::leader::Acting;
 use crate::resources::Owner;
+use crate::write::Pen;
 
 fn at(hour: i64) -> Timestamp {
     Timestamp::from_second(hour * 3600).unwrap()
@@ -55,6 +67,7 @@ impl Story {
             memory: self.memory.as_ref(),
             drifting,
             taken_back: self.taken_back.map(|(sequence, reason)| TakenBack { sequence, reason }),
+            sequence: 3,
             now: at(hour),
         });
         if let Effect::Start(_) = effect {
@@ -130,11 +143,11 @@ fn owner() -> Owner {
 }
 
 fn cause(id: &str) -> Cause {
-    Cause { id: id.into(), reason: "errors: 5 %".into() }
+    Cause { id: id.into(), reason: "errors: 5 %".into(), sequence: 3 }
 }
 
 fn made(number: u32, id: &str, hour: i64) -> Job {
-    let mut made = job(&owner(), number, &settings(&["drift"]).job_template, &cause(id), "digits-3").unwrap();
+    let mut made = job(&owner(), number, &settings(&["drift"]).job_template, &cause(id)).unwrap();
     made.metadata.creation_timestamp = Some(Time(at(hour)));
     made
 }
@@ -176,7 +189,7 @@ fn a_template_that_cannot_be_a_job_is_refused_by_name() {
     let refused = |spec: Value| {
         let mut template = settings(&["drift"]).job_template;
         template.spec = spec;
-        job(&owner(), 1, &template, &cause("drift 1"), "").unwrap_err()
+        job(&owner(), 1, &template, &cause("drift 1")).unwrap_err()
     };
     assert!(refused(json!({})).contains("jobTemplate.spec: found no template.spec"));
     assert!(refused(json!({"template": {"spec": 5}})).contains("found no template.spec"));
@@ -204,4 +217,96 @@ fn the_status_tells_and_forgets_with_the_field() {
     );
     Retrained::default().tell(&mut status, None, at(3));
     assert!(status.conditions.is_empty() && status.retraining.is_none());
+}
+
+/// An API server with Jobs.
+#[derive(Clone, Default)]
+struct Server(Arc<Mutex<Jobs>>);
+
+#[derive(Default)]
+struct Jobs {
+    stored: Vec<Value>,
+    /// Status of what is refused, if anything: lists, and Jobs.
+    lists: Option<u16>,
+    applies: Option<u16>,
+    applied: usize,
+}
+
+impl Server {
+    async fn start(&self) -> Client {
+        let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await.unwrap();
+        let (address, this) = (listener.local_addr().unwrap(), self.clone());
+        let app = Router::new()
+            .fallback(async move |method: Method, uri: Uri, body: Bytes| this.answer(&method, &uri, &body));
+        tokio::spawn(async move { axum::serve(listener, app).await });
+        Client::try_from(Config::new(format!("http://{address}").parse().unwrap())).unwrap()
+    }
+
+    fn answer(&self, method: &Method, uri: &Uri, body: &[u8]) -> Response {
+        let mut jobs = self.0.lock().unwrap();
+        let code = |code: u16| {
+            let reason = if code == 404 { "NotFound" } else { "" };
+            let status = json!({"kind": "Status", "apiVersion": "v1", "status": "Failure", "code": code, "reason": reason});
+            (StatusCode::from_u16(code).unwrap(), Json(status)).into_response()
+        };
+        let all = uri.path() == "/apis/batch/v1/namespaces/team/jobs";
+        match (method, all) {
+            (&Method::GET, true) if jobs.lists.is_some() => code(jobs.lists.unwrap()),
+            (&Method::GET, true) => {
+                let list = json!({"kind": "JobList", "apiVersion": "batch/v1", "metadata": {}, "items": jobs.stored});
+                Json(list).into_response()
+            }
+            (&Method::PATCH, false) => {
+                jobs.applied += 1;
+                if let Some(refused) = jobs.applies {
+                    return code(refused);
+                }
+                let mut job: Value = serde_json::from_slice(body).unwrap();
+                job["metadata"]["creationTimestamp"] = json!(at(1).to_string());
+                jobs.stored.push(job.clone());
+                Json(job).into_response()
+            }
+            _ => code(404),
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_job_is_made_once_and_one_that_is_refused_is_not_tried_in_circles() {
+    // rule: K8
+    let server = Server::default();
+    let client = server.start().await;
+    let (owner, acting, settings) = (owner(), Acting::always(), settings(&["drift"]));
+    let pen = Pen::new(&client, &acting, &owner);
+    let maker =
+        |hour| Maker { client: &client, pen: &pen, owner: &owner, settings: &settings, now: at(hour) };
+    let jobs = server.0.clone();
+    let server = |change: fn(&mut Jobs)| change(&mut jobs.lock().unwrap());
+
+    assert_eq!(maker(1).start(&cause("drift 1"), 0).await.unwrap(), Started::Job(1, at(1)));
+    // The status was not written: the same trigger is there again.
+    assert_eq!(maker(2).start(&cause("drift 1"), 0).await.unwrap(), Started::Job(1, at(1)));
+    server(|s| {
+        let name = &s.stored[0]["metadata"]["name"];
+        assert_eq!((s.applied, name.as_str()), (1, Some("digits-retrain-1")));
+    });
+    assert!(matches!(maker(3).start(&cause("drift 3"), 1).await.unwrap(), Started::TooSoon(_)));
+
+    for refused in [500, 422, 403] {
+        jobs.lock().unwrap().applies = Some(refused);
+        let started = maker(50).start(&cause("drift 3"), 1).await.unwrap();
+        assert!(
+            matches!(&started, Started::Refused(why) if why.starts_with("Job digits-retrain-2 is refused")),
+            "{started:?}"
+        );
+    }
+    server(|s| assert_eq!(s.applied, 4, "each was tried once"));
+    server(|s| s.applies = Some(503));
+    assert!(
+        maker(50).start(&cause("drift 3"), 1).await.is_err(),
+        "an API server in trouble is nobody's refusal"
+    );
+    server(|s| s.lists = Some(403));
+    let started = maker(50).start(&cause("drift 3"), 1).await.unwrap();
+    assert!(matches!(started, Started::Refused(why) if why.contains("retraining.jobs")));
 }
