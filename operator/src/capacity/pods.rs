@@ -1,6 +1,7 @@
 //! Which pods are to come, and what each of them asks for.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 use k8s_openapi::api::core::v1::{Container, Pod, PodSpec, ResourceRequirements};
 use k8s_openapi::apimachinery::pkg::api::resource::Quantity;
@@ -30,21 +31,25 @@ pub struct Coming {
 pub fn coming(seen: &Seen, plan: &Plan) -> Vec<Coming> {
     let mut all = Vec::new();
     for (revision, workload) in &plan.workloads {
-        let (mut existing, mut placed) = (0, 0);
-        for pod in seen.servers(revision).filter(|pod| is_staying(pod)) {
-            existing += 1;
-            placed += u32::from(has_node(pod));
-        }
+        let (new, unplaced) = missing(workload.replicas, seen.servers(revision).map(Arc::as_ref));
         let frozen = seen.revisions.get(revision).and_then(|r| r.resolved.template.spec.clone());
         if let Some(pod) = frozen
-            && workload.replicas > placed
+            && unplaced > 0
         {
-            let new = workload.replicas.saturating_sub(existing);
-            let unplaced = workload.replicas - placed;
             all.push(Coming { revision: revision.clone(), new, unplaced, pod });
         }
     }
     all
+}
+
+/// How many of a revision's pods do not exist yet, and how many have no node yet; one that is about to go is none.
+pub(super) fn missing<'a>(wanted: u32, pods: impl Iterator<Item = &'a Pod>) -> (u32, u32) {
+    let (mut existing, mut placed) = (0, 0);
+    for pod in pods.filter(|pod| is_staying(pod)) {
+        existing += 1;
+        placed += u32::from(has_node(pod));
+    }
+    (wanted.saturating_sub(existing), wanted.saturating_sub(placed))
 }
 
 fn is_staying(pod: &Pod) -> bool {

@@ -11,6 +11,7 @@ use axum::response::{IntoResponse, Json, Response};
 use futures::StreamExt;
 use futures::channel::mpsc::unbounded;
 use k8s_openapi::api::core::v1::{Node, Pod, PodSpec, ResourceQuota};
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 use kube::{Client, Config};
 use serde_json::{Value, json};
 use tokio::net::TcpListener;
@@ -139,6 +140,15 @@ fn a_node_that_takes_no_such_pod_has_no_room_for_it() {
     assert!(!place(json!({"tolerations": [{"operator": "Exists", "effect": "NoExecute"}]}), &tainted));
     assert!(place(json!({"nodeSelector": {"pool": "cpu"}}), &node("a")));
     assert!(!place(json!({"nodeSelector": {"pool": "gpu"}}), &node("a")));
+}
+
+#[test]
+fn what_is_missing_is_what_has_no_node_and_what_is_not_there() {
+    let mut leaving = pod_on("a", "1", "Running");
+    leaving.metadata.deletion_timestamp = Some(Time(jiff::Timestamp::UNIX_EPOCH));
+    let pods = [pod_on("a", "1", "Running"), pod_on("", "1", "Pending"), leaving];
+    assert_eq!(pods::missing(4, pods.iter()), (2, 3));
+    assert_eq!(pods::missing(1, pods.iter()), (0, 0));
 }
 
 #[test]

@@ -1,6 +1,8 @@
 //! Makes the Job of a retraining, and tells of it.
 
-use api::{ModelDeploymentStatus, Outcome, Retraining, RetrainingStatus, RolloutKind, names};
+use std::sync::Arc;
+
+use api::{ModelDeploymentStatus, ModelRollout, Outcome, Retraining, RetrainingStatus, RolloutKind, names};
 use jiff::Timestamp;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::MicroTime;
 use kube::api::ListParams;
@@ -9,7 +11,6 @@ use tokio::time::timeout;
 
 use super::job::{Job, Next, ROLE, job, next};
 use super::{Cause, Effect, Moment, TakenBack, decide};
-use crate::observe::Seen;
 use crate::resources::Owner;
 use crate::status::{self, Picture};
 use crate::write::{Pen, REQUEST, WriteError};
@@ -49,7 +50,7 @@ pub async fn retrain(picture: Picture<'_>, client: &Client, pen: &Pen<'_>) -> Re
         settings,
         memory: memory.as_ref(),
         drifting: conditions.iter().find(|c| c.type_ == "Drifting"),
-        taken_back: taken_back(seen),
+        taken_back: taken_back(seen.rollouts.values().map(Arc::as_ref)),
         sequence: picture.plan.state.sequence,
         now: picture.now,
     });
@@ -75,8 +76,10 @@ pub async fn retrain(picture: Picture<'_>, client: &Client, pen: &Pen<'_>) -> Re
 }
 
 /// The newest rollout that a metric took back, as the records have it: their reason names the metric.
-fn taken_back(seen: &Seen) -> Option<TakenBack<'_>> {
-    seen.rollouts.values().rev().find_map(|rollout| {
+pub(super) fn taken_back<'a>(
+    rollouts: impl DoubleEndedIterator<Item = &'a ModelRollout>,
+) -> Option<TakenBack<'a>> {
+    rollouts.rev().find_map(|rollout| {
         let status = rollout.status.as_ref()?;
         let reason = status.reason.as_deref()?;
         let by_metric = status.verdicts.iter().any(|verdict| {

@@ -1,7 +1,7 @@
 use std::net::Ipv4Addr;
 use std::sync::{Arc, Mutex};
 
-use api::{ModelDeployment, RetrainingStatus};
+use api::{ModelDeployment, ModelRollout, RetrainingStatus};
 use axum::Router;
 use axum::body::Bytes;
 use axum::http::{Method, StatusCode, Uri};
@@ -11,7 +11,7 @@ use kube::{Client, Config};
 use serde_json::{Value, json};
 use tokio::net::TcpListener;
 
-use super::start::{Maker, Started};
+use super::start::{Maker, Started, taken_back};
 use super::*;
 use crate::leader::Acting;
 use crate::resources::Owner;
@@ -130,6 +130,39 @@ fn only_what_is_named_is_a_trigger_and_naming_more_starts_nothing() {
     assert_eq!(story.turn(Some(&drifting("True", 1)), 2), Effect::Nothing);
     story.taken_back = Some((3, "errors: 5 %"));
     assert_eq!(story.turn(Some(&drifting("True", 1)), 3), Effect::Nothing);
+}
+
+fn rollout(sequence: u64, kind: &str, outcome: &str, reason: &str) -> ModelRollout {
+    serde_json::from_value(json!({
+        "apiVersion": "sluice.dev/v1alpha1", "kind": "ModelRollout", "metadata": {"name": "digits"},
+        "spec": {
+            "deployment": "digits", "sequence": sequence, "kind": kind, "to": "b", "toVersion": "2", "stages": [],
+            "salt": "s",
+        },
+        "status": {
+            "outcome": outcome, "reason": reason,
+            "verdicts": [{"name": "errors", "verdict": "Fail", "samples": 1, "reason": "errors: 6 % > 2 %"}],
+        },
+    }))
+    .unwrap()
+}
+
+#[test]
+fn a_person_or_a_deadline_that_takes_a_candidate_back_asks_for_no_training() {
+    let found =
+        |rollouts: &[ModelRollout]| taken_back(rollouts.iter()).map(|t| (t.sequence, t.reason.to_owned()));
+    // The numbers are those of the decision, the verdict may have been read once more since.
+    let by_metric = rollout(2, "Rollout", "RolledBack", "errors: 5 % > 2 %");
+    let others = [
+        rollout(3, "Rollout", "RolledBack", "abort was asked for"),
+        rollout(4, "Rollout", "RolledBack", "progressDeadline: 0 of 2 ready pods"),
+        rollout(5, "Rollout", "Superseded", "errors: 5 % > 2 %"),
+        rollout(6, "Rollback", "RolledBack", "errors: 5 % > 2 %"),
+        rollout(7, "Rollout", "RolledBack", "errors-of-mine: 5 %"),
+    ];
+    assert_eq!(found(&others), None);
+    let all: Vec<_> = [by_metric].into_iter().chain(others).collect();
+    assert_eq!(found(&all), Some((2, "errors: 5 % > 2 %".into())));
 }
 
 fn owner() -> Owner {
