@@ -7,7 +7,7 @@ use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use serde::{Deserialize, Serialize};
 
 /// Every reason that an event of the operator can have, and so a notification.
-pub const EVENT_REASONS: [&str; 25] = [
+pub const EVENT_REASONS: [&str; 32] = [
     "RolloutStarted",
     "StageServed",
     "StagePassed",
@@ -21,6 +21,13 @@ pub const EVENT_REASONS: [&str; 25] = [
     "Paused",
     "Resumed",
     "Approved",
+    "Skipped",
+    "StageOverdue",
+    "Dropped",
+    "Won",
+    "SharesMoved",
+    "Concluding",
+    "Reported",
     "ActionRefused",
     "WatchEnded",
     "SpecReverted",

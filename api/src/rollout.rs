@@ -50,6 +50,10 @@ pub struct ModelRolloutSpec {
     /// Model version of `to`.
     #[schemars(length(max = 64))]
     pub to_version: String,
+    /// Further candidates beside `to`.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(length(max = 8), inner(length(max = 63)))]
+    pub challengers: Vec<String>,
     /// The compiled stages, frozen (I3).
     #[schemars(length(max = 20))]
     pub stages: Vec<StageSpec>,
@@ -71,14 +75,27 @@ pub enum RolloutKind {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct StageSpec {
-    /// Percent of the candidate.
+    /// Percent of each candidate.
     pub weight: u8,
+    /// Percent of requests that it gets a copy of.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub shadow: Option<u8>,
+    /// Whether it is there to be previewed, at weight 0.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub preview: Option<bool>,
     /// Least time.
     pub hold: Duration,
-    /// Fewest requests.
+    /// Fewest requests, pairs of copies, or previewed requests.
     pub min_requests: u64,
     /// Whether a person must agree.
     pub approval: bool,
+    /// Longest time.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub max_duration: Option<Duration>,
+    /// By what it ends.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(max = 32))]
+    pub until: Option<String>,
 }
 
 /// What became of it.
@@ -104,7 +121,7 @@ pub struct ModelRolloutStatus {
     pub untold: u32,
     /// Last verdict per metric.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    #[schemars(length(max = 24))]
+    #[schemars(length(max = 128))]
     pub verdicts: Vec<VerdictStatus>,
     /// State of the judge, opaque, at most 32 KiB.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -126,6 +143,8 @@ pub enum Outcome {
     RolledBack,
     /// Taken back because the spec asked for something else.
     Superseded,
+    /// Over as it was wanted: it was to be reported on, not promoted.
+    Reported,
 }
 
 /// One decision.
@@ -148,6 +167,10 @@ pub struct Record {
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct VerdictStatus {
+    /// The candidate, where there are several.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(max = 63))]
+    pub candidate: Option<String>,
     /// Metric.
     #[schemars(length(max = 40))]
     pub name: String,

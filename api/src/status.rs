@@ -38,6 +38,10 @@ pub struct ModelDeploymentStatus {
     /// The revision that is being judged.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub candidate: Option<CandidateStatus>,
+    /// Those that are judged beside it.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(length(max = 8))]
+    pub challengers: Vec<CandidateStatus>,
     /// Name of the newest ModelRollout.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(max = 63))]
@@ -157,6 +161,9 @@ pub struct CandidateStatus {
     pub ready: u32,
     /// Pods that it needs for the stage.
     pub needed: u32,
-    /// Its split requests in this stage.
+    /// Percent of stable's requests that it gets a copy of; absent without copies.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub copies: Option<u8>,
+    /// Its requests in this stage that count as evidence: split ones, compared pairs of copies, or previewed ones.
     pub requests: u64,
 }

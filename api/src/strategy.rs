@@ -277,7 +277,7 @@ pub struct Hypothesis {
 pub enum Measure {
     /// Share of requests that were answered well: all but overload, error, timeout, connect and fallback (C2).
     SuccessRate,
-    /// Share of answers whose confidence is 0.9 or more.
+    /// Share of requests that were answered with a confidence of 0.9 or more.
     HighConfidence,
     /// Share of feedback that says the answer was right.
     Accuracy,

@@ -91,8 +91,7 @@ fn rollouts(runs: u64, models: [Model; 2], split: f64, step: u64) -> Vec<Option<
             weight: (100.0 * split).round() as u8,
             // Longer than any run.
             hold: Duration::from_secs(1_000_000),
-            min_requests: 0,
-            approval: false,
+            ..Stage::default()
         }],
         metrics: Vec::new(),
         tests: Tests::default(),

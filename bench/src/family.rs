@@ -114,12 +114,7 @@ pub fn settings(interval: u32) -> Settings {
         },
     ];
     // The first two also wait for the samples that `input-drift` asks for.
-    let stage = |(weight, seconds)| Stage {
-        weight,
-        hold: Duration::from_secs(seconds),
-        min_requests: 0,
-        approval: false,
-    };
+    let stage = |(weight, seconds)| Stage { weight, hold: Duration::from_secs(seconds), ..Stage::default() };
     Settings {
         stages: [(5, 120), (10, 120), (25, 300), (50, 600)].map(stage).to_vec(),
         metrics,

@@ -7,7 +7,7 @@ use evidence::{
     Arms, Baselines, Metric, OnBreach, Reading, References, Rules, State, Tests, Verdict, Windows,
 };
 use jiff::{SignedDuration, Timestamp};
-use rollout::{Observed, Outcome, Pods, RoutePlan, RouteSeen, Sampling, Stage, StageEvidence, Wanted};
+use rollout::{Observed, Outcome, Pods, RoutePlan, RouteSeen, Sampling, Stage, StageEvidence, Then, Wanted};
 use wire::{Assignment, Counts, Key, Page, Profile, RouteState, SLOTS};
 
 use crate::traffic::Answer;
@@ -48,6 +48,7 @@ impl Settings {
             false_rollback: self.false_rollback,
             interval: self.every(),
             timeout: TIMEOUT,
+            accept: false,
         }
     }
 }
@@ -98,7 +99,9 @@ impl<'a> Simulated<'a> {
     pub fn new(settings: &'a Settings, profiles: Option<[&'a Profile; 2]>) -> Self {
         let wanted = Wanted {
             revision: STABLE.into(),
+            challengers: Vec::new(),
             stages: settings.stages.clone(),
+            then: Then::Promote,
             judged: true,
             interval: Duration::from_secs(settings.interval.into()),
             replicas: 2,
@@ -203,9 +206,10 @@ impl<'a> Simulated<'a> {
     fn sample(&mut self) -> evidence::Round {
         let page = Page::parse(&self.page.render()).expect("it was just written");
         let arms = Arms {
+            draw: evidence::Draw::Split,
             states: vec![self.route.clone()],
             split: self.split,
-            stable: STABLE.into(),
+            stable: Some(STABLE.into()),
             candidate: CANDIDATE.into(),
         };
         self.baselines.round(BTreeMap::from([("router-0".to_owned(), Some(page))]), &arms)
@@ -226,6 +230,7 @@ impl<'a> Simulated<'a> {
             at: self.now,
             requests: self.evidence.candidate,
             readings: self.readings.clone(),
+            trial: None,
         });
     }
 
@@ -252,6 +257,8 @@ impl<'a> Simulated<'a> {
             known: BTreeSet::from([STABLE.to_owned(), CANDIDATE.to_owned()]),
             route: (!self.table.shares.is_empty()).then(|| RouteSeen {
                 shares: self.table.shares.clone().into_iter().filter(|(_, percent)| *percent > 0).collect(),
+                mirror: self.table.mirror.clone(),
+                candidate: self.table.candidate.clone(),
                 salt: self.table.salt.clone(),
                 undo: self.table.undo.clone(),
                 pin: None,
@@ -259,7 +266,8 @@ impl<'a> Simulated<'a> {
                 acknowledged: true,
                 behind: Vec::new(),
             }),
-            evidence: self.seen.clone(),
+            evidence: self.seen.clone().map(|seen| (CANDIDATE.to_owned(), seen)).into_iter().collect(),
+            allotment: None,
             request: None,
         }
     }

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use evidence::{Arms, Baselines, Interval, Reading, References, State, Windows};
+use evidence::{Arms, Baselines, Draw, Interval, Reading, References, State, Windows};
 use jiff::Timestamp;
 use wire::{Assignment, Counts, Key, Page, Profile, RouteState};
 
@@ -104,9 +104,10 @@ impl<'a> Operator<'a> {
         let pages: BTreeMap<String, Option<Page>> =
             pages.iter().enumerate().map(|(i, text)| (format!("router-{i}"), text.map(parse))).collect();
         let arms = Arms {
+            draw: Draw::Split,
             states: vec![route()],
             split: Some(self.split),
-            stable: STABLE.into(),
+            stable: Some(STABLE.into()),
             candidate: CANDIDATE.into(),
         };
         self.baselines.round(pages, &arms).interval(self.now - self.settings.every(), self.now)
@@ -115,7 +116,16 @@ impl<'a> Operator<'a> {
     /// The interval that ends now, if these are its counts.
     pub fn dated(&self, [candidate, stable]: [Counts; 2]) -> Interval {
         let from = self.now - self.settings.every();
-        Interval { from, to: self.now, split: Some(self.split), candidate, stable, slots: None }
+        Interval {
+            from,
+            to: self.now,
+            draw: Draw::Split,
+            split: Some(self.split),
+            candidate,
+            stable,
+            pairs: None,
+            slots: None,
+        }
     }
 
     /// Judges, with an interval more or without.

@@ -7,6 +7,7 @@
 //! do is scripted ([`Script`]), by model version and by router; nothing else is told to it.
 
 mod controllers;
+mod copies;
 mod garbage;
 mod kubelet;
 mod pages;

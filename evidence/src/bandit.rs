@@ -200,6 +200,11 @@ impl BanditState {
         Self { stable: stable.to_owned(), arms: arms.collect(), rewarded: None, lead: None }
     }
 
+    /// The arms that it began with, stable among them.
+    pub fn arms(&self) -> impl Iterator<Item = &str> {
+        self.arms.keys().map(String::as_str)
+    }
+
     /// Takes the rewards that arrived since the last call, by arm, and allots the traffic anew. Each reward
     /// may be handed in once. `removed` names the arms that were found to do harm: they get 0 at once, by no
     /// step, and for good, also if they are not named again. What they had goes to the others within their

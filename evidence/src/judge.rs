@@ -4,64 +4,33 @@ mod by_slots;
 mod compare;
 mod drift;
 mod reason;
+mod rules;
+mod whose;
 
 pub(crate) use drift::range_name;
 pub(crate) use reason::span;
+pub use rules::{ACCEPT_LEVEL, ACCEPT_MARGIN, References, Rules};
 
 use std::rc::Rc;
 
-use jiff::{SignedDuration, Timestamp};
+use jiff::Timestamp;
 use wire::{Outcome, Profile};
 
 use crate::judge::by_slots::Asked;
-use crate::judge::compare::{Comparison, Finding, Sample, reference_of, sample};
+use crate::judge::compare::{Comparison, Finding, Sample, sample};
 use crate::state::own;
-use crate::text::number;
 use crate::windows::Want;
 use crate::{
-    Against, Bound, Interval, Kind, Layer, Metric, OnBreach, Reach, Reading, Series, State, Tests, Track,
-    Verdict, Windows, check_level, metric_budget,
+    Against, Bound, Interval, Kind, Layer, Metric, OnBreach, Reach, Reading, State, Track, Verdict, Windows,
+    check_level, metric_budget,
 };
 
 /// Intervals that may be missing before what is in the windows counts as stale (J1).
 const STALE_AFTER: i32 = 3;
 
-/// What to judge by.
-#[derive(Debug, Clone, Copy)]
-pub struct Rules<'a> {
-    /// The metrics, with unique names.
-    pub metrics: &'a [Metric],
-    /// The sequential tests of a rollout that begins now; one that runs keeps those that it began with (I3).
-    pub tests: &'a Tests,
-    /// Budget of false rollbacks, 0..1; 0 compares raw values and runs no sequential test (S2).
-    pub false_rollback: f64,
-    /// Time between two samplings; windows whose newest interval is older than three of them are stale.
-    pub interval: SignedDuration,
-    /// The longest time from a request to its outcome. What fails slowly is counted that late, so in a stage's first
-    /// intervals it lacks what fails at once does not: failures are compared with stable's only in intervals that
-    /// began so long after the stage, in which both have come to flow evenly.
-    pub timeout: SignedDuration,
-}
-
-impl Rules<'_> {
-    /// When failures of a stage that began at `since` may be compared.
-    pub(crate) fn ripe(&self, since: Timestamp) -> Timestamp {
-        since.checked_add(self.timeout).unwrap_or(Timestamp::MAX)
-    }
-}
-
-/// The reference profiles, as far as they could be read from the revisions' servers.
-#[derive(Debug, Clone, Copy, Default)]
-pub struct References<'a> {
-    /// The candidate's.
-    pub candidate: Option<&'a Profile>,
-    /// Stable's own: its confidence and classes are compared with it, to tell a drifting world from a
-    /// drifting candidate (J5).
-    pub stable: Option<&'a Profile>,
-}
-
 /// Judges every metric, in the order of the rules, then every sequential test, and brings `state` up to these
-/// windows.
+/// windows. Metrics that the stage cannot measure have no reading: those that compare with stable where there is none
+/// or its requests are not comparable ([`Draw`](crate::Draw)), and disagreement where nothing is copied.
 ///
 /// Calling it again without a new interval makes no new check: the same numbers are read at the same level,
 /// so it may be called as often as it is convenient. State of another stage is carried over as J3 and T1
@@ -79,16 +48,20 @@ pub fn judge(
     state.begin(rules);
     state.count(rules, windows, references);
     let budget = metric_budget(rules.metrics, rules.false_rollback);
-    let slots = windows.newest().and_then(|newest| newest.slots.as_deref());
-    let judging = Judging { rules, windows, references, budget, asked: slots.map(Asked::of), now };
+    let asked = windows.newest().and_then(Asked::of);
+    let judging = Judging { rules, windows, references, budget, asked, now };
     let selected = judging.select();
     let mut readings: Vec<Reading> = Vec::with_capacity(rules.metrics.len() + 5);
     for (i, metric) in rules.metrics.iter().enumerate() {
+        if windows.newest().is_some_and(|newest| !metric.is_measured_in(newest)) {
+            continue;
+        }
         let track = state.tracks.entry(metric.name.clone()).or_default();
         readings.push(judging.read(metric, track, selected[i].as_deref()));
     }
     readings.extend(state.silence(rules, now));
-    readings.extend(state.running.iter().flat_map(|running| running.readings(rules, references, now)));
+    let tests = state.running.iter();
+    readings.extend(tests.flat_map(|running| running.readings(rules, references, windows.newest(), now)));
     readings
 }
 
@@ -140,7 +113,7 @@ impl Judging<'_> {
     /// Before when nothing is looked at, if so.
     fn from(&self, metric: &Metric) -> Option<Timestamp> {
         let compares = matches!((metric.kind, metric.bound), (Kind::ErrorRate, Bound::MaxRatio(_)));
-        compares.then(|| self.windows.since().map_or(Timestamp::MAX, |since| self.rules.ripe(since)))
+        compares.then(|| self.rules.ripe(self.windows))
     }
 
     fn read(&self, metric: &Metric, track: &mut Track, window: Option<&Interval>) -> Reading {
@@ -162,7 +135,7 @@ impl Judging<'_> {
                 None => "nothing was sampled in this stage yet".to_owned(),
                 Some(_) => format!(
                     "waits until {} after the stage began: what fails slowly was not counted before",
-                    reason::span(self.rules.timeout)
+                    reason::span(self.rules.delay(self.windows.newest()))
                 ),
             };
             return Err(Lack::new(Verdict::NoData, why));
@@ -314,46 +287,6 @@ impl Judging<'_> {
         let own = own(&window.candidate);
         (own < metric.min_samples)
             .then(|| format!("waits: the candidate itself served {own} of {} samples", metric.min_samples))
-    }
-
-    /// Drift from the reference that stable shows as well means that the world moved: an alert. So does drift
-    /// without any control group (J5, S3). While stable's side is unclear the verdict waits.
-    fn whose_drift(&self, metric: &Metric, window: &Interval, level: f64, ruling: Ruling) -> Ruling {
-        let Kind::Drift { series, against: Against::Reference, .. } = metric.kind else { return ruling };
-        // rule: J5
-        let profile = match series {
-            Series::Feature(_) => self.references.candidate,
-            // Models differ in calibration: stable's answers have a reference of their own.
-            Series::Confidence | Series::Class => self.references.stable,
-        };
-        let control = profile.filter(|p| p.check().is_ok() && p.images > 0).map(|p| {
-            let swapped = Interval { candidate: window.stable.clone(), ..window.clone() };
-            let n = sample(metric, &swapped).n;
-            ((n > 0).then(|| reference_of(metric, &swapped, p, level)), n)
-        });
-        let alert = |note: &str| Ruling {
-            on_breach: Some(OnBreach::Alert),
-            note: Some(note.to_owned()),
-            verdict: ruling.verdict,
-        };
-        let wait = |note: String| Ruling { note: Some(note), ..Ruling::new(Verdict::Inconclusive) };
-        match control {
-            None => alert("stable has no profile to tell drift of the world from drift of the candidate"),
-            Some((None, _)) => {
-                alert("stable has no samples to tell drift of the world from drift of the candidate")
-            }
-            Some((_, n)) if n < metric.min_samples => wait(format!(
-                "waiting for stable to tell whose drift it is: {n} of {} samples",
-                metric.min_samples
-            )),
-            Some((Some(Comparison { finding: Finding::Breach, value, .. }), _)) => {
-                alert(&format!("stable drifts as well, {}: the world moved", number(value)))
-            }
-            Some((Some(Comparison { finding: Finding::Unclear, value, .. }), _)) => {
-                wait(format!("stable may drift as well, {}, but that may be noise", number(value)))
-            }
-            Some((Some(Comparison { finding: Finding::Within, .. }), _)) => ruling,
-        }
     }
 
     fn without(&self, metric: &Metric, track: &mut Track, window: Option<&Interval>, lack: &Lack) -> Reading {

@@ -5,12 +5,14 @@
 //!                 exact deltas             this stage only              └─ State: small, persisted
 //! ```
 //!
-//! [`Baselines`] turns counters into exact deltas, each counted at most once (C4). [`Windows`] keeps the
+//! [`Baselines`] turns counters into exact deltas, each counted at most once (C4). Whose requests they are depends on the
+//! stage: [`Draw`] says which count when each is drawn for an arm, copied to the candidate, or sent to it by a rule. [`Windows`] keeps the
 //! intervals of the present stage (T1). [`judge`] compares each [`Metric`] with its bound and says one
 //! [`Verdict`] per metric, with a sentence that gives the reason (J1-J5). This is the threshold layer.
 //!
 //! [`Process`] and its relatives are the second layer: sequential tests of candidate against stable, which may be
-//! looked at as often as one likes (S1, S2); [`judge`] runs those of a rollout beside the thresholds. The rules that
+//! looked at as often as one likes (S1, S2); [`judge`] runs those of a rollout beside the thresholds. They take back; the
+//! one that lets pass is acceptance ([`Rules::accept`]): it holds a stage until [`Promotion`] has proven enough. The rules that
 //! the comments name are those of `semantics.md`.
 //!
 //! Under sticky routing users are drawn, not requests: [`SlotState`] turns the pages' slots into counts of
@@ -18,7 +20,8 @@
 //!
 //! Beside them: [`Labels`] counts true classes that arrive late, and says accuracy, precision, recall, F1,
 //! calibration and AUC with limits. [`experiment`] judges A/B tests, with one look or any
-//! number of them, and [`Bandit`] moves shares towards the better arm.
+//! number of them, and [`Bandit`] moves shares towards the better arm; [`Trial`] and [`Rewards`] feed them with the
+//! same intervals, by a [`Measure`].
 //!
 //! To add a metric: a variant of [`Kind`], its validation in [`Metric::check`], and its comparison in
 //! `judge/compare.rs`. To add a distance: a function in `distance/`, a variant of [`Statistic`], and its line in
@@ -26,6 +29,7 @@
 
 mod bandit;
 mod distance;
+mod draw;
 pub mod experiment;
 mod harm;
 mod interval;
@@ -43,6 +47,7 @@ mod share;
 mod slots;
 mod state;
 mod text;
+mod trial;
 mod windows;
 
 pub use bandit::{
@@ -53,9 +58,10 @@ pub use distance::{
     Distance, DistanceError, GROUPS, Part, chi_square, chi_square_critical, g_test, groups, hellinger,
     jensen_shannon, ks, ks_critical, ks_limits, ks_values, l_infinity, psi, wasserstein,
 };
+pub use draw::Draw;
 pub use harm::{ALERT_LEVEL, Harm, SEQUENTIAL_SHARE, Tests};
 pub use interval::clopper_pearson;
-pub use judge::{References, Rules, judge};
+pub use judge::{ACCEPT_LEVEL, ACCEPT_MARGIN, References, Rules, judge};
 pub use labels::{
     Calibration, CalibrationBin, ClassScores, Confusion, Histogram, HistogramError, LabelError, Labels,
     MAX_PAIRS, Macro, OTHER, Scores, Tally, auc, auc_variance, calibration, confidence_bins, macro_f1,
@@ -73,4 +79,5 @@ pub use sequential::{
 pub use share::{Measured, Share, wilson};
 pub use slots::{SlotRound, SlotState, SlotStrata, SlotThresholds};
 pub use state::{State, Track};
+pub use trial::{Allotted, HELD, Measure, Rewards, Trial, TrialReading, TrialState, TrialVerdict};
 pub use windows::{Interval, MAX_INTERVALS, Reach, Windows};

@@ -4,6 +4,8 @@ use jiff::SignedDuration;
 use serde::{Deserialize, Serialize};
 use wire::Feature;
 
+use crate::Interval;
+
 /// One threshold of the user's.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Metric {
@@ -55,6 +57,11 @@ pub enum Kind {
     },
     /// Requests whose input was refused (4xx), over all but cancelled and drained.
     InvalidInputRate,
+    /// Items whose answer was withheld or NaN, over all items (C3).
+    NullOutputRate,
+    /// Copies whose class differs from that of stable's answer, over all pairs of good answers whose classes could be
+    /// compared. Measured in shadow stages with a stable alone.
+    Disagreement,
 }
 
 /// What a drift statistic looks at, per item of a request.
@@ -243,6 +250,9 @@ impl Metric {
             (Bound::MaxRatio(ratio), Kind::Drift { .. }) => {
                 refuse("maxRatio", &ratio, "but a drift is one distance, not two values: use max")
             }
+            (Bound::MaxRatio(ratio), Kind::Disagreement) => {
+                refuse("maxRatio", &ratio, "but a disagreement is one share, not two values: use max")
+            }
             (Bound::Noise, Kind::Drift { .. }) if self.significance.is_none_or(|level| level == 0.0) => {
                 let found = if self.significance.is_some() { "0" } else { "absent" };
                 refuse("significance", &found, "must be above 0 where there is no max")
@@ -292,6 +302,14 @@ impl Metric {
             || matches!(self.kind, Kind::Drift { against: Against::Stable, .. })
     }
 
+    /// Whether it can be measured in the stage of this interval. Where it cannot, it has no reading.
+    pub(crate) fn is_measured_in(&self, interval: &Interval) -> bool {
+        match self.kind {
+            Kind::Disagreement => interval.pairs.is_some(),
+            _ => interval.compares_stable() || !self.compares_stable(),
+        }
+    }
+
     /// Whether a breach may roll the candidate back.
     #[must_use]
     pub fn rolls_back(&self) -> bool {
@@ -304,7 +322,7 @@ impl Kind {
         match self {
             Self::Latency { .. } => true,
             Self::Drift { statistic, .. } => statistic.is_unbounded(),
-            Self::ErrorRate | Self::InvalidInputRate => false,
+            Self::ErrorRate | Self::InvalidInputRate | Self::NullOutputRate | Self::Disagreement => false,
         }
     }
 }
@@ -339,6 +357,11 @@ mod tests {
         assert_eq!(field(&Metric::new("c", KS, Bound::Max(1.5))), "max");
         assert_eq!(field(&Metric::new("c", KS, Bound::MaxRatio(1.5))), "maxRatio");
         assert_eq!(field(&Metric::new("e", Kind::ErrorRate, Bound::MaxRatio(f64::INFINITY))), "maxRatio");
+        assert_eq!(
+            Metric::new("d", Kind::Disagreement, Bound::MaxRatio(1.5)).check().unwrap_err().to_string(),
+            "metric d: maxRatio is 1.5, but a disagreement is one share, not two values: use max"
+        );
+        assert_eq!(field(&Metric::new("d", Kind::Disagreement, Bound::Max(1.5))), "max");
         for quantile in [0.0, 1.0, f64::NAN] {
             assert_eq!(
                 field(&Metric::new("l", Kind::Latency { quantile }, Bound::Max(1.0))),

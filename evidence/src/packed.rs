@@ -3,9 +3,9 @@
 use std::collections::BTreeMap;
 
 use jiff::Timestamp;
-use wire::Counts;
+use wire::{Counts, PairOutcome, Pairs};
 
-use crate::Interval;
+use crate::{Draw, Interval};
 
 /// An interval whose cells are written in eights: a byte that says which of them are not empty, and the counts of
 /// those in LEB128. A class is the cell behind the fixed ones that [`Classes`] gave it. A bit per cell, and little more
@@ -14,10 +14,16 @@ use crate::Interval;
 pub(crate) struct Packed {
     pub(crate) from: Timestamp,
     pub(crate) to: Timestamp,
-    pub(crate) split: Option<f64>,
+    draw: Draw,
+    split: Option<f64>,
     candidate: Box<[u8]>,
     stable: Box<[u8]>,
+    /// Boxed, because most stages have none.
+    pairs: Option<Box<Outcomes>>,
 }
+
+/// Those of the pairs. Their histograms are not kept: nothing that is judged by windows needs them.
+type Outcomes = [u64; PairOutcome::ALL.len()];
 
 /// Numbers of class names, in the order in which they were first seen.
 #[derive(Debug, Clone, Default)]
@@ -42,9 +48,11 @@ impl Packed {
         Self {
             from: interval.from,
             to: interval.to,
+            draw: interval.draw,
             split: interval.split,
             candidate: pack(&interval.candidate, classes),
             stable: pack(&interval.stable, classes),
+            pairs: interval.pairs.as_ref().map(|pairs| Box::new(pairs.outcomes)),
         }
     }
 
@@ -56,7 +64,8 @@ impl Packed {
 
     /// Bytes on the heap.
     pub(crate) fn bytes(&self) -> usize {
-        self.candidate.len() + self.stable.len()
+        let pairs = if self.pairs.is_some() { size_of::<Outcomes>() } else { 0 };
+        self.candidate.len() + self.stable.len() + pairs
     }
 }
 
@@ -87,8 +96,11 @@ const EIGHT: usize = u8::BITS as usize;
 #[derive(Debug, Clone, Default)]
 pub(crate) struct Sum {
     span: Option<(Timestamp, Timestamp, Option<f64>)>,
+    /// Of all of them alike: windows are of one stage.
+    draw: Draw,
     candidate: Vec<u64>,
     stable: Vec<u64>,
+    pairs: Option<Outcomes>,
 }
 
 impl Sum {
@@ -96,8 +108,13 @@ impl Sum {
     pub(crate) fn add(&mut self, other: &Packed) {
         let (from, to, split) = self.span.unwrap_or((other.from, other.to, other.split));
         self.span = Some((from.min(other.from), to.max(other.to), split.filter(|_| split == other.split)));
+        self.draw = other.draw;
         add(&other.candidate, &mut self.candidate);
         add(&other.stable, &mut self.stable);
+        if let Some(theirs) = &other.pairs {
+            let mine = self.pairs.get_or_insert_default();
+            mine.iter_mut().zip(theirs.iter()).for_each(|(mine, theirs)| *mine += theirs);
+        }
     }
 
     /// The sum as an interval. Something was added.
@@ -117,9 +134,11 @@ impl Sum {
         Interval {
             from,
             to,
+            draw: self.draw,
             split,
             candidate: counts(&self.candidate),
             stable: counts(&self.stable),
+            pairs: self.pairs.map(|outcomes| Box::new(Pairs { outcomes, ..Pairs::default() })),
             slots: None,
         }
     }
@@ -171,6 +190,7 @@ mod tests {
         fn what_is_packed_comes_back(
             cells in prop::collection::vec((0usize..10_000, 1u64..u64::MAX / 4), 0..40),
             names in prop::collection::vec(("[a-e]", 1u64..1_000_000), 0..8),
+            outcomes in prop::option::of(prop::array::uniform5(0u64..1_000_000)),
         ) {
             let mut counts = Counts::default();
             let size = counts.cells().count();
@@ -180,7 +200,9 @@ mod tests {
             counts.classes.extend(names);
             let stable = Counts { null_outputs: 7, ..Counts::default() };
             let (from, to) = (Timestamp::UNIX_EPOCH, Timestamp::MAX);
-            let interval = Interval { from, to, split: Some(0.25), candidate: counts, stable, slots: None };
+            let pairs = outcomes.map(|outcomes| Box::new(Pairs { outcomes, ..Pairs::default() }));
+            let (draw, split) = (Draw::Shadow, Some(0.25));
+            let interval = Interval { from, to, draw, split, candidate: counts, stable, pairs, slots: None };
             // Numbers of classes differ from the order of their names.
             let mut classes = Classes::default();
             classes.number("e");

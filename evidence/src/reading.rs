@@ -26,8 +26,10 @@ pub enum Layer {
     /// By comparing a window with the user's threshold.
     #[default]
     Threshold,
-    /// By a sequential test over the whole rollout.
+    /// By a sequential test of harm or change over the whole rollout.
     Sequential,
+    /// By the sequential test that must prove the candidate good enough.
+    Acceptance,
 }
 
 /// One metric at one check. Every number is finite or absent.
@@ -50,7 +52,7 @@ pub struct Reading {
     /// reaches.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub threshold: Option<f64>,
-    /// Samples of the candidate: requests for rates and latency, items for drift.
+    /// Samples of the candidate: requests for rates and latency, items for drift, pairs for disagreement.
     pub n: u64,
     /// Samples of stable, where stable was looked at.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -139,11 +141,12 @@ impl Reading {
     }
 
     /// Whether a stage must not be left because of it (T2). A sequential test that has proven nothing is a pass
-    /// so far, also where it has nothing to look at: it is there to take back, the user's metrics to let pass.
+    /// so far, also where it has nothing to look at: it is there to take back, the user's metrics to let pass. That of
+    /// acceptance must have proven it.
     #[must_use]
     pub fn holds(&self) -> bool {
         let passes = match self.layer {
-            Layer::Threshold => self.verdict == Verdict::Pass,
+            Layer::Threshold | Layer::Acceptance => self.verdict == Verdict::Pass,
             Layer::Sequential => matches!(self.verdict, Verdict::Pass | Verdict::NoData),
         };
         !passes && self.on_breach != OnBreach::Alert

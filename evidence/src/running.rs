@@ -1,5 +1,6 @@
 //! The sequential tests of a rollout that runs: settings frozen when it began, and what they have seen (I3, C6).
 
+mod accept;
 mod change;
 mod reading;
 mod slow;
@@ -14,9 +15,10 @@ use wire::Counts;
 use crate::judge::span;
 use crate::sequential::latency::ENOUGH;
 use crate::{
-    ALERT_LEVEL, Interval, OnBreach, Reading, References, Rules, SlotRound, SlotState, SlotThresholds,
-    Stratum, Tests,
+    ALERT_LEVEL, Draw, Interval, OnBreach, Reading, References, Rules, SlotRound, SlotState, SlotThresholds,
+    Stratum, Tests, Verdict,
 };
+use accept::Accept;
 use change::Change;
 use reading::Look;
 use slow::Slow;
@@ -46,6 +48,9 @@ pub(crate) struct Running {
     unsure: Option<Unsure>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     change: Option<Change>,
+    /// Where a stage waits for it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    accept: Option<Accept>,
     /// Slots that had their first event, under sticky routing (C5).
     #[serde(default)]
     slots: SlotState,
@@ -68,9 +73,15 @@ impl Running {
             slow: None,
             unsure: None,
             change: None,
+            accept: None,
             slots: SlotState::default(),
             learning: Counts::default(),
         }
+    }
+
+    /// The candidate must be proven good enough from here on, if it need not before.
+    pub(crate) fn begin_acceptance(&mut self) {
+        self.accept.get_or_insert_default();
     }
 
     /// Takes an interval, which must not have been taken before (C4). Errors count from `ripe` on: see
@@ -86,8 +97,10 @@ impl Running {
             let level = self.tests.levels(self.false_rollback)[2];
             self.unsure = Unsure::new(references, harm.tolerance, level);
         }
+        let is_split = interval.draw == Draw::Split;
         match (interval.split, &interval.slots) {
-            (Some(share), _) => self.by_requests(interval, share, is_ripe),
+            _ if silence(interval).is_some() => {}
+            (Some(share), _) => self.by_requests(interval, is_split.then_some(share), is_ripe),
             (None, Some(slots)) => self.by_slots(interval, slots, is_ripe),
             // rule: C5. Requests of one user are not independent, and nothing says whose they are.
             (None, None) => {}
@@ -95,14 +108,27 @@ impl Running {
         self.learn(interval);
     }
 
-    fn by_requests(&mut self, interval: &Interval, share: f64, is_ripe: bool) {
-        self.split.observe(interval, share);
-        if let Some(errors) = self.errors.as_mut().filter(|_| is_ripe) {
+    /// Requests that were drawn with this share, or copies.
+    fn by_requests(&mut self, interval: &Interval, share: Option<f64>, is_ripe: bool) {
+        if let Some(share) = share {
+            self.split.observe(interval, share);
+        }
+        if is_ripe {
             // rule: C2
             let ((x, n), (x_stable, n_stable)) = (interval.candidate.errors(), interval.stable.errors());
-            let stratum = Stratum { x, n, x_stable, n_stable, split: Some(share) };
-            // A split that is not what was drawn is not known: the counts themselves decide.
-            errors.observe(if self.split.is_wrong() { stratum.by_units() } else { stratum });
+            // A split that is not what was drawn is not known, and that of copies is none: the counts themselves decide.
+            let split = share.filter(|_| !self.split.is_wrong());
+            let stratum = Stratum { x, n, x_stable, n_stable, split };
+            let stratum = if split.is_some() { stratum } else { stratum.by_units() };
+            if let Some(errors) = &mut self.errors {
+                errors.observe(stratum);
+            }
+            if let Some(accept) = &mut self.accept {
+                match split {
+                    None if interval.draw == Draw::Shadow => accept.observe_copies(stratum, &interval.stable),
+                    _ => accept.observe(stratum),
+                }
+            }
         }
         if let Some(slow) = &mut self.slow {
             slow.observe(interval);
@@ -124,6 +150,9 @@ impl Running {
         let strata = self.slots.observe(slots, &thresholds);
         if let Some(errors) = self.errors.as_mut().filter(|_| is_ripe) {
             errors.observe_slots(strata.errors);
+        }
+        if let Some(accept) = self.accept.as_mut().filter(|_| is_ripe) {
+            accept.observe_slots(slots);
         }
         // A failing arm's slots are asked as often, and answered less.
         let answered = |answers: fn(&Counts) -> u64| {
@@ -157,11 +186,40 @@ impl Running {
         }
     }
 
-    /// One reading per test that is on.
+    /// One reading per test that is on. In a stage that `newest` shows to be no comparison those that have proven
+    /// nothing have no data, and acceptance has no reading.
     pub(crate) fn readings(
         &self,
         rules: &Rules<'_>,
         references: References<'_>,
+        newest: Option<&Interval>,
+        now: Timestamp,
+    ) -> Vec<Reading> {
+        let unripe = format!(
+            "no requests of both arms so far from {} after a stage began; what fails slowly was not counted before",
+            span(rules.delay(newest))
+        );
+        let mut readings = self.harms(rules, references, &unripe, now);
+        let why = newest.and_then(silence);
+        if let Some(why) = why {
+            readings.iter_mut().for_each(|reading| silent(reading, why));
+        } else if let Some(accept) = self.accept.as_ref().filter(|_| rules.accept) {
+            let window = self.span.unwrap_or((now, now));
+            readings.push(accept.reading(window, self.intervals, &unripe));
+        }
+        if let Some(split) = readings.iter_mut().find(|reading| reading.metric == SPLIT)
+            && newest.is_some_and(|newest| newest.draw == Draw::Shadow)
+        {
+            silent(split, "copies are made of stable's requests, none is drawn");
+        }
+        readings
+    }
+
+    fn harms(
+        &self,
+        rules: &Rules<'_>,
+        references: References<'_>,
+        unripe: &str,
         now: Timestamp,
     ) -> Vec<Reading> {
         let look = |name, level, frozen: OnBreach, wanted| Look {
@@ -177,13 +235,7 @@ impl Running {
         let mut readings = Vec::new();
         if let (Some(harm), Some(test)) = (errors, &self.errors) {
             let look = look("sequential/errors", levels[0], harm.on_breach, wanted[0]);
-            let waits = || {
-                let from = span(rules.timeout);
-                let why = format!(
-                    "no requests of both arms so far from {from} after a stage began; what fails slowly was not counted before"
-                );
-                look.silent(harm.tolerance, &why)
-            };
+            let waits = || look.silent(harm.tolerance, unripe);
             readings.push(if test.totals.has_both_arms() { look.harm(test, &failing) } else { waits() });
         }
         if let Some(harm) = latency {
@@ -205,7 +257,7 @@ impl Running {
             });
         }
         let pause = OnBreach::Pause;
-        readings.push(self.split.reading(&look("sequential/split", ALERT_LEVEL, pause, Some(pause))));
+        readings.push(self.split.reading(&look(SPLIT, ALERT_LEVEL, pause, Some(pause))));
         readings
     }
 
@@ -213,6 +265,36 @@ impl Running {
     fn learns(&self) -> String {
         let n: u64 = self.learning.latency.iter().sum();
         format!("{n} of {ENOUGH} answers of stable that it compares with")
+    }
+}
+
+/// Name of the test of the sample ratio.
+const SPLIT: &str = "sequential/split";
+
+/// Why the tests do not look at an interval, if so.
+fn silence(interval: &Interval) -> Option<&'static str> {
+    match interval.draw {
+        Draw::Preview => Some("previewed requests are chosen, not drawn: they are not compared with stable"),
+        Draw::Shadow if !interval.compares_stable() => Some("there is no stable to compare with"),
+        // rule: C5. Copies share their users with stable's answers, so that no slot was drawn for an arm.
+        Draw::Shadow if interval.split.is_none() => {
+            Some("copies are not drawn by user, and routing is sticky: requests of one user are no units")
+        }
+        Draw::Split | Draw::Shadow => None,
+    }
+}
+
+/// Says so, unless it has proven something in a stage before.
+fn silent(reading: &mut Reading, why: &str) {
+    if matches!(reading.verdict, Verdict::Pass | Verdict::NoData) {
+        let window = (reading.window_from, reading.window_to);
+        let verdict = (Verdict::NoData, reading.on_breach);
+        *reading = Reading {
+            threshold: reading.threshold,
+            level: reading.level,
+            check: reading.check,
+            ..Reading::unmeasured(&reading.metric, reading.layer, verdict, window, why)
+        };
     }
 }
 

@@ -3,21 +3,25 @@
 use std::collections::BTreeMap;
 
 use jiff::Timestamp;
-use wire::{Assignment, Counts, Key, Page, RouteState};
+use wire::{Counts, Key, Page, Pairs, RouteState};
 
-use crate::Interval;
+use crate::draw::Side;
 use crate::slots::{Shown, SlotRound};
+use crate::{Draw, Interval};
 
 /// Whose counts are evidence of the present stage.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Arms {
+    /// How requests come to the candidate.
+    pub draw: Draw,
     /// The states of the route table that belong to the stage, usually one; requests are attributed to the
     /// state under which they were assigned (C2, T1). All of them give the candidate the same share.
     pub states: Vec<RouteState>,
-    /// That share, of what is drawn for one of both arms at random; absent under sticky routing.
+    /// That share, of what is drawn for one of both arms at random; absent under sticky routing. Of [`Draw::Split`]
+    /// alone.
     pub split: Option<f64>,
-    /// Name of the stable revision.
-    pub stable: String,
+    /// Name of the stable revision; absent where there is none, as in a shadow of a first deployment.
+    pub stable: Option<String>,
     /// Name of the candidate revision.
     pub candidate: String,
 }
@@ -36,27 +40,58 @@ pub enum Dropped {
 /// What one round of sampling found.
 #[derive(Debug, Clone, PartialEq, Default)]
 pub struct Round {
-    /// [`Arms::split`].
+    /// [`Arms::draw`].
+    pub draw: Draw,
+    /// [`Interval::split`].
     pub split: Option<f64>,
     /// Counts of the candidate since the round before, summed over the pods that were counted.
     pub candidate: Counts,
     /// Counts of stable from the same pods.
     pub stable: Counts,
+    /// What became of the copies beside stable's answers, in a shadow stage with a stable.
+    pub pairs: Option<Box<Pairs>>,
     /// Number of pods that were counted.
     pub counted: usize,
     /// The pods that were not, by name.
     pub dropped: BTreeMap<String, Dropped>,
-    /// The slots, where routing is sticky (C5).
+    /// The slots, where routing is sticky (C5); none of a preview, whose requests have no part in them.
     pub slots: Option<Box<SlotRound>>,
 }
 
 impl Round {
+    fn of(arms: &Arms) -> Self {
+        let paired = arms.draw == Draw::Shadow && arms.stable.is_some();
+        let split = arms.split.filter(|_| arms.draw == Draw::Split);
+        Self { draw: arms.draw, split, pairs: paired.then(Box::default), ..Self::default() }
+    }
+
+    fn add(&mut self, delta: &Delta) {
+        self.candidate.add(&delta.candidate);
+        self.stable.add(&delta.stable);
+        if let Some(pairs) = &mut self.pairs {
+            pairs.add(&delta.pairs);
+        }
+        self.counted += 1;
+    }
+
+    fn show(&mut self, slots: Option<Box<SlotRound>>) {
+        match self.draw {
+            Draw::Split => self.slots = slots,
+            Draw::Shadow => {
+                // A route that is not sticky shows no slots: requests are drawn one by one, none for the candidate.
+                self.split = slots.is_none().then_some(0.0);
+                self.slots = slots;
+            }
+            Draw::Preview => {}
+        }
+    }
+
     /// The interval between two rounds; `None` when no pod was counted, which is not the same as an interval
     /// without requests.
     #[must_use]
     pub fn interval(self, from: Timestamp, to: Timestamp) -> Option<Interval> {
-        let Self { split, candidate, stable, counted, slots, .. } = self;
-        (counted > 0).then_some(Interval { from, to, split, candidate, stable, slots })
+        let Self { draw, split, candidate, stable, pairs, counted, slots, .. } = self;
+        (counted > 0).then_some(Interval { from, to, draw, split, candidate, stable, pairs, slots })
     }
 }
 
@@ -68,6 +103,8 @@ pub struct Baselines {
     slots: Shown,
 }
 
+type ByState<K, C> = BTreeMap<RouteState, BTreeMap<K, C>>;
+
 #[derive(Debug, Clone)]
 struct Baseline {
     instance: String,
@@ -75,38 +112,54 @@ struct Baseline {
     current: bool,
     /// Highest reading per state of the table. Kept while pages are missing, so that not even an old page
     /// delivered late can be counted again.
-    marks: BTreeMap<RouteState, BTreeMap<Key, Counts>>,
+    marks: ByState<Key, Counts>,
+    /// The same of the pairs.
+    pairs: ByState<String, Pairs>,
+}
+
+/// What one page adds to a round.
+#[derive(Default)]
+struct Delta {
+    candidate: Counts,
+    stable: Counts,
+    pairs: Pairs,
 }
 
 impl Baselines {
     /// Takes one page per router pod that exists, by pod name or uid; `None` where it could not be read.
     /// Pods that are no longer named are forgotten.
     pub fn round(&mut self, pages: BTreeMap<String, Option<Page>>, arms: &Arms) -> Round {
+        self.rounds(pages, std::slice::from_ref(arms)).pop().expect("one round for one pair of arms")
+    }
+
+    /// [`Baselines::round`] for several candidates of one stage that are compared with the same stable, in order.
+    pub fn rounds(&mut self, pages: BTreeMap<String, Option<Page>>, all: &[Arms]) -> Vec<Round> {
         // rule: C4
         self.pods.retain(|pod, _| pages.contains_key(pod));
-        let mut round = Round { split: arms.split, ..Round::default() };
+        let mut rounds: Vec<Round> = all.iter().map(Round::of).collect();
         let (mut counted, mut baselines) = (Vec::new(), Vec::new());
         for (pod, mut page) in pages {
             let slots = page.as_mut().map(|page| std::mem::take(&mut page.slots));
-            match self.take(&pod, page, arms) {
-                Ok((candidate, stable)) => {
-                    round.candidate.add(&candidate);
-                    round.stable.add(&stable);
-                    round.counted += 1;
+            match self.take(&pod, page, all) {
+                Ok(deltas) => {
+                    rounds.iter_mut().zip(&deltas).for_each(|(round, delta)| round.add(delta));
                     counted.extend(slots);
                 }
                 Err(why) => {
-                    round.dropped.insert(pod, why);
+                    for round in &mut rounds {
+                        round.dropped.insert(pod.clone(), why);
+                    }
                     // An older page shows nothing that was not shown before.
                     baselines.extend(slots.filter(|_| why == Dropped::Baseline));
                 }
             }
         }
-        round.slots = self.slots.round(counted, baselines, arms);
-        round
+        let shown = self.slots.rounds(counted, baselines, all);
+        rounds.iter_mut().zip(shown).for_each(|(round, slots)| round.show(slots));
+        rounds
     }
 
-    fn take(&mut self, pod: &str, page: Option<Page>, arms: &Arms) -> Result<(Counts, Counts), Dropped> {
+    fn take(&mut self, pod: &str, page: Option<Page>, all: &[Arms]) -> Result<Vec<Delta>, Dropped> {
         let known = self.pods.get_mut(pod);
         let Some(page) = page else {
             if let Some(baseline) = known {
@@ -115,10 +168,10 @@ impl Baselines {
             return Err(Dropped::Missing);
         };
         match known {
-            Some(baseline) if baseline.instance == page.instance => baseline.advance(page, arms),
+            Some(baseline) if baseline.instance == page.instance => baseline.advance(page, all),
             _ => {
-                let Page { instance, states, .. } = page;
-                let baseline = Baseline { instance, current: true, marks: states };
+                let Page { instance, states, pairs, .. } = page;
+                let baseline = Baseline { instance, current: true, marks: states, pairs };
                 self.pods.insert(pod.to_owned(), baseline);
                 Err(Dropped::Baseline)
             }
@@ -127,46 +180,59 @@ impl Baselines {
 }
 
 impl Baseline {
-    /// Moves the marks up to this page and says what was counted since.
-    fn advance(&mut self, page: Page, arms: &Arms) -> Result<(Counts, Counts), Dropped> {
+    /// Moves the marks up to this page and says what was counted since, for each pair of arms.
+    fn advance(&mut self, page: Page, all: &[Arms]) -> Result<Vec<Delta>, Dropped> {
         let was_current = std::mem::replace(&mut self.current, true);
-        if self.is_ahead_of(&page) {
+        if is_ahead(&self.marks, &page.states, Counts::since)
+            || is_ahead(&self.pairs, &page.pairs, Pairs::since)
+        {
             // One process never counts backwards (`Page::instance`), so the page is older than the marks.
             // They stay: what lies between is not counted again.
             return Err(Dropped::Backwards);
         }
-        let (mut candidate, mut stable) = (Counts::default(), Counts::default());
-        for state in &arms.states {
-            let Some(now) = page.states.get(state) else { continue };
-            let before = self.marks.get(state);
-            for (key, counts) in now {
-                // rule: C1
-                let arm = match key {
-                    Key { assignment: Assignment::Split, revision } if *revision == arms.candidate => {
-                        &mut candidate
-                    }
-                    Key { assignment: Assignment::Split, revision } if *revision == arms.stable => {
-                        &mut stable
-                    }
-                    _ => continue,
-                };
-                // A state or revision that was not on the page before has counted from zero since.
-                let before = before.and_then(|keys| keys.get(key));
-                let delta = before.map_or_else(|| Some(counts.clone()), |before| counts.since(before));
-                arm.add(&delta.expect("is_ahead_of compared every key that both hold"));
-            }
-        }
+        let deltas = all.iter().map(|arms| self.delta(&page, arms)).collect();
         // A router keeps the last states only; marks of those it dropped are kept for as long as the stage lasts.
-        self.marks.retain(|state, _| page.states.contains_key(state) || arms.states.contains(state));
+        let is_of_stage = |state: &RouteState| all.iter().any(|arms| arms.states.contains(state));
+        self.marks.retain(|state, _| page.states.contains_key(state) || is_of_stage(state));
+        self.pairs.retain(|state, _| page.pairs.contains_key(state) || is_of_stage(state));
         self.marks.extend(page.states);
-        if was_current { Ok((candidate, stable)) } else { Err(Dropped::Baseline) }
+        self.pairs.extend(page.pairs);
+        if was_current { Ok(deltas) } else { Err(Dropped::Baseline) }
     }
 
-    fn is_ahead_of(&self, page: &Page) -> bool {
-        self.marks.iter().any(|(state, marks)| {
-            page.states.get(state).is_some_and(|now| {
-                marks.iter().any(|(key, mark)| now.get(key).is_none_or(|now| now.since(mark).is_none()))
-            })
-        })
+    fn delta(&self, page: &Page, arms: &Arms) -> Delta {
+        let mut delta = Delta::default();
+        for state in &arms.states {
+            for (key, now) in page.states.get(state).into_iter().flatten() {
+                let side = match arms.side(key) {
+                    Some(Side::Candidate) => &mut delta.candidate,
+                    Some(Side::Stable) => &mut delta.stable,
+                    None => continue,
+                };
+                side.add(&since(now, mark(&self.marks, state, key), Counts::since));
+            }
+            if let Some(now) = mark(&page.pairs, state, &arms.candidate) {
+                delta.pairs.add(&since(now, mark(&self.pairs, state, &arms.candidate), Pairs::since));
+            }
+        }
+        delta
     }
+}
+
+fn mark<'m, K: Ord, C>(marks: &'m ByState<K, C>, state: &RouteState, key: &K) -> Option<&'m C> {
+    marks.get(state)?.get(key)
+}
+
+/// A state or revision that was not on the page before has counted from zero since.
+fn since<C: Clone>(now: &C, before: Option<&C>, since: fn(&C, &C) -> Option<C>) -> C {
+    let delta = before.map_or_else(|| Some(now.clone()), |before| since(now, before));
+    delta.expect("is_ahead compared every key that both hold")
+}
+
+fn is_ahead<K: Ord, C>(marks: &ByState<K, C>, page: &ByState<K, C>, since: fn(&C, &C) -> Option<C>) -> bool {
+    marks.iter().any(|(state, marks)| {
+        page.get(state).is_some_and(|now| {
+            marks.iter().any(|(key, mark)| now.get(key).is_none_or(|now| since(now, mark).is_none()))
+        })
+    })
 }

@@ -40,6 +40,7 @@
 //! Pages that repeat, reset and get lost (C4): whatever was on any page before an interval, or on one that is
 //! only a baseline, is an earlier event ([`SlotRound::earlier`]), and is never counted.
 
+mod once;
 mod round;
 
 use serde::{Deserialize, Serialize};
@@ -47,6 +48,7 @@ use wire::{SlotSet, Slots};
 
 use crate::Stratum;
 
+pub(crate) use once::Once;
 pub(crate) use round::Shown;
 pub use round::SlotRound;
 
@@ -112,9 +114,8 @@ struct Arms {
 
 impl Arms {
     fn of(round: &SlotRound) -> Self {
-        // States of one stage give each slot to the same arm; one that changed hands cannot be attributed.
-        let SlotRound { candidate, stable, .. } = round;
-        Self { candidate: candidate.without(stable), stable: stable.without(candidate) }
+        let [candidate, stable] = round.apart();
+        Self { candidate, stable }
     }
 
     fn take(&self, had: &mut SlotSet, round: &SlotRound, events: impl Fn(&Slots) -> SlotSet) -> Stratum {

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
-use wire::{Counts, Outcome};
+use wire::{Counts, Outcome, PairOutcome, Pairs};
 
 use crate::running::Running;
 use crate::{Layer, OnBreach, Reading, References, Rules, Tests, Verdict, Windows};
@@ -22,10 +22,11 @@ pub struct State {
     /// End of the newest interval in the totals, so that none is added twice.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     counted: Option<Timestamp>,
-    /// Split requests that the candidate itself answered or failed in this stage; what `minRequests` counts
-    /// (T2): none whose client left, and none that stable answered in its place.
+    /// What `minRequests` counts in this stage (T2): requests that the candidate itself answered or failed, none whose
+    /// client left, and none that stable answered in its place. Split ones, or in a preview those that were sent to it.
+    /// In a shadow stage the pairs that were compared, a copy that failed among them; without a stable the copies.
     pub candidate: u64,
-    /// The same of stable.
+    /// Split requests that stable itself answered or failed.
     pub stable: u64,
     /// Per metric name.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
@@ -45,6 +46,11 @@ pub struct State {
 /// another one answered (C2).
 pub(crate) fn own(counts: &Counts) -> u64 {
     counts.errors().1 - counts.outcome(Outcome::Fallback)
+}
+
+/// Pairs of which the user's half was a good answer that says its class, and the copy another, the same or none at all.
+fn compared(pairs: &Pairs) -> u64 {
+    pairs.disagreements().1 + pairs.outcome(PairOutcome::Failed)
 }
 
 /// Whether a rollout that begins now has sequential tests.
@@ -72,7 +78,8 @@ pub struct Track {
 impl State {
     /// The state to go on with where what was persisted cannot be read, such as that of another release. It
     /// spends no budget a second time (S2, J3): no sequential test runs in the rest of the rollout, and
-    /// thresholds go on as if they had been checked 10,000 times. The levels of all later checks sum to the
+    /// thresholds go on as if they had been checked 10,000 times. Acceptance, which spends none of that budget, begins
+    /// anew. The levels of all later checks sum to the
     /// part 6/pi^2 (1/10,001^2 + 1/10,002^2 + ...) < 6/(10,000 pi^2) = 6.1e-5 of the metric's budget, which is all
     /// that it may spend beyond it. The totals of the stage begin anew.
     #[must_use]
@@ -106,6 +113,9 @@ impl State {
         if !std::mem::replace(&mut self.begun, true) && self.running.is_none() && wants_tests(rules) {
             self.running = Some(Running::new(rules.tests, rules.false_rollback));
         }
+        if rules.accept {
+            self.running.get_or_insert_with(|| Running::new(&Tests::OFF, 0.0)).begin_acceptance();
+        }
         if self.unreadable {
             // rule: J3
             for metric in rules.metrics {
@@ -134,11 +144,11 @@ impl State {
         if windows.newest().is_some_and(|newest| self.counted.is_some_and(|counted| newest.to < counted)) {
             self.counted = None;
         }
-        let ripe = windows.since().map_or(Timestamp::MAX, |since| rules.ripe(since));
+        let ripe = rules.ripe(windows);
         for interval in windows.from(self.counted) {
             self.counted = Some(interval.to);
             // rule: T2, C2
-            self.candidate += own(&interval.candidate);
+            self.candidate += interval.pairs.as_deref().map_or_else(|| own(&interval.candidate), compared);
             self.stable += own(&interval.stable);
             if let Some(running) = &mut self.running {
                 running.observe(&interval, references, ripe);

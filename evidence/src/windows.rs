@@ -4,33 +4,48 @@ use std::collections::VecDeque;
 use std::rc::Rc;
 
 use jiff::{SignedDuration, Timestamp};
-use wire::Counts;
+use wire::{Counts, Pairs};
 
-use crate::SlotRound;
 use crate::packed::{Classes, Packed, Sum};
 use crate::state::own;
+use crate::{Draw, SlotRound};
 
 /// Intervals kept at most; older ones are merged in pairs, the newest half never is: 5 minutes of 15 s, the default
 /// window. A window that is longer than that may reach back a little further than asked. More of them would take a
 /// busy model beyond 64 KiB.
 pub const MAX_INTERVALS: usize = 40;
 
-/// What both arms did between two samplings, summed over routers. Split requests only (C1).
+/// What both arms did between two samplings, summed over routers. Of those requests only that are evidence of the
+/// stage (C1, [`Draw`]).
 #[derive(Debug, Clone, PartialEq)]
 pub struct Interval {
     /// The earlier sampling.
     pub from: Timestamp,
     /// The later one.
     pub to: Timestamp,
+    /// How requests came to the candidate.
+    pub draw: Draw,
     /// The candidate's share of the requests that are drawn for one of both arms, between 0 and 1; absent when
-    /// they are not drawn at random one by one (sticky routing), or the interval sums over several shares.
+    /// they are not drawn at random one by one (sticky routing, a preview), or the interval sums over several shares. 0
+    /// in a shadow stage without sticky routing.
     pub split: Option<f64>,
     /// Counts of the candidate.
     pub candidate: Counts,
     /// Counts of stable.
     pub stable: Counts,
+    /// What became of the copies beside stable's answers; present in a shadow stage with a stable. Sums, and all but
+    /// the newest, have the outcomes and not the histograms.
+    pub pairs: Option<Box<Pairs>>,
     /// The slots, where routing is sticky (C5). Sums have none.
     pub slots: Option<Box<SlotRound>>,
+}
+
+impl Interval {
+    /// Whether stable's counts can be compared with the candidate's.
+    #[must_use]
+    pub fn compares_stable(&self) -> bool {
+        self.draw == Draw::Split || self.pairs.is_some()
+    }
 }
 
 /// The intervals of one stage, oldest first, without overlap. They live in memory only: after a restart
@@ -144,7 +159,10 @@ impl Windows {
     /// Bytes that the intervals take on the heap.
     #[must_use]
     pub fn bytes(&self) -> usize {
-        let newest = self.newest.iter().map(|i| 16 * i.candidate.cells().count()).sum::<usize>();
+        let cells = |i: &Interval| {
+            2 * i.candidate.cells().count() + i.pairs.iter().flat_map(|pairs| pairs.cells()).count()
+        };
+        let newest: usize = self.newest.iter().map(|i| 8 * cells(i)).sum();
         newest + self.intervals.iter().map(|packed| size_of::<Packed>() + packed.bytes()).sum::<usize>()
     }
 

@@ -272,6 +272,7 @@ fn an_edited_significance_or_no_budget_compares_as_asked() {
         false_rollback: 0.0,
         interval: EVERY,
         timeout: SignedDuration::ZERO,
+        accept: false,
     };
     let reading = judge(&rules, &windows, References::default(), &mut State::default(), at(15)).remove(0);
     assert_eq!((reading.verdict, reading.level), (Verdict::Fail, 0.0));

@@ -44,6 +44,7 @@ impl<'a> Stage<'a> {
             false_rollback: 0.01,
             interval: EVERY,
             timeout: self.timeout,
+            accept: false,
         };
         self.readings = judge(&rules, &self.windows, self.references, &mut self.state, at(to));
     }

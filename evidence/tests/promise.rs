@@ -197,6 +197,7 @@ fn rollout<const N: usize>(
                 false_rollback: *false_rollback,
                 interval: EVERY,
                 timeout: SignedDuration::ZERO,
+                accept: false,
             };
             let readings = judge(&rules, &windows, References::default(), state, at(15 * i + 15));
             failed.extend(readings.into_iter().filter(|r| r.verdict == Verdict::Fail).map(|r| r.metric));

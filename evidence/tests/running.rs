@@ -40,6 +40,7 @@ impl<'a> Rollout<'a> {
             false_rollback,
             interval: EVERY,
             timeout: SignedDuration::ZERO,
+            accept: false,
         };
         judge(&rules, &self.windows, self.references, &mut self.state, at(self.seconds))
     }

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use evidence::{Arms, Baselines, Dropped, Round};
+use evidence::{Arms, Baselines, Draw, Dropped, Round};
 use proptest::prelude::*;
 use wire::{Assignment, Counts, Key, Outcome, Page, RouteState};
 
@@ -14,7 +14,13 @@ fn state(generation: i64) -> RouteState {
 }
 
 fn arms() -> Arms {
-    Arms { states: vec![state(STAGE)], split: Some(0.1), stable: "old".into(), candidate: "new".into() }
+    Arms {
+        draw: Draw::Split,
+        states: vec![state(STAGE)],
+        split: Some(0.1),
+        stable: Some("old".into()),
+        candidate: "new".into(),
+    }
 }
 
 /// A router whose every request has a class of its own, so that its counting can be followed.

@@ -4,7 +4,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use evidence::{Arms, Baselines, SlotRound, SlotState, SlotStrata, SlotThresholds, Stratum};
+use evidence::{Arms, Baselines, Draw, SlotRound, SlotState, SlotStrata, SlotThresholds, Stratum};
 use proptest::prelude::*;
 use wire::{Assignment, Key, Outcome, Page, RouteState, SLOTS, SlotSet, Slots};
 
@@ -25,7 +25,13 @@ fn share(generation: i64) -> u16 {
 }
 
 fn arms(generation: i64) -> Arms {
-    Arms { states: vec![state(generation)], split: None, stable: "old".into(), candidate: "new".into() }
+    Arms {
+        draw: Draw::Split,
+        states: vec![state(generation)],
+        split: None,
+        stable: Some("old".into()),
+        candidate: "new".into(),
+    }
 }
 
 const THRESHOLDS: SlotThresholds =

@@ -11,7 +11,14 @@ use jiff::SignedDuration;
 use wire::{CELLS, Counts, LATENCY_CELLS, Outcome, SLOTS, SlotSet, Slots};
 
 fn rules<'a>(metrics: &'a [Metric], tests: &'a Tests) -> Rules<'a> {
-    Rules { metrics, tests, false_rollback: 0.01, interval: EVERY, timeout: SignedDuration::ZERO }
+    Rules {
+        metrics,
+        tests,
+        false_rollback: 0.01,
+        interval: EVERY,
+        timeout: SignedDuration::ZERO,
+        accept: false,
+    }
 }
 
 /// 400 answers of many kinds, and some failures; `name` makes names of classes.
@@ -67,12 +74,13 @@ fn a_full_state_fits_where_it_is_stored() {
         let by_slots = i >= 30;
         let slots = by_slots.then(|| Box::new(worst()));
         assert!(windows.push(Interval { split: (!by_slots).then_some(0.5), slots, ..arms }));
-        judge(&rules(&metrics, &tests), &windows, references, &mut state, late(i + 1));
+        let rules = Rules { accept: true, ..rules(&metrics, &tests) };
+        judge(&rules, &windows, references, &mut state, late(i + 1));
     }
     // Then nothing for a while: since when is remembered too.
     judge(&rules(&metrics, &tests), &windows, references, &mut state, late(7_000));
     let json = serde_json::to_value(&state).unwrap();
-    for part in ["errors", "slow", "unsure", "change"] {
+    for part in ["errors", "slow", "unsure", "change", "accept"] {
         assert!(json["running"].get(part).is_some(), "{part} runs");
     }
     for slots in ["failed", "slow", "unsure"] {

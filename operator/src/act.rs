@@ -18,7 +18,7 @@ use serde_json::json;
 
 use crate::observe::{Seen, Written};
 use crate::resources::{self, Images, Opened, WORTH_A_BUDGET};
-use crate::revision::{self, Revision};
+use crate::revision::{self, Asked, Revision};
 use crate::validate::Valid;
 use crate::write::{Pen, WriteError};
 
@@ -87,9 +87,15 @@ impl Act<'_> {
         self.prune().await
     }
 
-    /// Whether any revision loses all of its share.
+    /// Whether any revision loses all of its share, or what else it gets.
     fn lowers(&self) -> bool {
-        let live = self.seen.route.as_deref().map(resources::shares).unwrap_or_default();
+        let Some(route) = self.seen.route.as_deref() else { return false };
+        if resources::mirror(route) != self.plan.route.mirror
+            || route.spec.candidate != self.plan.route.candidate
+        {
+            return self.plan.route.mirror.is_none() && self.plan.route.candidate.is_none();
+        }
+        let live = resources::shares(route);
         live.keys().any(|revision| self.plan.route.shares.get(revision).copied().unwrap_or(0) == 0)
     }
 
@@ -113,26 +119,34 @@ impl Act<'_> {
 
     /// Stores what the spec asks for, once, with what it resolves to now (I1).
     async fn revision(&mut self) -> Result<(), WriteError> {
-        let name = &self.valid.wanted.revision;
-        if self.valid.refused().is_some() || self.seen.revisions.contains_key(name) {
+        if self.valid.refused().is_some() {
             return Ok(());
         }
+        for (name, asked) in &self.valid.asked {
+            if !self.seen.revisions.contains_key(name) {
+                self.store(name, asked).await?;
+            }
+        }
+        Ok(())
+    }
+
+    async fn store(&mut self, name: &str, asked: &Asked) -> Result<(), WriteError> {
         let owner = &self.seen.owner;
-        let resolved = resources::template(owner, name, &self.valid.asked, self.images);
+        let resolved = resources::template(owner, name, asked, self.images);
         let number = self.seen.revisions.values().map(|r| r.number).max().unwrap_or(0) + 1;
         let meta = owner.meta(name, &[(names::REVISION, name)]);
-        let stored = revision::store(meta, number, &self.valid.asked, &resolved);
+        let stored = revision::store(meta, number, asked, &resolved);
         let stored = self.pen.create_once(&stored).await?;
         let refused = |why: revision::RevisionError| WriteError::Refused {
             object: format!("ControllerRevision {name}"),
             reason: why.to_string(),
         };
         let revision = revision::read(&stored).map_err(refused)?;
-        if !revision.asks_for(&self.valid.asked) {
+        if !revision.asks_for(asked) {
             // Another spec has that name, and the watch does not know it yet.
             return Err(WriteError::Conflict { object: format!("ControllerRevision {name}") });
         }
-        self.seen.revisions.insert(name.clone(), revision);
+        self.seen.revisions.insert(name.to_owned(), revision);
         Ok(())
     }
 
@@ -151,6 +165,7 @@ impl Act<'_> {
                 kind: rolling.kind,
                 from: from.as_ref().map(|(name, version)| (*name, version.as_str())),
                 to: (&rolling.to, &to),
+                challengers: &rolling.rivals,
                 stages: &rolling.stages,
             },
         );
@@ -220,15 +235,16 @@ impl Act<'_> {
         self.budget(self.valid.routers, resources::router_budget(owner), refused).await
     }
 
-    /// Takes the pods of a revision that routers do not let go of (R5).
+    /// Takes the pods of revisions that routers do not let go of (R5).
     async fn evict(&mut self) -> Result<(), WriteError> {
-        let Some(revision) = &self.plan.evict else { return Ok(()) };
-        if self.live(&self.seen.workloads, revision).is_some_and(|live| replicas(live) > 0) {
-            self.scale(revision, 0).await?;
-        }
-        for pod in self.seen.servers(revision) {
-            if pod.metadata.deletion_grace_period_seconds.is_none_or(|s| s > i64::from(EVICTION_GRACE)) {
-                self.pen.delete::<Pod>(pod, Some(EVICTION_GRACE)).await?;
+        for revision in &self.plan.evict {
+            if self.live(&self.seen.workloads, revision).is_some_and(|live| replicas(live) > 0) {
+                self.scale(revision, 0).await?;
+            }
+            for pod in self.seen.servers(revision) {
+                if pod.metadata.deletion_grace_period_seconds.is_none_or(|s| s > i64::from(EVICTION_GRACE)) {
+                    self.pen.delete::<Pod>(pod, Some(EVICTION_GRACE)).await?;
+                }
             }
         }
         Ok(())
@@ -290,7 +306,7 @@ impl Act<'_> {
             self.pen.delete::<ModelRollout>(rollout, None).await?;
         }
         let mut keep = self.seen.referenced(state);
-        keep.insert(self.valid.wanted.revision.clone());
+        keep.extend(self.valid.wanted.candidates().cloned());
         keep.extend(self.plan.workloads.keys().cloned());
         let mut unused: Vec<&Revision> =
             self.seen.revisions.values().filter(|r| !keep.contains(&r.name)).collect();
@@ -339,7 +355,10 @@ fn same_route(live: &ModelRoute, wanted: &ModelRoute) -> bool {
 
 fn is_same(stored: &ModelRollout, wanted: &ModelRollout) -> bool {
     let (stored, wanted) = (&stored.spec, &wanted.spec);
-    (&stored.from, &stored.to, stored.kind) == (&wanted.from, &wanted.to, wanted.kind)
+    // Candidates that went are still a part of what was opened.
+    let opened = |name: &String| *name == stored.to || stored.challengers.contains(name);
+    let all = std::iter::once(&wanted.to).chain(&wanted.challengers).all(opened);
+    all && (&stored.from, stored.kind) == (&wanted.from, wanted.kind)
 }
 
 #[cfg(test)]

@@ -176,8 +176,7 @@ impl Context {
 
     fn validate(&self, seen: &Seen) -> Valid {
         let spec = &seen.deployment.spec;
-        let asked = revision::Asked::of(spec);
-        let name = revision::name(&seen.owner.name, &asked, &seen.revisions);
+        let name = |asked: &revision::Asked| revision::name(&seen.owner.name, asked, &seen.revisions);
         let served = seen.state.acted.as_deref().or(seen.state.stable.as_deref());
         validate(spec, name, served, self.defaults)
     }

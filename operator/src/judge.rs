@@ -4,7 +4,6 @@
 use std::collections::BTreeSet;
 
 use api::names;
-use evidence::State;
 use k8s_openapi::api::core::v1::Pod;
 use kube::ResourceExt;
 use rollout::{Kind, Observed, Phase, Plan, Pods, Request, RouteSeen};
@@ -12,7 +11,7 @@ use rollout::{Kind, Observed, Phase, Plan, Pods, Request, RouteSeen};
 use crate::act::replicas;
 use crate::observe::{Seen, is_ready};
 use crate::resources;
-use crate::sampler::{Order, Snapshot, acknowledgement, running_routers};
+use crate::sampler::{Memory, Order, Snapshot, acknowledgement, running_routers};
 use crate::validate::Valid;
 
 /// Everything that a decision depends on.
@@ -35,6 +34,7 @@ pub fn judge(seen: &Seen, snapshot: &Snapshot) -> Observed {
         known: seen.revisions.keys().cloned().collect(),
         route: route(seen, snapshot),
         evidence: snapshot.evidence.clone(),
+        allotment: snapshot.allotment.clone(),
         request: annotation(names::ACTION).map(|text| Request { text, done: annotation(names::ACTION_DONE) }),
     }
 }
@@ -42,12 +42,12 @@ pub fn judge(seen: &Seen, snapshot: &Snapshot) -> Observed {
 /// A candidate's pod counts once it has said what it loaded: a raise must not be faster than the news that it
 /// is another artefact (I5).
 fn counts(seen: &Seen, snapshot: &Snapshot, revision: &str, pod: &Pod) -> bool {
-    let candidate = match &seen.state.phase {
-        Phase::Rolling(rolling) if rolling.kind == Kind::Rollout => &rolling.to,
-        _ => return true,
+    let is_candidate = match &seen.state.phase {
+        Phase::Rolling(rolling) if rolling.kind == Kind::Rollout => rolling.arms().any(|arm| arm == revision),
+        _ => false,
     };
     let heard = |uid: &String| snapshot.servers.get(revision).is_some_and(|s| s.heard.contains(uid));
-    revision != candidate || pod.metadata.uid.as_ref().is_some_and(heard)
+    !is_candidate || pod.metadata.uid.as_ref().is_some_and(heard)
 }
 
 /// All digests that a revision has, or should have: what was asked for, what was recorded, what its pods
@@ -65,12 +65,13 @@ pub fn digests(seen: &Seen, snapshot: &Snapshot, revision: &str) -> BTreeSet<Str
 fn route(seen: &Seen, snapshot: &Snapshot) -> Option<RouteSeen> {
     let route = seen.route.as_ref()?;
     let state = seen.route_state()?;
-    let shares = resources::shares(route);
-    let with_share: BTreeSet<String> = shares.keys().cloned().collect();
+    let with_share = resources::reached(route);
     let names: Vec<String> = running_routers(&seen.pods).map(|pod| pod.name_any()).collect();
     let said = acknowledgement(&state, &with_share, names.iter().map(String::as_str), &snapshot.reports);
     Some(RouteSeen {
-        shares,
+        shares: resources::shares(route),
+        mirror: resources::mirror(route),
+        candidate: route.spec.candidate.clone(),
         salt: resources::plan_salt(&seen.owner, &route.spec.salt),
         undo: resources::undo(route),
         pin: state.pin,
@@ -80,61 +81,31 @@ fn route(seen: &Seen, snapshot: &Snapshot) -> Option<RouteSeen> {
     })
 }
 
-/// The evidence state that was persisted.
-fn resume(text: &str) -> State {
-    // rule: S2, J3. A rollout that begins anew in the middle would spend every budget a second time. The sampler
-    // tells of it when it takes it.
-    serde_json::from_str(text).unwrap_or_else(|_| State::unreadable())
-}
-
 /// What the sampler shall do from now on.
 #[must_use]
 pub fn order(seen: &Seen, valid: &Valid, plan: &Plan) -> Order {
     let resume = plan.sampling.as_ref().and_then(|sampling| {
         let rollout = seen.rollouts.get(&sampling.key.sequence)?;
-        rollout.status.as_ref()?.evidence.as_deref().map(resume)
+        let text = rollout.status.as_ref()?.evidence.as_deref()?;
+        Some(Memory::read(text, &sampling.candidates))
+    });
+    let splits = plan.sampling.iter().flat_map(|sampling| {
+        let split = |name: &String| {
+            let share = resources::split(&seen.route.as_deref()?.spec, name, &sampling.stable)?;
+            Some((name.clone(), share))
+        };
+        sampling.candidates.iter().filter_map(split)
     });
     Order {
         route: seen.route_state(),
-        with_share: seen.route.as_deref().map(resources::shares).unwrap_or_default().into_keys().collect(),
+        with_share: seen.route.as_deref().map(resources::reached).unwrap_or_default(),
         sampling: plan.sampling.clone(),
-        split: plan
-            .sampling
-            .as_ref()
-            .and_then(|s| resources::split(&seen.route.as_deref()?.spec, &s.candidate, &s.stable)),
+        splits: splits.collect(),
         metrics: valid.metrics.clone(),
         tests: valid.tests.clone(),
         false_rollback: valid.false_rollback,
         interval: valid.wanted.interval,
+        contest: valid.contest,
         resume,
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn what_cannot_be_read_is_no_fresh_state() {
-        // rule: S2, J3
-        let mut state = State::default();
-        state.candidate = 41;
-        let written = serde_json::to_string(&state).unwrap();
-        assert_eq!(resume(&written), state);
-        for text in ["", "{", "[]", r#"{"candidate":"41"}"#, &written[1..]] {
-            assert_eq!(resume(text), State::unreadable(), "{text}");
-        }
-        assert_ne!(resume(""), State::default());
-    }
-
-    #[test]
-    fn numbers_are_read_bit_for_bit() {
-        // rule: C6. Without its feature `float_roundtrip` serde_json misses some of them by a bit.
-        for _ in 0..2_000 {
-            let number: f64 = rand::random();
-            let text = serde_json::to_string(&number).unwrap();
-            let read: f64 = serde_json::from_str(&text).unwrap();
-            assert_eq!(read.to_bits(), number.to_bits(), "{text}");
-        }
     }
 }

@@ -9,7 +9,7 @@ use k8s_openapi::api::core::v1::{Pod, Service, ServiceAccount};
 use k8s_openapi::api::policy::v1::PodDisruptionBudget;
 use k8s_openapi::api::rbac::v1::RoleBinding;
 use kube::{Resource, ResourceExt};
-use rollout::State;
+use rollout::{State, Wanted};
 use wire::RouteState;
 
 use crate::fresh::Fresh;
@@ -172,7 +172,7 @@ fn recovered(rollouts: &BTreeMap<u64, Arc<ModelRollout>>) -> State {
             .values()
             .rev()
             .find(|r| r.spec.kind == api::RolloutKind::Rollout)
-            .map(|r| r.spec.to.clone()),
+            .map(|r| rollout::intent(&r.spec.to, &r.spec.challengers)),
         sequence: newest.spec.sequence,
         last: Some(rollout::Ended {
             sequence: newest.spec.sequence,
@@ -182,6 +182,7 @@ fn recovered(rollouts: &BTreeMap<u64, Arc<ModelRollout>>) -> State {
             outcome: match ended {
                 Some(api::Outcome::Promoted) => rollout::Outcome::Promoted,
                 Some(api::Outcome::Superseded) => rollout::Outcome::Superseded,
+                Some(api::Outcome::Reported) => rollout::Outcome::Reported,
                 Some(api::Outcome::RolledBack) | None => rollout::Outcome::RolledBack,
             },
             reason: newest
@@ -239,15 +240,19 @@ impl Seen {
     /// Revisions that memory or history refers to: they are never pruned.
     #[must_use]
     pub fn referenced(&self, state: &State) -> BTreeSet<String> {
-        let mut all: BTreeSet<String> = state.stable.iter().chain(&state.acted).cloned().collect();
+        let mut all: BTreeSet<String> = state.stable.iter().cloned().collect();
+        if let Some(acted) = &state.acted {
+            let (revision, challengers) = Wanted::of_intent(acted);
+            all.extend(challengers.into_iter().chain([revision]));
+        }
         all.extend(state.warm.iter().map(|w| w.revision.clone()));
         if let Some(last) = &state.last {
             all.extend(last.from.iter().cloned().chain([last.to.clone()]));
         }
         match &state.phase {
             rollout::Phase::Idle => {}
-            rollout::Phase::Rolling(r) => all.extend(r.from.iter().cloned().chain([r.to.clone()])),
-            rollout::Phase::Returning(r) => all.extend([r.candidate.clone(), r.undo.to.clone()]),
+            rollout::Phase::Rolling(r) => all.extend(r.from.iter().chain(r.arms()).cloned()),
+            rollout::Phase::Returning(r) => all.extend(r.candidates().chain([&r.undo.to]).cloned()),
             rollout::Phase::Watching(w) => drop(all.insert(w.old.clone())),
         }
         all

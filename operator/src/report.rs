@@ -24,6 +24,8 @@ use crate::write::{Pen, REQUEST, WriteError};
 
 /// Decisions that a record keeps.
 const RECORDS: usize = 100;
+/// Verdicts that a record keeps, beside the one about the record itself.
+const VERDICTS: usize = 127;
 /// Bytes of a text for people, at most.
 const TEXT: usize = 1024;
 /// Bytes of an event's action, at most: the API server's limit.
@@ -121,7 +123,7 @@ impl Report<'_> {
             let mut after = record(before.clone(), *sequence, plan, self.picture.now);
             let added = plan.notes.iter().filter(|n| n.sequence == *sequence).count();
             self.mail.mark(*sequence, &mut after, added);
-            let judged = status::judged(self.picture).is_some_and(|e| e.key.sequence == *sequence);
+            let judged = status::judged(self.picture).iter().any(|(_, e)| e.key.sequence == *sequence);
             if judged && (after != before || self.evidence_is_due()) {
                 self.add_evidence(&mut after);
             }
@@ -145,14 +147,15 @@ impl Report<'_> {
     }
 
     fn add_evidence(&self, after: &mut ModelRolloutStatus) {
-        let Some(evidence) = status::judged(self.picture) else { return };
+        let judged = status::judged(self.picture);
         let before = std::mem::take(&mut after.verdicts);
-        after.verdicts = evidence.readings.iter().map(verdict).collect();
-        let Some(state) = &self.picture.snapshot.state else { return };
-        let text = serde_json::to_string(state).expect("the evidence state is JSON");
-        let unstored = store(after, text);
+        let several = judged.len() > 1;
+        let all = judged.iter().flat_map(|(name, e)| e.readings.iter().map(move |r| (*name, r)));
+        after.verdicts = all.take(VERDICTS).map(|(name, r)| verdict(several.then_some(name), r)).collect();
+        let Some(memory) = &self.picture.snapshot.memory else { return };
+        let unstored = store(after, memory.write());
         if let Some(verdict) = unstored.filter(|verdict| !before.iter().any(|b| b.name == verdict.name)) {
-            let rollout = evidence.key.sequence;
+            let rollout = judged.first().map_or(0, |(_, e)| e.key.sequence);
             tracing::error!(deployment = %self.picture.seen.key, rollout, "{}", verdict.reason);
         }
     }
@@ -279,6 +282,7 @@ fn outcome(sequence: u64, plan: &Plan) -> Option<(api::Outcome, String)> {
         Outcome::Promoted => api::Outcome::Promoted,
         Outcome::RolledBack => api::Outcome::RolledBack,
         Outcome::Superseded => api::Outcome::Superseded,
+        Outcome::Reported => api::Outcome::Reported,
     };
     if let Some(last) = state.last.as_ref().filter(|l| l.sequence == sequence) {
         return Some((spelt(last.outcome), last.reason.clone()));
@@ -311,8 +315,9 @@ fn weight(plan: &Plan) -> u8 {
     revision.and_then(|r| plan.route.shares.get(r)).copied().unwrap_or(0)
 }
 
-fn verdict(reading: &evidence::Reading) -> VerdictStatus {
+fn verdict(candidate: Option<&str>, reading: &evidence::Reading) -> VerdictStatus {
     VerdictStatus {
+        candidate: candidate.map(str::to_owned),
         name: reading.metric.clone(),
         verdict: status::spell(reading.verdict).to_owned(),
         value: reading.value,
@@ -337,6 +342,7 @@ fn store(after: &mut ModelRolloutStatus, text: String) -> Option<&VerdictStatus>
          the last state that was; fewer metrics or shorter names of classes make it smaller"
     );
     after.verdicts.push(VerdictStatus {
+        candidate: None,
         name: "evidence-state".to_owned(),
         verdict: status::spell(evidence::Verdict::Error).to_owned(),
         value: Some(bytes as f64),

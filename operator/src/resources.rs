@@ -15,14 +15,14 @@ use api::{ModelDeployment, ModelRollout, ModelRolloutSpec, RolloutKind, StageSpe
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::OwnerReference;
 use kube::api::ObjectMeta;
 use kube::{Resource, ResourceExt};
-use rollout::{Kind, Stage};
+use rollout::{Kind, Stage, Until};
 use serde_json::{Value, json};
 
 pub use budget::{WORTH_A_BUDGET, router_budget, server_budget};
 pub(crate) use cover::quantity;
 pub use cover::{APPLIED, covers, stamp};
 pub(crate) use route::REQUEST_TIMEOUT;
-pub use route::{plan_salt, route, salt, shares, split, undo};
+pub use route::{mirror, plan_salt, reached, route, salt, shares, split, undo};
 pub use router::{Router, router};
 pub use server::{service, template, workload};
 
@@ -131,6 +131,8 @@ pub struct Opened<'a> {
     pub from: Option<(&'a str, &'a str)>,
     /// What is rolled out, with its model version.
     pub to: (&'a str, &'a str),
+    /// Further candidates.
+    pub challengers: &'a [String],
     /// Its stages.
     pub stages: &'a [Stage],
 }
@@ -149,6 +151,7 @@ pub fn rollout(owner: &Owner, opened: Opened<'_>) -> ModelRollout {
         from_version: opened.from.map(|(_, version)| version.to_owned()),
         to: opened.to.0.to_owned(),
         to_version: opened.to.1.to_owned(),
+        challengers: opened.challengers.to_vec(),
         stages: opened.stages.iter().map(stage).collect(),
         salt: salt(owner, &opened.sequence.to_string()),
     };
@@ -159,9 +162,18 @@ pub fn rollout(owner: &Owner, opened: Opened<'_>) -> ModelRollout {
 fn stage(stage: &Stage) -> StageSpec {
     StageSpec {
         weight: stage.weight,
+        shadow: (stage.mirror > 0).then_some(stage.mirror),
+        preview: stage.preview.then_some(true),
         hold: stage.hold.into(),
         min_requests: stage.min_requests,
         approval: stage.approval,
+        max_duration: stage.limit.map(|limit| limit.after.into()),
+        until: match stage.until {
+            Until::Passed if stage.accept => Some("ProvenGood".into()),
+            Until::Passed => None,
+            Until::Shown { .. } => Some("HypothesisDecided".into()),
+            Until::Best => Some("BestArm".into()),
+        },
     }
 }
 

@@ -9,7 +9,10 @@
 //! returns names the deployments whose snapshot changed in something that a decision depends on.
 
 mod acknowledged;
+mod bandit;
+mod candidate;
 mod judging;
+mod memory;
 mod metrics;
 mod page;
 mod pods;
@@ -26,15 +29,16 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use arc_swap::ArcSwap;
-use evidence::{Metric, State, Tests};
+use evidence::{Metric, Tests};
 use futures::{FutureExt, Stream};
 use k8s_openapi::api::core::v1::Pod;
-use rollout::{Sampling, StageEvidence};
+use rollout::{Allotment, Sampling, StageEvidence};
 use tokio::sync::{mpsc, watch};
 use tokio_util::task::AbortOnDropHandle;
 use wire::{Profile, RouteReport, RouteState};
 
 pub use acknowledged::{Acknowledgement, acknowledgement};
+pub use memory::{Contest, Memory, Remembered};
 pub use pods::running_routers;
 
 use metrics::Metrics;
@@ -50,13 +54,13 @@ const PAUSE: Duration = Duration::from_secs(1);
 pub struct Order {
     /// The state of the route table that routers shall serve; absent while there is none.
     pub route: Option<RouteState>,
-    /// The revisions that have a share in it: each router must see a ready endpoint of each (R2).
+    /// The revisions that it sends requests or copies to: each router must see a ready endpoint of each (R2).
     pub with_share: BTreeSet<String>,
     /// The stage that is judged, if any.
     pub sampling: Option<Sampling>,
-    /// The candidate's share of the requests that `route` draws at random for it or for stable; absent under
+    /// Each candidate's share of the requests that `route` draws at random for it or for stable; absent under
     /// sticky routing.
-    pub split: Option<f64>,
+    pub splits: BTreeMap<String, f64>,
     /// By what it is judged.
     pub metrics: Vec<Metric>,
     /// The sequential tests, as a rollout that begins now would have them.
@@ -65,8 +69,10 @@ pub struct Order {
     pub false_rollback: f64,
     /// Time between two samplings, and between two questions to a router that stays behind; above 0.
     pub interval: Duration,
-    /// The evidence state that was persisted for the rollout in `sampling`; used when this process has none.
-    pub resume: Option<State>,
+    /// What the candidates of a rollout that begins now compete by.
+    pub contest: Option<Contest>,
+    /// What was persisted for the rollout in `sampling`; used when this process has none.
+    pub resume: Option<Memory>,
 }
 
 /// What is known of a deployment's pods by reading them.
@@ -74,10 +80,12 @@ pub struct Order {
 pub struct Snapshot {
     /// The newest answer of each router pod, by pod name; a router that was not asked yet is absent.
     pub reports: BTreeMap<String, Result<RouteReport, String>>,
-    /// What the numbers say of the judged stage, after its first sampling.
-    pub evidence: Option<StageEvidence>,
-    /// The state of the judge, to be persisted for the rollout of `evidence`.
-    pub state: Option<State>,
+    /// What the numbers say of each candidate in the judged stage, after its first sampling.
+    pub evidence: BTreeMap<String, StageEvidence>,
+    /// How a bandit would share.
+    pub allotment: Option<Allotment>,
+    /// The memory of the judge, to be persisted for the rollout of `evidence`.
+    pub memory: Option<Memory>,
     /// What the server pods say of themselves, by revision.
     pub servers: BTreeMap<String, Servers>,
 }

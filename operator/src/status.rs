@@ -58,7 +58,8 @@ pub fn status(picture: Picture<'_>) -> ModelDeploymentStatus {
         stage: stage(plan),
         traffic: traffic(picture),
         stable: stable.and_then(|s| served(picture, s)),
-        candidate: candidate(picture),
+        candidate: candidates(picture).next(),
+        challengers: candidates(picture).skip(1).collect(),
         rollout: (state.sequence > 0).then(|| names::rollout(&seen.owner.name, state.sequence)),
         verdict: verdict(picture, previous.verdict),
         conditions: conditions::all(picture, previous.conditions),
@@ -67,16 +68,18 @@ pub fn status(picture: Picture<'_>) -> ModelDeploymentStatus {
     }
 }
 
-/// The numbers of the stage that is judged now, if there are any yet; on the way back, those that led to it.
+/// The numbers of each candidate in the stage that is judged now, as far as there are any yet; on the way back, those
+/// that led to it.
 #[must_use]
-pub fn judged(picture: Picture<'_>) -> Option<&StageEvidence> {
-    let evidence = picture.observed.evidence.as_ref()?;
+pub fn judged(picture: Picture<'_>) -> Vec<(&str, &StageEvidence)> {
     let state = &picture.plan.state;
-    match (state.judged_stage(), &state.phase) {
-        (Some((key, _)), _) => (evidence.key == key).then_some(evidence),
-        (None, rollout::Phase::Rolling(r)) if r.kind == Kind::Rollout => None,
-        (None, _) => Some(evidence),
-    }
+    let judged = |evidence: &StageEvidence| match (state.judged_stage(), &state.phase) {
+        (Some((key, _)), _) => evidence.key == key,
+        (None, rollout::Phase::Rolling(r)) => r.kind != Kind::Rollout,
+        (None, _) => true,
+    };
+    let all = picture.observed.evidence.iter().map(|(name, evidence)| (name.as_str(), evidence));
+    all.filter(|(_, evidence)| judged(evidence)).collect()
 }
 
 fn selector(deployment: &str, revision: &str) -> String {
@@ -150,35 +153,45 @@ fn served(picture: Picture<'_>, revision: &str) -> Option<StableStatus> {
     })
 }
 
-fn candidate(picture: Picture<'_>) -> Option<CandidateStatus> {
-    let Picture { seen, plan, observed, .. } = picture;
-    let revision = match &plan.state.phase {
-        rollout::Phase::Rolling(r) if r.kind == Kind::Rollout => &r.to,
-        rollout::Phase::Returning(r) => &r.candidate,
-        _ => return None,
+fn candidates(picture: Picture<'_>) -> impl Iterator<Item = CandidateStatus> {
+    let revisions: Vec<&String> = match &picture.plan.state.phase {
+        rollout::Phase::Rolling(r) if r.kind == Kind::Rollout => r.arms().collect(),
+        rollout::Phase::Returning(r) => r.candidates().collect(),
+        _ => Vec::new(),
     };
+    revisions.into_iter().map(move |revision| candidate(picture, revision))
+}
+
+fn candidate(picture: Picture<'_>, revision: &str) -> CandidateStatus {
+    let Picture { seen, plan, observed, .. } = picture;
     let version = seen.revisions.get(revision).map(|r| r.asked.model.version.clone());
-    Some(CandidateStatus {
-        revision: revision.clone(),
+    let copies = plan.route.mirror.as_ref().filter(|mirror| mirror.revision == revision);
+    let requests =
+        judged(picture).into_iter().find(|(name, _)| *name == revision).map_or(0, |(_, e)| e.requests);
+    CandidateStatus {
+        revision: revision.to_owned(),
         version: version.unwrap_or_default(),
         weight: plan.route.shares.get(revision).copied().unwrap_or(0),
         ready: observed.workloads.get(revision).map_or(0, |p| p.ready),
         needed: plan.workloads.get(revision).map_or(0, |w| w.replicas),
-        requests: judged(picture).map_or(0, |e| e.requests),
-    })
+        copies: copies.map(|mirror| mirror.percent),
+        requests,
+    }
 }
 
 /// The worst verdict of the metrics. While nothing is judged, or not yet in this stage, the last one stays, so
 /// that people see why a candidate was taken back.
 fn verdict(picture: Picture<'_>, previous: Option<String>) -> Option<String> {
-    let Some(evidence) = judged(picture) else {
+    let judged = judged(picture);
+    if judged.is_empty() {
         let begins =
             matches!(&picture.plan.state.phase, rollout::Phase::Rolling(r) if r.kind == Kind::Rollout);
         return previous.filter(|_| !begins || picture.plan.sampling.is_some());
-    };
+    }
     // A sequential test that has nothing to look at says nothing.
     let says = |r: &&evidence::Reading| r.layer == Layer::Threshold || r.verdict != Verdict::NoData;
-    let worst = evidence.readings.iter().filter(says).map(|r| r.verdict).max_by_key(|v| severity(*v))?;
+    let readings = judged.iter().flat_map(|(_, evidence)| &evidence.readings);
+    let worst = readings.filter(says).map(|r| r.verdict).max_by_key(|v| severity(*v))?;
     Some(spell(worst).to_owned())
 }
 

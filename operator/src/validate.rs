@@ -7,14 +7,17 @@ use std::collections::BTreeSet;
 use std::ops::RangeInclusive;
 use std::time::Duration;
 
-use api::{Analysis, ModelDeploymentSpec, Step, Strategy};
+use api::{Analysis, ModelDeploymentSpec};
 use evidence::Tests;
 use jiff::SignedDuration;
 use rollout::{Pause, Stage, Wanted};
 
 use crate::revision::Asked;
+use crate::sampler::Contest;
+use stages::Compiled;
 
 mod sequential;
+mod stages;
 
 const KEEP_WARM: Duration = Duration::from_secs(30 * 60);
 const PROGRESS_DEADLINE: Duration = Duration::from_secs(10 * 60);
@@ -30,12 +33,14 @@ const INTERVALS: RangeInclusive<Duration> = Duration::from_secs(1)..=Duration::f
 pub struct Valid {
     /// What the decision needs.
     pub wanted: Wanted,
-    /// The revision that is asked for.
-    pub asked: Asked,
+    /// The revisions that are asked for, by name.
+    pub asked: Vec<(String, Asked)>,
     /// By what a candidate is judged: every metric that is right, also of a spec that is refused (T4).
     pub metrics: Vec<evidence::Metric>,
     /// The sequential tests of a rollout that begins now (S1).
     pub tests: Tests,
+    /// What the candidates of a rollout that begins now compete by.
+    pub contest: Option<Contest>,
     /// Budget of false rollbacks (S2).
     pub false_rollback: f64,
     /// Routers.
@@ -95,39 +100,47 @@ pub struct Defaults {
     pub interval: Duration,
 }
 
-/// Validates a spec. `revision` names what it asks for, `served` what was acted upon last: a spec that cannot
-/// be carried out asks for that, standing still, because abort and rollback must work in every state. What is
-/// right in it acts all the same: a candidate is never judged by less than what can be judged.
+/// Validates a spec. `name` gives the name of what is asked for, `served` is the intent that was acted upon last: a
+/// spec that cannot be carried out asks for that, standing still, because abort and rollback must work in every state.
+/// What is right in it acts all the same: a candidate is never judged by less than what can be judged.
 #[must_use]
 pub fn validate(
     spec: &ModelDeploymentSpec,
-    revision: String,
+    name: impl Fn(&Asked) -> String,
     served: Option<&str>,
     defaults: Defaults,
 ) -> Valid {
-    let asked = Asked::of(spec);
     let mut wrong = Wrong::default();
-    let stages = wrong.or(stages(&spec.strategy), Vec::new());
+    let Compiled { stages, then, keep_warm, challengers, contest } =
+        wrong.or(stages::compile(&spec.strategy), Compiled::default());
+    let asked = asked(spec, challengers, name);
     let analysis = spec.analysis.as_ref();
     let interval = wrong.or(interval(analysis, defaults), defaults.interval);
     let false_rollback = wrong.or(false_rollback(analysis), FALSE_ROLLBACK);
     let metrics = metrics(analysis, &mut wrong);
+    let rollback = spec.rollback.as_ref();
+    let holdback = rollback.and_then(|r| r.holdback).unwrap_or(0).min(100);
+    wrong.or(comparable(&stages, holdback, &metrics), ());
     // rule: S2. Without a budget there is nothing that they may spend.
     let tests = match analysis.and_then(|a| a.sequential.as_ref()) {
         _ if false_rollback == 0.0 => Tests::OFF,
         written => wrong.or(sequential::tests(written), Tests::default()),
     };
     let refused = wrong.refused();
-    let revision = served.filter(|_| refused.is_some()).map_or(revision, str::to_owned);
-    let rollback = spec.rollback.as_ref();
+    let names = || (asked[0].0.clone(), asked[1..].iter().map(|(name, _)| name.clone()).collect());
+    let (revision, challengers) = served.filter(|_| refused.is_some()).map_or_else(names, Wanted::of_intent);
     let wanted = Wanted {
         revision,
+        challengers,
         stages,
+        then,
         judged: analysis.is_some_and(|a| !a.metrics.is_empty()) || tests != Tests::OFF,
         interval,
         replicas: spec.replicas.max(1),
-        keep_warm: rollback.and_then(|r| r.keep_warm).map_or(KEEP_WARM, api::Duration::get),
-        holdback: rollback.and_then(|r| r.holdback).unwrap_or(0).min(100),
+        keep_warm: keep_warm
+            .or(rollback.and_then(|r| r.keep_warm).map(api::Duration::get))
+            .unwrap_or(KEEP_WARM),
+        holdback,
         progress_deadline: spec.progress_deadline.map_or(PROGRESS_DEADLINE, api::Duration::get),
         // What cannot be carried out must be put right first, whatever else is asked for.
         paused: refused.map(Pause::Refused).or(spec.paused.then_some(Pause::Asked)),
@@ -138,41 +151,41 @@ pub fn validate(
         asked,
         metrics,
         tests,
+        contest,
         false_rollback,
         routers: router.and_then(|r| r.replicas).unwrap_or(ROUTERS).max(1),
         history: spec.revision_history_limit.unwrap_or(HISTORY).max(1) as usize,
     }
 }
 
-fn stages(strategy: &Strategy) -> Result<Vec<Stage>, Invalid> {
-    let Some(canary) = &strategy.canary else {
-        return Err(invalid("spec.strategy", "no strategy", "set canary"));
-    };
-    let mut below = 0;
-    for (i, step) in canary.steps.iter().enumerate() {
-        let field = format!("spec.strategy.canary.steps[{i}].weight");
-        let weight = step.weight.unwrap_or_default();
-        if !(1..=99).contains(&weight) {
-            return Err(invalid(field, weight.to_string(), "must be within 1 and 99"));
+/// What is asked for, the spec's own model first. A challenger that is the same as one before it is no further one.
+fn asked(
+    spec: &ModelDeploymentSpec,
+    challengers: &[api::Challenger],
+    name: impl Fn(&Asked) -> String,
+) -> Vec<(String, Asked)> {
+    let mut all: Vec<(String, Asked)> = Vec::new();
+    let models = std::iter::once(&spec.model).chain(challengers.iter().map(|c| &c.model));
+    for model in models {
+        let asked = Asked { model: model.clone(), server: spec.server.clone() };
+        let name = name(&asked);
+        if all.iter().all(|(known, _)| *known != name) {
+            all.push((name, asked));
         }
-        if weight <= below {
-            return Err(invalid(
-                field,
-                weight.to_string(),
-                format!("must be above {below}, that of the step before"),
-            ));
-        }
-        below = weight;
     }
-    Ok(canary.steps.iter().map(stage).collect())
+    all
 }
 
-fn stage(step: &Step) -> Stage {
-    Stage {
-        weight: step.weight.unwrap_or_default(),
-        hold: step.hold.map_or(Duration::ZERO, api::Duration::get),
-        min_requests: step.min_requests.unwrap_or(0),
-        approval: step.approval.unwrap_or(false),
+/// Whether each metric that compares with stable is compared with it at any time.
+fn comparable(stages: &[Stage], holdback: u8, metrics: &[evidence::Metric]) -> Result<(), Invalid> {
+    let compares = stages.iter().any(|stage| stage.weight > 0 || stage.mirror > 0) || holdback > 0;
+    match metrics.iter().find(|metric| metric.compares_stable()) {
+        Some(metric) if !compares && !stages.is_empty() => Err(invalid(
+            format!("spec.analysis.metrics.{}", metric.name),
+            "a comparison with stable",
+            "but no stage splits or copies requests, and rollback.holdback is 0: nothing would ever be compared",
+        )),
+        _ => Ok(()),
     }
 }
 

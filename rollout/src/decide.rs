@@ -5,11 +5,14 @@
 //! more follows, so that a decision never waits for the next one.
 
 mod adopt;
+mod arms;
 mod intent;
 mod judge;
+mod leave;
 mod returning;
 mod rolling;
 mod shape;
+mod traffic;
 mod verbs;
 mod watching;
 
@@ -29,6 +32,7 @@ pub fn decide(wanted: &Wanted, state: &State, observed: &Observed, now: Timestam
     let mut turn = Turn { wanted, observed, now, state: state.clone(), notes: Vec::new() };
     turn.obey_verb();
     turn.adopt_undo();
+    turn.adopt_dropped();
     turn.adopt_raise();
     turn.obey_pin();
     turn.settle();
@@ -120,11 +124,13 @@ impl Turn<'_> {
     fn take_back(&mut self, outcome: Outcome, reason: String) {
         let Phase::Rolling(rolling) = &self.state.phase else { return };
         let (sequence, candidate, kind) = (rolling.sequence, rolling.to.clone(), rolling.kind);
+        let rivals = rolling.rivals.clone();
         let Some(to) = self.state.stable.clone() else { return };
         if let Some(undo) = rolling.undo.clone() {
             self.mark_kept(&undo, &reason);
         }
-        self.note(Reason::RollingBack, sequence, format!("{candidate} goes back to 0 %: {reason}"));
+        let word = if outcome == Outcome::Reported { Reason::Concluding } else { Reason::RollingBack };
+        self.note(word, sequence, format!("{} goes back to 0 %: {reason}", list(&candidate, &rivals)));
         let undo = Undo { sequence, to, outcome, reason };
         if outcome == Outcome::Superseded {
             // rule: I2. Another intent came between: this one may be tried anew after it.
@@ -132,7 +138,7 @@ impl Turn<'_> {
         }
         self.end_halt();
         self.state.phase =
-            Phase::Returning(Returning { candidate, kind, undo, since: self.now, evicting: false });
+            Phase::Returning(Returning { candidate, rivals, kind, undo, since: self.now, evicting: false });
     }
 
     /// Opens the way back to an earlier revision, from whatever is going on.
@@ -152,18 +158,11 @@ impl Turn<'_> {
         self.note(Reason::RollbackStarted, self.state.sequence, format!("back to {to}: {reason}"));
         let undo = Undo { sequence: undone, to: to.clone(), outcome: Outcome::RolledBack, reason };
         self.state.phase = Phase::Rolling(Rolling {
-            sequence: self.state.sequence,
             kind: Kind::Rollback,
             from,
             to,
-            stages: Vec::new(),
-            index: 0,
-            served: None,
-            blocked: None,
-            approved: false,
-            missed: false,
             undo: Some(undo),
-            evicting: None,
+            ..Rolling::new(self.state.sequence, self.now)
         });
     }
 
@@ -234,6 +233,11 @@ impl Turn<'_> {
     fn note(&mut self, reason: Reason, sequence: u64, message: String) {
         self.notes.push(Note { reason, message, sequence });
     }
+}
+
+/// Names all candidates.
+fn list(candidate: &str, rivals: &[String]) -> String {
+    std::iter::once(candidate).chain(rivals.iter().map(String::as_str)).collect::<Vec<_>>().join(" and ")
 }
 
 /// `at + after`, or the end of time.

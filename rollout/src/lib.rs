@@ -28,10 +28,10 @@ mod state;
 mod verb;
 
 pub use decide::{decide, waiting};
-pub use observed::{Observed, Pods, Request, RouteSeen, StageEvidence};
-pub use plan::{Note, Plan, Reason, RoutePlan, Sampling, Shares, Summary, Workload};
+pub use observed::{Allotment, Observed, Pods, Request, RouteSeen, StageEvidence, Standing, Trial};
+pub use plan::{Mirror, Note, Plan, Reason, RoutePlan, Sampling, Shares, Summary, Workload};
 pub use slots::{SlotMap, Span, reallocate};
-pub use stage::{Pause, Stage, Wanted};
+pub use stage::{Limit, OnLimit, OnLose, OnWin, Pause, Stage, Then, Until, Wanted, intent};
 pub use state::{
     Ended, Halt, Kind, Outcome, Phase, Returning, Rolling, Served, StageKey, State, Undo, VerbDone, Warm,
     Watching,

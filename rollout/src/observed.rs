@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use evidence::Reading;
 use jiff::Timestamp;
 
-use crate::{Shares, StageKey, Undo};
+use crate::{Mirror, Shares, StageKey, Undo};
 
 /// Everything that a decision may depend on, besides what is wanted and what is remembered.
 #[derive(Debug, Clone, Default)]
@@ -16,8 +16,10 @@ pub struct Observed {
     pub known: BTreeSet<String>,
     /// The route table, once it exists.
     pub route: Option<RouteSeen>,
-    /// What the numbers say of the stage that is judged.
-    pub evidence: Option<StageEvidence>,
+    /// What the numbers say of each candidate in the stage that is judged.
+    pub evidence: BTreeMap<String, StageEvidence>,
+    /// How a bandit would share now.
+    pub allotment: Option<Allotment>,
     /// The on-call annotation.
     pub request: Option<Request>,
 }
@@ -40,6 +42,10 @@ pub struct Pods {
 pub struct RouteSeen {
     /// Shares in percent; revisions without a share are left out.
     pub shares: Shares,
+    /// Copies.
+    pub mirror: Option<Mirror>,
+    /// The revision that requests are matched and targeted to.
+    pub candidate: Option<String>,
     /// Salt of the sticky hash.
     pub salt: String,
     /// The decision to go back that was written with it.
@@ -48,23 +54,60 @@ pub struct RouteSeen {
     pub pin: Option<String>,
     /// Every running router serves this state (R2).
     pub served: bool,
-    /// Served, and each router sees a ready endpoint of every revision with a share (R2).
+    /// Served, and each router sees a ready endpoint of every revision that requests or copies go to (R2).
     pub acknowledged: bool,
     /// Routers that do not serve it, for messages.
     pub behind: Vec<String>,
 }
 
-/// The numbers of one stage.
+/// The numbers of one candidate in one stage.
 #[derive(Debug, Clone, PartialEq)]
 pub struct StageEvidence {
     /// Which stage.
     pub key: StageKey,
     /// End of the newest interval.
     pub at: Timestamp,
-    /// The candidate's own split requests in this stage.
+    /// The candidate's own requests in this stage: split ones, compared pairs of copies, or previewed ones (T2).
     pub requests: u64,
     /// The last reading of each metric.
     pub readings: Vec<Reading>,
+    /// Of an A/B test: how its hypothesis stands.
+    pub trial: Option<Trial>,
+}
+
+/// How the hypothesis of an A/B test stands.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Trial {
+    /// In one word.
+    pub standing: Standing,
+    /// Why, with the numbers.
+    pub reason: String,
+}
+
+/// How a hypothesis stands.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Standing {
+    /// Neither shown nor ruled out.
+    Open,
+    /// The candidate is better by enough.
+    Shown,
+    /// It is not.
+    RuledOut,
+}
+
+/// How a bandit would share the traffic now.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Allotment {
+    /// Which stage.
+    pub key: StageKey,
+    /// End of the interval that it follows from.
+    pub at: Timestamp,
+    /// Percent of each candidate; stable gets the rest.
+    pub shares: Shares,
+    /// The arm that is clearly the best: a candidate, or stable.
+    pub best: Option<String>,
+    /// Why, with the numbers.
+    pub reason: String,
 }
 
 /// The annotations by which people ask for a verb (V2).

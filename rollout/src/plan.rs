@@ -2,12 +2,22 @@
 
 use std::collections::BTreeMap;
 
+use evidence::Draw;
 use jiff::Timestamp;
 
-use crate::{StageKey, State, Undo};
+use crate::{StageKey, State, Undo, Until};
 
 /// Percent per revision; empty, or 100 in all.
 pub type Shares = BTreeMap<String, u8>;
+
+/// Copies of stable's requests.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Mirror {
+    /// Who gets them.
+    pub revision: String,
+    /// How many of a hundred, 1..=100.
+    pub percent: u8,
+}
 
 /// A decision.
 #[derive(Debug, Clone, PartialEq)]
@@ -16,8 +26,8 @@ pub struct Plan {
     pub workloads: BTreeMap<String, Workload>,
     /// The route table.
     pub route: RoutePlan,
-    /// Delete this revision's pods now: routers did not let go of it (R5).
-    pub evict: Option<String>,
+    /// Delete the pods of these revisions now: routers did not let go of them (R5).
+    pub evict: Vec<String>,
     /// What must be remembered.
     pub state: State,
     /// What was decided, in order: the same text goes to events, record and conditions.
@@ -42,6 +52,10 @@ pub struct Workload {
 pub struct RoutePlan {
     /// Percent per revision; revisions with a workload and no share have 0.
     pub shares: Shares,
+    /// Copies.
+    pub mirror: Option<Mirror>,
+    /// The revision that requests are matched and targeted to.
+    pub candidate: Option<String>,
     /// Takes over for a revision without ready endpoints.
     pub stable: Option<String>,
     /// Salt of the sticky hash.
@@ -57,10 +71,16 @@ pub struct Sampling {
     pub key: StageKey,
     /// When it was acknowledged: intervals before it are not of this stage.
     pub since: Timestamp,
-    /// The revision that is judged.
-    pub candidate: String,
-    /// The revision that it is compared with.
+    /// The revisions that are judged: the candidate, and its rivals.
+    pub candidates: Vec<String>,
+    /// The revision that they are compared with.
     pub stable: String,
+    /// Which of their requests are evidence.
+    pub draw: Draw,
+    /// Whether it must be proven that a candidate is good enough.
+    pub accept: bool,
+    /// By what the stage ends.
+    pub until: Until,
 }
 
 /// One thing that was decided.
@@ -103,6 +123,20 @@ pub enum Reason {
     Resumed,
     /// A stage was approved.
     Approved,
+    /// A stage was left out by a person.
+    Skipped,
+    /// A stage has had its longest time.
+    StageOverdue,
+    /// One of several candidates has lost its share.
+    Dropped,
+    /// One of several candidates has won.
+    Won,
+    /// A bandit moved shares.
+    SharesMoved,
+    /// A rollout that was to be reported on is over; the candidate is being let go.
+    Concluding,
+    /// It is over.
+    Reported,
     /// A verb was refused.
     ActionRefused,
     /// The old revision is no longer kept.
@@ -121,6 +155,8 @@ impl Reason {
                 | Self::RolledBack
                 | Self::Evicting
                 | Self::DeadlineExceeded
+                | Self::StageOverdue
+                | Self::Dropped
                 | Self::ActionRefused
         )
     }

@@ -1,9 +1,12 @@
 //! What must be remembered between two decisions. Only what cannot be observed again.
 
+use std::collections::BTreeMap;
+use std::time::Duration;
+
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
-use crate::Stage;
+use crate::{Shares, Stage, Then};
 
 /// The memory of one deployment; persisted in its status.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
@@ -36,10 +39,17 @@ pub struct State {
     /// The verb that was carried out last (V2).
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub verb: Option<VerbDone>,
+    /// How long each revision of the history took to get its pods ready, the last time that they were waited for.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub took: BTreeMap<String, Duration>,
 }
 
 /// What is going on.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[expect(
+    clippy::large_enum_variant,
+    reason = "there is one per deployment, and it is nearly always the large one"
+)]
 pub enum Phase {
     /// Nothing.
     #[default]
@@ -74,8 +84,14 @@ pub struct Rolling {
     pub from: Option<String>,
     /// The revision that is to become stable.
     pub to: String,
+    /// Further candidates; the one that wins takes the place of `to`.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub rivals: Vec<String>,
     /// Its stages, frozen (I3).
     pub stages: Vec<Stage>,
+    /// What follows them, frozen.
+    #[serde(default)]
+    pub then: Then,
     /// The present stage; `stages.len()` is the promotion.
     pub index: usize,
     /// The stage that was acknowledged last. It stays judged until the next one is served.
@@ -90,6 +106,21 @@ pub struct Rolling {
     /// The deadline passed, and there is nothing better to return to.
     #[serde(default)]
     pub missed: bool,
+    /// When it was opened.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub opened: Option<Timestamp>,
+    /// The shares that a bandit has moved the candidates to in the present stage.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub shares: Option<Shares>,
+    /// The present stage has had its longest time, and waits on.
+    #[serde(default)]
+    pub overdue: bool,
+    /// Since when the present stage stands still (T4).
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub still: Option<Timestamp>,
+    /// How long it stood still before.
+    #[serde(default)]
+    pub stood: Duration,
     /// What this rollback undoes.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub undo: Option<Undo>,
@@ -129,6 +160,9 @@ pub struct Undo {
 pub struct Returning {
     /// The candidate.
     pub candidate: String,
+    /// Those that were on their way beside it.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub rivals: Vec<String>,
     /// Which way it went.
     pub kind: Kind,
     /// The rollout, and why it is undone.
@@ -182,6 +216,8 @@ pub enum Outcome {
     RolledBack,
     /// Taken back because the spec asked for something else.
     Superseded,
+    /// Over as it was wanted: it was to be reported on, not promoted.
+    Reported,
 }
 
 /// The newest rollout, once it is over.
@@ -227,6 +263,31 @@ pub struct StageKey {
 }
 
 impl Rolling {
+    /// A rollout without stages, as it begins.
+    pub(crate) fn new(sequence: u64, now: Timestamp) -> Self {
+        Self {
+            sequence,
+            kind: Kind::Rollout,
+            from: None,
+            to: String::new(),
+            rivals: Vec::new(),
+            stages: Vec::new(),
+            then: Then::Promote,
+            index: 0,
+            served: None,
+            blocked: None,
+            approved: false,
+            missed: false,
+            opened: Some(now),
+            shares: None,
+            overdue: false,
+            still: None,
+            stood: Duration::ZERO,
+            undo: None,
+            evicting: None,
+        }
+    }
+
     /// The stage that is to be served, or `None` for the promotion.
     #[must_use]
     pub fn stage(&self) -> Option<&Stage> {
@@ -245,13 +306,48 @@ impl Rolling {
         StageKey { sequence: self.sequence, index: self.index }
     }
 
-    /// The same, at the stage after this one.
+    /// All candidates.
+    pub fn arms(&self) -> impl Iterator<Item = &String> {
+        std::iter::once(&self.to).chain(&self.rivals)
+    }
+
+    /// The same, with this candidate before its rivals.
+    pub(crate) fn led_by(&self, arm: &str) -> Self {
+        let rivals = self.arms().filter(|a| *a != arm).cloned().collect();
+        Self { to: arm.to_owned(), rivals, ..self.clone() }
+    }
+
+    /// The same, at another stage.
+    pub(crate) fn at(&self, index: usize) -> Self {
+        Self {
+            index,
+            approved: false,
+            blocked: None,
+            missed: false,
+            shares: None,
+            overdue: false,
+            still: None,
+            stood: Duration::ZERO,
+            ..self.clone()
+        }
+    }
+
+    /// The same, at the stage after this one. What wins the last one stands alone.
     pub(crate) fn next(&self) -> Self {
-        Self { index: self.index + 1, approved: false, ..self.clone() }
+        let mut next = self.at(self.index + 1);
+        if next.stage().is_none() {
+            next.rivals.clear();
+        }
+        next
     }
 }
 
 impl Returning {
+    /// All that are on their way out.
+    pub fn candidates(&self) -> impl Iterator<Item = &String> {
+        std::iter::once(&self.candidate).chain(&self.rivals)
+    }
+
     /// What is remembered of it.
     pub(crate) fn ended(&self) -> Ended {
         let Undo { sequence, to, outcome, reason } = self.undo.clone();

@@ -11,6 +11,10 @@ pub enum Verb {
     Abort,
     /// Approve the stage and leave it.
     Promote,
+    /// Leave all stages, and promote.
+    PromoteFull,
+    /// Leave the stage out, served or not.
+    Skip,
     /// Stand still.
     Pause,
     /// Go on.
@@ -33,6 +37,8 @@ impl Verb {
                 "rollback" => Ok(Self::Rollback),
                 "abort" => Ok(Self::Abort),
                 "promote" => Ok(Self::Promote),
+                "promote-full" => Ok(Self::PromoteFull),
+                "skip" => Ok(Self::Skip),
                 "pause" => Ok(Self::Pause),
                 "resume" => Ok(Self::Resume),
                 "retry" => Ok(Self::Retry),
@@ -45,6 +51,7 @@ impl Verb {
 
 fn unknown(text: &str) -> String {
     format!(
-        "unknown action {text:?}: use rollback, rollback:<revision>, abort, promote, pause, resume or retry"
+        "unknown action {text:?}: use rollback, rollback:<revision>, abort, promote, promote-full, skip, pause, resume \
+         or retry"
     )
 }

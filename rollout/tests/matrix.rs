@@ -9,11 +9,15 @@ use evidence::OnBreach;
 use rollout::{Kind, Pause, Phase};
 use world::{Mode, Says, Start, World};
 
-const PHASES: [&str; 10] = [
+const PHASES: [&str; 14] = [
     "first",
     "first granted",
     "stage",
     "next waits",
+    "copies",
+    "preview",
+    "arms",
+    "bandit",
     "promotion",
     "returning",
     "going back",
@@ -21,8 +25,19 @@ const PHASES: [&str; 10] = [
     "rolled back",
     "healthy",
 ];
-const VERBS: [&str; 9] =
-    ["", "rollback", "rollback:a", "rollback:x", "abort", "promote", "pause", "resume", "retry"];
+const VERBS: [&str; 11] = [
+    "",
+    "rollback",
+    "rollback:a",
+    "rollback:x",
+    "abort",
+    "promote",
+    "promote-full",
+    "skip",
+    "pause",
+    "resume",
+    "retry",
+];
 const FAULTS: [&str; 14] = [
     "none",
     "crash",
@@ -64,6 +79,19 @@ fn reach(phase: &str) -> World {
             world.run_until(phase, 10, |w| w.share("a") == 100);
         }
         "healthy" => {}
+        "copies" | "preview" | "arms" | "bandit" => {
+            let program = match phase {
+                "copies" => "shadow first",
+                "preview" => "blue/green",
+                "arms" => "A/B",
+                _ => "bandit",
+            };
+            world.program(program);
+            world.compete("b", &["d"]);
+            world.run_until(phase, 20, |w| rolling(w) == Some((Kind::Rollout, 0, true)));
+            let shares = [("b".to_owned(), 15), ("d".to_owned(), 5)];
+            world.rewards = Some((shares.into(), None));
+        }
         _ => {
             world.run(5);
             world.spec("b");
@@ -169,7 +197,7 @@ fn every_phase_verb_and_fault() {
     assert!(failures.is_empty(), "{} worlds fail:\n{}", failures.len(), failures.join("\n"));
     println!("worlds by phase x verb; each cell: {}", FAULTS.join(", "));
     print!("{:<14}", "");
-    VERBS.iter().for_each(|verb| print!("{:>14}", if verb.is_empty() { "no verb" } else { verb }));
+    VERBS.iter().for_each(|verb| print!("{:>13}", if verb.is_empty() { "no verb" } else { verb }));
     println!();
     for phase in PHASES {
         print!("{phase:<14}");
@@ -180,7 +208,7 @@ fn every_phase_verb_and_fault() {
             let still = verb.is_empty() && matches!(phase, "rolled back" | "healthy");
             let left_out = FAULTS.iter().find(|f| cell(f) == 0 && !(still && **f == "crash"));
             assert_eq!(left_out, None, "{phase} x {verb:?}");
-            print!("{:>14}", format!("{full}/{} {}", FAULTS.len(), FAULTS.iter().map(cell).sum::<usize>()));
+            print!("{:>13}", format!("{full}/{} {}", FAULTS.len(), FAULTS.iter().map(cell).sum::<usize>()));
         }
         println!();
     }

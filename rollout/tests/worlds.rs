@@ -7,7 +7,8 @@ use std::time::Duration;
 
 use evidence::{OnBreach, OnNoData};
 use proptest::prelude::*;
-use rollout::Pause;
+use rollout::{Pause, Standing};
+use world::programs::PROGRAMS;
 use world::{Mode, Says, Start, World};
 
 #[derive(Debug, Clone)]
@@ -25,10 +26,18 @@ enum Event {
     Holdback(u8),
     KeepWarm(u64),
     Crash(usize, i64),
+    Program(&'static str),
+    Compete(&'static str, Vec<&'static str>),
+    Trial(&'static str, Standing),
+    Rewards(u8, u8, Option<&'static str>),
 }
 
 fn revision() -> impl Strategy<Value = &'static str> {
     prop::sample::select(vec!["a", "b", "c"])
+}
+
+fn arm() -> impl Strategy<Value = &'static str> {
+    prop::sample::select(vec!["a", "b", "c", "d", "e"])
 }
 
 fn event() -> impl Strategy<Value = Event> {
@@ -39,6 +48,8 @@ fn event() -> impl Strategy<Value = Event> {
         "rollback:c",
         "abort",
         "promote",
+        "promote-full",
+        "skip",
         "pause",
         "resume",
         "retry",
@@ -71,6 +82,11 @@ fn event() -> impl Strategy<Value = Event> {
         1 => (0..30u8).prop_map(Event::Holdback),
         1 => prop::sample::select(vec![0, 10, 60, 300]).prop_map(Event::KeepWarm),
         4 => (1..7usize, 1..10i64).prop_map(|(writes, away)| Event::Crash(writes, away)),
+        2 => prop::sample::select(&PROGRAMS[..]).prop_map(Event::Program),
+        2 => (revision(), prop::sample::subsequence(vec!["c", "d", "e"], 0..3)).prop_map(|(r, c)| Event::Compete(r, c)),
+        2 => (arm(), prop::sample::select(vec![Standing::Open, Standing::Shown, Standing::RuledOut]))
+            .prop_map(|(arm, standing)| Event::Trial(arm, standing)),
+        2 => (0..60u8, 0..60u8, prop::option::of(arm())).prop_map(|(b, c, best)| Event::Rewards(b, c, best)),
     ]
 }
 
@@ -93,20 +109,32 @@ fn happen(world: &mut World, event: &Event) {
         Event::Holdback(percent) => world.wanted.holdback = *percent,
         Event::KeepWarm(seconds) => world.wanted.keep_warm = Duration::from_secs(*seconds),
         Event::Crash(writes, away) => world.crash = Some((*writes, *away)),
+        Event::Program(name) => world.program(name),
+        Event::Compete(revision, challengers) => {
+            let challengers: Vec<&str> = challengers.iter().filter(|c| *c != revision).copied().collect();
+            world.compete(revision, &challengers);
+        }
+        Event::Trial(arm, standing) => drop(world.trials.insert((*arm).into(), *standing)),
+        Event::Rewards(b, c, best) => {
+            let shares = [("b", *b), ("c", *c), ("x", 3)].map(|(arm, share)| (arm.to_owned(), share));
+            world.rewards = Some((shares.into(), best.map(Into::into)));
+        }
     }
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig { cases: 2000, max_shrink_iters: 4000, failure_persistence: None, ..Default::default() })]
+    #![proptest_config(ProptestConfig { cases: 10_000, max_shrink_iters: 4000, failure_persistence: None, ..Default::default() })]
 
     #[test]
     fn the_rules_hold_and_every_world_ends(
         events in prop::collection::vec((1..25i64, event()), 1..16),
         served in any::<bool>(),
         holdback in 0..10u8,
+        program in prop::sample::select(&PROGRAMS[..]),
     ) {
         let mut world = if served { World::serving() } else { World::new() };
         world.wanted.holdback = holdback;
+        world.program(program);
         for (after, event) in &events {
             world.run(*after);
             world.tell(&format!("{event:?}"));

@@ -12,7 +12,7 @@ use wire::{EndpointCounts, RouteReport, TableSource};
 use crate::Table;
 use crate::choose::in_turn;
 use crate::count::{Ledger, StateCounts};
-use crate::endpoints::{Condition, Endpoints};
+use crate::endpoints::{Condition, EndpointStatus, Endpoints};
 use crate::upstream::Endpoint;
 
 /// Endpoints of one revision.
@@ -25,6 +25,29 @@ pub(crate) struct Backends {
 }
 
 impl Backends {
+    /// The endpoints of a Service: of those that are `known` the same ones go on, and all of them are `used`.
+    fn new(statuses: &[EndpointStatus], known: &mut Known, used: &mut Known) -> Self {
+        let mut backends = Self::default();
+        for status in statuses {
+            let count = match status.condition {
+                Condition::Ready => &mut backends.counts.ready,
+                Condition::Leaving | Condition::Gone => &mut backends.counts.terminating,
+                Condition::Unready => &mut backends.counts.unready,
+            };
+            *count += 1;
+            let list = match status.condition {
+                Condition::Ready => &mut backends.ready,
+                Condition::Leaving => &mut backends.leaving,
+                Condition::Gone | Condition::Unready => continue,
+            };
+            let endpoint = used.entry(status.address).or_insert_with(|| {
+                known.remove(&status.address).unwrap_or_else(|| Arc::new(Endpoint::new(status.address)))
+            });
+            list.push(endpoint.clone());
+        }
+        backends
+    }
+
     /// The next endpoint in turn: ready, not put aside, best one that was not tried. A `last_resort` has
     /// nobody behind it, so that endpoints which are about to stop, and those put aside, are tried too.
     pub(crate) fn pick(&self, tried: &[SocketAddr], last_resort: bool) -> Option<Arc<Endpoint>> {
@@ -41,6 +64,15 @@ impl Backends {
             .or_else(|| last_resort.then(|| find(&self.ready, &untried)).flatten())
     }
 
+    /// The next ready endpoint in turn; one that was put aside only when all were. What is sent to it has no second
+    /// try.
+    pub(crate) fn pick_ready(&self) -> Option<Arc<Endpoint>> {
+        let cursor = self.cursor.fetch_add(1, Relaxed);
+        let at = in_turn(self.ready.len(), cursor, |i| !self.ready[i].is_aside())
+            .or_else(|| in_turn(self.ready.len(), cursor, |_| true))?;
+        Some(self.ready[at].clone())
+    }
+
     /// Whether it has no ready endpoint, and some that are about to stop (C2).
     pub(crate) fn is_draining(&self) -> bool {
         self.counts.ready == 0 && self.counts.terminating > 0
@@ -53,14 +85,20 @@ pub(crate) struct Snapshot {
     pub(crate) counts: Arc<StateCounts>,
     /// By index of the table's revisions.
     pub(crate) backends: Vec<Backends>,
+    /// Those of the revision that gets copies: the same pods by connections of their own, so that no copy is in the way
+    /// of a request.
+    pub(crate) copying: Option<Backends>,
 }
+
+/// Endpoints by address. They live on over table changes with their connections.
+type Known = HashMap<SocketAddr, Arc<Endpoint>>;
 
 /// The current [`Snapshot`] and what is to be said of it.
 pub struct Board {
     current: ArcSwapOption<Snapshot>,
     ledger: Arc<Ledger>,
-    /// Endpoints live on over table changes with their connections.
-    known: Mutex<HashMap<SocketAddr, Arc<Endpoint>>>,
+    /// For requests, and for copies.
+    known: Mutex<[Known; 2]>,
     news: Mutex<News>,
 }
 
@@ -92,37 +130,17 @@ impl Board {
     /// Serves a table with these endpoints from now on.
     pub fn install(&self, table: Arc<Table>, endpoints: &Endpoints) {
         let mut known = self.known.lock().unwrap_or_else(PoisonError::into_inner);
-        let mut used = HashMap::new();
-        let backends = table
-            .revisions
-            .iter()
-            .map(|revision| {
-                let mut backends = Backends::default();
-                for status in endpoints.get(&revision.service).into_iter().flatten() {
-                    let count = match status.condition {
-                        Condition::Ready => &mut backends.counts.ready,
-                        Condition::Leaving | Condition::Gone => &mut backends.counts.terminating,
-                        Condition::Unready => &mut backends.counts.unready,
-                    };
-                    *count += 1;
-                    let list = match status.condition {
-                        Condition::Ready => &mut backends.ready,
-                        Condition::Leaving => &mut backends.leaving,
-                        Condition::Gone | Condition::Unready => continue,
-                    };
-                    let endpoint = used.entry(status.address).or_insert_with(|| {
-                        known
-                            .remove(&status.address)
-                            .unwrap_or_else(|| Arc::new(Endpoint::new(status.address)))
-                    });
-                    list.push(endpoint.clone());
-                }
-                backends
-            })
-            .collect();
-        *known = used;
+        let [mut answering, mut copying] = std::mem::take(&mut *known);
+        let of = |revision: usize| {
+            let statuses = endpoints.get(&table.revisions[revision].service);
+            statuses.map(Vec::as_slice).unwrap_or_default()
+        };
+        let [used, used_by_copies] = &mut *known;
+        let backends =
+            (0..table.revisions.len()).map(|i| Backends::new(of(i), &mut answering, used)).collect();
+        let copying = table.copies_to().map(|i| Backends::new(of(i), &mut copying, used_by_copies));
         let counts = self.ledger.enter(&table);
-        self.current.store(Some(Arc::new(Snapshot { table, counts, backends })));
+        self.current.store(Some(Arc::new(Snapshot { table, counts, backends, copying })));
     }
 
     /// Notes whether the API server answers.
@@ -158,7 +176,8 @@ impl Board {
 
     /// Closes connections that have been idle for too long.
     pub(crate) fn sweep(&self) {
-        for endpoint in self.known.lock().unwrap_or_else(PoisonError::into_inner).values() {
+        let known = self.known.lock().unwrap_or_else(PoisonError::into_inner);
+        for endpoint in known.iter().flat_map(HashMap::values) {
             endpoint.sweep();
         }
     }

@@ -1,9 +1,13 @@
-//! Which revision a request is drawn for. Pure: the random draw is an argument.
+//! Which revision a request is drawn for, and whether it is copied. Pure: random draws are arguments.
 
+use http::{HeaderMap, HeaderName};
 use wire::Assignment;
 use xxhash_rust::xxh3::xxh3_64;
 
 use crate::Table;
+
+/// Names the revision that a request asks for.
+pub(crate) const TARGET: HeaderName = HeaderName::from_static(wire::header::TARGET);
 
 /// What was drawn.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -29,25 +33,64 @@ pub fn slot_of_key(salt: &str, key: &[u8]) -> u16 {
 /// Scales 64 uniform bits to a slot: `floor(bits * 10,000 / 2^64)`.
 #[must_use]
 pub fn slot_of(bits: u64) -> u16 {
-    let scaled = (u128::from(bits) * u128::from(wire::SLOTS)) >> 64;
-    u16::try_from(scaled).expect("a product of 64 bits and SLOTS, shifted by 64, is below SLOTS")
+    scaled(bits, wire::SLOTS)
 }
 
-/// Draws the revision for a slot: the pinned one; else the one that the slot is assigned to; else stable.
-/// `None` when the table has none of them.
+/// Scales 64 uniform bits to `0..n`.
+fn scaled(bits: u64, n: u16) -> u16 {
+    let scaled = (u128::from(bits) * u128::from(n)) >> 64;
+    u16::try_from(scaled).expect("a product of 64 bits and n, shifted by 64, is below n")
+}
+
+/// Draws the revision for a request: the pinned one (R8); else the one that the request names, where this is allowed;
+/// else that of the first rule that fits; else the one that the slot is assigned to; else stable. `None` when the
+/// table has none of them. What is named or meant by a rule and is not there is not obeyed: the slot decides.
 #[must_use]
-pub fn choose(table: &Table, slot: u16) -> Option<Choice> {
+pub fn choose(table: &Table, headers: &HeaderMap, slot: u16) -> Option<Choice> {
+    let drawn = |revision, assignment| Choice { revision, assignment };
     if let Some(revision) = table.pinned {
-        return Some(Choice { revision, assignment: Assignment::Pin });
+        return Some(drawn(revision, Assignment::Pin));
     }
-    let revision = table.drawn_for(slot)?;
-    Some(Choice { revision, assignment: Assignment::Split })
+    if let Some(revision) = target(table, headers) {
+        return Some(drawn(revision, Assignment::Target));
+    }
+    if let Some(revision) = table.matches.iter().find(|rule| rule.fits(headers)).and_then(|rule| rule.to) {
+        return Some(drawn(revision, Assignment::Match));
+    }
+    table.drawn_for(slot).map(|revision| drawn(revision, Assignment::Split))
+}
+
+/// The revision that a request names: only stable and the candidate can be.
+fn target(table: &Table, headers: &HeaderMap) -> Option<usize> {
+    if !table.targeting {
+        return None;
+    }
+    match headers.get(TARGET)?.to_str().ok()? {
+        "stable" => table.stable,
+        "candidate" => table.candidate,
+        name => {
+            let named = |revision: &usize| *table.revisions[*revision].name == *name;
+            [table.stable, table.candidate].into_iter().flatten().find(named)
+        }
+    }
+}
+
+/// The revision that gets a copy of a request, for 64 uniform bits. Only what is drawn for stable by the slots is
+/// copied (C1): so the copies are of the same users as the split.
+#[must_use]
+pub fn copied_to(table: &Table, choice: Choice, bits: u64) -> Option<usize> {
+    let mirror = table.mirror?;
+    let of_stable = choice.assignment == Assignment::Split && table.stable == Some(choice.revision);
+    (of_stable && scaled(bits, 100) < u16::from(mirror.percent)).then_some(mirror.revision)
 }
 
 /// The next of `n` endpoints in turn from `cursor` on that is usable.
 pub(crate) fn in_turn(n: usize, cursor: usize, usable: impl Fn(usize) -> bool) -> Option<usize> {
     (0..n).map(|i| (cursor % n + i) % n).find(|&i| usable(i))
 }
+
+#[cfg(test)]
+mod drawn_tests;
 
 #[cfg(test)]
 mod tests {

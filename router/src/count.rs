@@ -4,24 +4,26 @@
 mod classes;
 mod collector;
 mod ledger;
+mod pairs;
+mod series;
 mod slots;
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
+use std::sync::atomic::Ordering::Relaxed;
 use std::time::{Duration, Instant};
 
-use wire::{Assignment, CELLS, Counts, FEATURES, Grid, LATENCY_CELLS, Outcome, RouteState};
+use wire::{Assignment, Counts, FEATURES, Grid, Outcome, PairOutcome, RouteState};
 
 pub(crate) use classes::Classes;
 pub use collector::Collector;
 pub use ledger::Ledger;
 
-use crate::items::{AnswerHeaders, Item};
+use crate::compare::Pair;
+use crate::items::AnswerHeaders;
 use crate::{Choice, Table};
+use pairs::PairCounts;
+use series::{Series, Shown, observe};
 use slots::SlotCounts;
-
-/// Units of a histogram's sum in one: so fine that 580 years of seconds fit.
-const UNITS: f64 = 1e9;
 
 /// Counts with the sums that Prometheus wants for each histogram: latency, doubt, then the features.
 #[derive(Debug, Clone, Default, PartialEq)]
@@ -59,81 +61,17 @@ impl Tally {
     }
 }
 
-/// Counters of one revision and assignment.
-struct Series {
-    outcomes: [AtomicU64; Outcome::ALL.len()],
-    latency: [AtomicU64; LATENCY_CELLS],
-    features: [[AtomicU64; CELLS]; FEATURES.len()],
-    doubt: [AtomicU64; CELLS],
-    classes: Box<[AtomicU64]>,
-    nulls: AtomicU64,
-    /// In [`UNITS`].
-    sums: [AtomicU64; 2 + FEATURES.len()],
-}
-
-impl Series {
-    fn new() -> Self {
-        Self {
-            outcomes: [const { AtomicU64::new(0) }; _],
-            latency: [const { AtomicU64::new(0) }; _],
-            features: [const { [const { AtomicU64::new(0) }; CELLS] }; _],
-            doubt: [const { AtomicU64::new(0) }; _],
-            classes: std::iter::repeat_with(AtomicU64::default).take(Classes::CELLS).collect(),
-            nulls: AtomicU64::new(0),
-            sums: [const { AtomicU64::new(0) }; _],
-        }
-    }
-
-    /// Counts an item, and says which cell of [`Grid::Doubt`] it fell into.
-    fn count_item(&self, item: &Item, classes: &Classes) -> Option<usize> {
-        if item.null {
-            self.nulls.fetch_add(1, Relaxed);
-        }
-        if let Some(class) = &item.class {
-            self.classes[classes.index(class)].fetch_add(1, Relaxed);
-        }
-        for (feature, value) in item.stats.iter().filter(|(_, v)| v.is_finite()) {
-            let i = feature.index();
-            observe(&self.features[i], &self.sums[2 + i], feature.grid(), *value);
-        }
-        observe(&self.doubt, &self.sums[1], Grid::Doubt, 1.0 - item.confidence?)
-    }
-
-    fn tally(&self, classes: &Classes) -> Tally {
-        let read = |cells: &[AtomicU64]| cells.iter().map(|c| c.load(Relaxed)).collect::<Vec<_>>();
-        let named = self.classes.iter().enumerate().map(|(i, count)| (i, count.load(Relaxed)));
-        let counts = Counts {
-            outcomes: std::array::from_fn(|i| self.outcomes[i].load(Relaxed)),
-            latency: read(&self.latency),
-            features: self.features.iter().map(|f| read(f)).collect(),
-            doubt: read(&self.doubt),
-            classes: named.filter(|(_, n)| *n > 0).map(|(i, n)| (classes.name(i), n)).collect(),
-            null_outputs: self.nulls.load(Relaxed),
-        };
-        Tally { counts, sums: std::array::from_fn(|i| self.sums[i].load(Relaxed) as f64 / UNITS) }
-    }
-}
-
-/// Counts a value, unless it is NaN, and says in which cell.
-fn observe(cells: &[AtomicU64], sum: &AtomicU64, grid: Grid, value: f64) -> Option<usize> {
-    let cell = grid.cell(value)?;
-    cells[cell].fetch_add(1, Relaxed);
-    sum.fetch_add((value.clamp(0.0, most(grid)) * UNITS).round() as u64, Relaxed);
-    Some(cell)
-}
-
-/// Largest value that enters a sum, a day of seconds: one absurd value shall not drown all others.
-fn most(grid: Grid) -> f64 {
-    grid.top().min(86_400.0)
-}
-
 /// Counters of one state, by index of the table's revisions.
 pub(crate) struct StateCounts {
     state: RouteState,
     revisions: Vec<Arc<str>>,
-    series: Vec<[Series; Assignment::ALL.len()]>,
+    /// Absent for what this state's table never draws.
+    series: Vec<[Option<Box<Series>>; Assignment::ALL.len()]>,
+    /// What of them is on the page.
+    shown: Vec<[Shown; Assignment::ALL.len()]>,
     classes: Classes,
     slots: Option<SlotCounts>,
+    pairs: Option<PairCounts>,
 }
 
 impl StateCounts {
@@ -141,17 +79,36 @@ impl StateCounts {
         let state = table.state.clone();
         let revisions: Vec<_> = table.revisions.iter().map(|r| r.name.clone()).collect();
         let classes = Classes::new(table);
-        let series = revisions.iter().map(|_| Assignment::ALL.map(|_| Series::new())).collect();
-        Self { state, revisions, series, classes, slots: SlotCounts::new(table) }
+        let shown: Vec<_> = (0..revisions.len())
+            .map(|revision| Assignment::ALL.map(|assignment| Shown::of(table, revision, assignment)))
+            .collect();
+        let series = |shown| (shown != Shown::Nothing).then(|| Box::new(Series::new()));
+        let series = shown.iter().map(|all| all.map(series)).collect();
+        let (slots, pairs) = (SlotCounts::new(table), PairCounts::new(table));
+        Self { state, revisions, series, shown, classes, slots, pairs }
     }
 
-    fn tallies(&self) -> impl Iterator<Item = (&Arc<str>, Assignment, Tally)> {
-        self.revisions.iter().zip(&self.series).flat_map(move |(revision, both)| {
-            Assignment::ALL
-                .into_iter()
-                .zip(both)
-                .map(move |(assignment, series)| (revision, assignment, series.tally(&self.classes)))
+    /// What was counted for each revision and assignment, with what of it is on the page.
+    fn tallies(&self) -> impl Iterator<Item = (&Arc<str>, Assignment, Shown, Tally)> {
+        let all = self.revisions.iter().zip(self.series.iter().zip(&self.shown));
+        all.flat_map(move |(revision, (series, shown))| {
+            let each = Assignment::ALL.into_iter().zip(series.iter().zip(shown));
+            each.filter_map(move |(assignment, (series, shown))| {
+                Some((revision, assignment, *shown, series.as_ref()?.tally(&self.classes)))
+            })
         })
+    }
+
+    /// Counts a copy that was not sent.
+    pub(crate) fn drop_copy(&self) {
+        self.pair(&Pair { outcome: PairOutcome::Dropped, gap: None, ratio: None });
+    }
+
+    /// Counts what became of a copy.
+    pub(crate) fn pair(&self, pair: &Pair) {
+        if let Some(pairs) = &self.pairs {
+            pairs.count(pair);
+        }
     }
 }
 
@@ -175,6 +132,11 @@ impl Ticket {
         let mut this = self;
         this.finished = true;
         this
+    }
+
+    /// Its time so far, without what the client was waited for.
+    pub(crate) fn elapsed(&self) -> Duration {
+        self.started.elapsed()
     }
 
     /// Takes time out of the latency: the client was waited for.
@@ -208,7 +170,8 @@ impl Ticket {
     }
 
     fn series(&self) -> &Series {
-        &self.counts.series[self.choice.revision][self.choice.assignment as usize]
+        let series = &self.counts.series[self.choice.revision][self.choice.assignment as usize];
+        series.as_deref().expect("a state has counters for all that its table draws")
     }
 
     /// Where its slot is counted, if slots are.
@@ -221,9 +184,9 @@ impl Ticket {
         if self.finished {
             return;
         }
-        let elapsed: Duration = self.started.elapsed();
         let series = self.series();
-        let cell = observe(&series.latency, &series.sums[0], Grid::Seconds, elapsed.as_secs_f64());
+        let seconds = self.elapsed().as_secs_f64();
+        let cell = observe(&series.latency, &series.sums[0], Grid::Seconds, seconds);
         if let (Some(slots), Some(cell)) = (self.slots(), cell) {
             slots.raise_latency(self.slot, cell);
         }

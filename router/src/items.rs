@@ -45,9 +45,19 @@ impl AnswerHeaders {
     pub(crate) fn draw(&self, draw: u32) -> Option<Item> {
         let lists = [&self.classes, &self.confidences, &self.stats];
         let most = lists.map(|list| texts(list).take(MOST).count()).into_iter().max().unwrap_or(0);
-        let at = draw as usize % most.max(1);
-        let [class, confidence, stats] = lists.map(|list| texts(list).nth(at));
-        (most > 0).then(|| item(class, confidence, stats))
+        (most > 0).then(|| self.item(draw as usize % most))
+    }
+
+    /// How many items have a class, at most [`MOST`].
+    pub(crate) fn predictions(&self) -> usize {
+        texts(&self.classes).take(MOST).count()
+    }
+
+    /// One of the items; empty beyond the last.
+    pub(crate) fn item(&self, at: usize) -> Item {
+        let [class, confidence, stats] =
+            [&self.classes, &self.confidences, &self.stats].map(|list| texts(list).nth(at));
+        item(class, confidence, stats)
     }
 }
 

@@ -3,21 +3,29 @@
 //! ```text
 //! ModelRoute, EndpointSlices ─> Source ─> Table + endpoints ─> Board (swapped as a whole)
 //! client ─> serve ─> Proxy: take the body, choose, attempt … ─> answer
-//!                                 └─ Ticket ─> Ledger ─> /evidence, /metrics
+//!                                 │                               └─ Draft ─> copy ─> compare
+//!                                 └─ Ticket ─> Ledger ─> /evidence, /metrics <───────────┘
 //! ```
 //!
 //! Pure, and therefore where to look first: [`Table`] (what a ModelRoute says), [`choose`] (whom a request is
-//! drawn for, R3), `attempts` (what is tried after a failure, R5 and R6), `items` (what an answer's headers
-//! say, C3), [`endpoints_of`] (what EndpointSlices say).
+//! drawn for: pin, target, rules, slots, R3) and [`copied_to`] (whether it is copied), `attempts` (what is tried after a
+//! failure, R5 and R6), `items` (what an answer's headers say, C3), `compare` (what a copy's say beside it),
+//! [`endpoints_of`] (what EndpointSlices say).
+//!
+//! Copies (`mirror`) have nothing in common with the requests that users wait for but the table: memory, places and
+//! connections are their own, they are sent when the user's answer was handed on, never tried elsewhere, and dropped
+//! rather than waited with. What is dropped is counted.
 
 mod attempts;
 mod board;
 mod budget;
 mod choose;
+mod compare;
 mod count;
 mod endpoints;
 mod items;
 mod listen;
+mod mirror;
 mod pages;
 mod proxy;
 mod source;
@@ -27,11 +35,11 @@ mod watched;
 
 pub use board::{Board, RoutePage};
 pub use budget::CONNECTIONS;
-pub use choose::{Choice, choose, slot_of, slot_of_key};
+pub use choose::{Choice, choose, copied_to, slot_of, slot_of_key};
 pub use count::{Collector, Ledger};
 pub use endpoints::{Condition, EndpointStatus, Endpoints, endpoints_of};
 pub use listen::{Limits, serve};
 pub use pages::pages;
 pub use proxy::Proxy;
 pub use source::Source;
-pub use table::{Revision, Table, TableError};
+pub use table::{MatchRule, Mirrored, Revision, Table, TableError};

@@ -9,16 +9,20 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering::SeqCst};
 use std::time::{Duration, Instant};
 
+use http::request::Parts;
 use http::{HeaderValue, Method, Request, Response, StatusCode, header};
 use hyper::body::Incoming;
 use prometheus::{IntCounter, IntCounterVec, Opts};
 use tokio::sync::Semaphore;
+use wire::Assignment;
 
-use crate::choose::{choose, slot_of, slot_of_key};
+use crate::board::Snapshot;
+use crate::choose::{TARGET, choose, copied_to, slot_of, slot_of_key};
 use crate::count::Ticket;
-use crate::{Board, budget};
+use crate::mirror::{Draft, Mirror};
+use crate::{Board, Choice, budget};
 use forward::Journey;
-use intake::{Intake, Refused};
+use intake::{Intake, Refused, Taken};
 
 pub(crate) use answer::AnswerBody;
 
@@ -33,6 +37,7 @@ pub struct Proxy {
     max_body: u64,
     intake: Duration,
     held: Arc<Semaphore>,
+    mirror: Arc<Mirror>,
     pub(crate) draining: AtomicBool,
     pub(crate) load: Arc<Load>,
     numbers: Numbers,
@@ -84,6 +89,7 @@ impl Drop for UnderWay {
 struct Numbers {
     unassigned: IntCounterVec,
     again: IntCounter,
+    untargeted: IntCounter,
 }
 
 impl Numbers {
@@ -93,9 +99,13 @@ impl Numbers {
             "Requests that count for no revision, by reason: refused before one was drawn, or not a POST.",
         );
         let again = "Attempts after the first one, by which a request went on.";
+        let untargeted =
+            "Requests that named their revision in vain: not allowed, nobody of this name, or pinned.";
         Self {
             unassigned: IntCounterVec::new(unassigned, &["reason"]).expect("the names are constants"),
             again: IntCounter::new("sluice_router_retries_total", again).expect("the names are constants"),
+            untargeted: IntCounter::new("sluice_router_targets_ignored_total", untargeted)
+                .expect("the names are constants"),
         }
     }
 }
@@ -106,6 +116,7 @@ impl Proxy {
     pub fn new(board: Arc<Board>, max_body: u64) -> Self {
         let load = Load { requests: AtomicUsize::new(0), started: Instant::now(), changed: 0.into() };
         Self {
+            mirror: Arc::new(Mirror::new(board.clone())),
             board,
             max_body,
             intake: INTAKE,
@@ -129,7 +140,8 @@ impl Proxy {
     /// When the registry has them already.
     pub fn register(&self, registry: &prometheus::Registry) -> prometheus::Result<()> {
         registry.register(Box::new(self.numbers.unassigned.clone()))?;
-        registry.register(Box::new(self.numbers.again.clone()))
+        registry.register(Box::new(self.numbers.again.clone()))?;
+        registry.register(Box::new(self.numbers.untargeted.clone()))
     }
 
     pub(crate) fn board(&self) -> &Board {
@@ -186,7 +198,12 @@ impl Proxy {
                 );
             }
         };
-        // Assigned only now, so that a slow upload does not carry an old table on.
+        self.assign(parts, taken, id).await
+    }
+
+    /// Draws the revision and passes the request on. Only when its body is here, so that a slow upload does not carry
+    /// an old table on.
+    async fn assign(&self, mut parts: Parts, taken: Taken, id: &HeaderValue) -> Response<AnswerBody> {
         let Some(snapshot) = self.board.snapshot() else { unreachable!("a board keeps its table") };
         let table = &snapshot.table;
         let key =
@@ -195,9 +212,14 @@ impl Proxy {
             Some(key) => slot_of_key(&table.salt, key.as_bytes()),
             None => slot_of(rand::random()),
         };
-        let Some(choice) = choose(table, slot) else {
+        let choice = choose(table, &parts.headers, slot);
+        let named = parts.headers.remove(TARGET).is_some();
+        let Some(choice) = choice else {
             return self.refuse("no_revision", StatusCode::SERVICE_UNAVAILABLE, "the route has no revision");
         };
+        if named && choice.assignment != Assignment::Target {
+            self.numbers.untargeted.inc();
+        }
         // The clocks start now: how long a client takes to send says nothing about a revision.
         let started = Instant::now();
         let deadline = started + table.request_timeout;
@@ -207,7 +229,20 @@ impl Proxy {
             self.numbers.unassigned.with_label_values(&["method"]).inc();
             ticket = ticket.uncounted();
         }
-        Journey::new(self, &snapshot, choice.revision, ticket, deadline).run(parts, taken, id).await
+        let draft = self.draft(&snapshot, choice, slot, &parts.method);
+        Journey::new(self, &snapshot, choice.revision, ticket, deadline)
+            .copied(draft)
+            .run(parts, taken, id)
+            .await
+    }
+
+    /// A copy of the request, if it is to be copied. None while the program ends: nobody would wait for it.
+    fn draft(&self, snapshot: &Snapshot, choice: Choice, slot: u16, method: &Method) -> Option<Box<Draft>> {
+        if snapshot.table.mirror.is_none() || *method != Method::POST || self.draining.load(SeqCst) {
+            return None;
+        }
+        let revision = copied_to(&snapshot.table, choice, rand::random())?;
+        Some(self.mirror.draft(snapshot, revision, slot))
     }
 
     /// An answer to a request that was never assigned, and is no evidence.

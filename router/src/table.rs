@@ -3,8 +3,8 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use api::ModelRoute;
-use http::HeaderName;
+use api::{MatchTo, ModelRoute};
+use http::{HeaderMap, HeaderName, HeaderValue};
 use wire::{RouteState, SLOTS};
 
 /// Slot that no revision was given.
@@ -23,6 +23,14 @@ pub struct Table {
     pub pinned: Option<usize>,
     /// Takes over for a revision without ready endpoints, and slots of no revision.
     pub stable: Option<usize>,
+    /// The revision that is being judged: what requests are matched and targeted to.
+    pub candidate: Option<usize>,
+    /// Who gets copies of requests.
+    pub mirror: Option<Mirrored>,
+    /// Requests that go to one revision ahead of the slots; the first rule that fits counts.
+    pub matches: Vec<MatchRule>,
+    /// Whether a request may name its revision.
+    pub targeting: bool,
     /// Header whose value is the sticky key.
     pub sticky: Option<HeaderName>,
     /// Salt of the sticky hash.
@@ -43,6 +51,35 @@ pub struct Revision {
     pub name: Arc<str>,
     /// Service whose EndpointSlices list its pods.
     pub service: String,
+}
+
+/// Copies of the split requests of stable.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Mirrored {
+    /// The revision that gets them.
+    pub revision: usize,
+    /// How many of a hundred requests are copied, 1..=100.
+    pub percent: u8,
+}
+
+/// Requests with this header go to one revision.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct MatchRule {
+    /// The header.
+    pub header: HeaderName,
+    /// Its value, exactly.
+    pub value: HeaderValue,
+    /// The revision; `None` while the route has none of the kind. Then the request is split, whatever the rules
+    /// behind this one say.
+    pub to: Option<usize>,
+}
+
+impl MatchRule {
+    /// Whether a request with these headers is meant.
+    #[must_use]
+    pub fn fits(&self, headers: &HeaderMap) -> bool {
+        headers.get_all(&self.header).iter().any(|value| value == self.value)
+    }
 }
 
 /// Why a ModelRoute is not obeyed. The last good table stays.
@@ -80,19 +117,37 @@ pub enum TableError {
         /// Who wants it too.
         second: String,
     },
-    /// `stable` names no revision of the table.
-    #[error("spec.stable names {name:?}, the revisions are {known}")]
-    UnknownStable {
+    /// A field names no revision of the table.
+    #[error("spec.{field} names {name:?}, the revisions are {known}")]
+    UnknownRevision {
+        /// The field.
+        field: &'static str,
         /// What it names.
         name: String,
         /// The names of the table.
         known: String,
     },
-    /// The sticky header cannot be a header.
-    #[error("spec.sticky.header {header:?} is no header name")]
+    /// What shall be a header cannot be one.
+    #[error("spec.{field} {header:?} is no header name")]
     Header {
+        /// The field.
+        field: String,
         /// What was found.
         header: String,
+    },
+    /// No header can have this value.
+    #[error("spec.matches[{rule}].value {value:?} is no header value: control characters are not allowed")]
+    Value {
+        /// Index of the rule.
+        rule: usize,
+        /// What was found.
+        value: String,
+    },
+    /// More than all requests, or none.
+    #[error("spec.mirror.percent is {found}, it must lie within 1..=100")]
+    Percent {
+        /// What was found.
+        found: u8,
     },
     /// Nothing could be answered in no time.
     #[error("spec.requestTimeout is 0, it must be longer")]
@@ -100,9 +155,9 @@ pub enum TableError {
 }
 
 impl Table {
-    /// Whether a revision is drawn for requests: it has slots, or takes those of no revision.
+    /// Whether a revision is drawn for split requests: it has slots, or takes those of no revision.
     #[must_use]
-    pub fn is_busy(&self, revision: usize) -> bool {
+    pub fn is_drawn(&self, revision: usize) -> bool {
         self.stable == Some(revision) || self.slots.iter().any(|slot| usize::from(*slot) == revision)
     }
 
@@ -118,16 +173,10 @@ impl Table {
             .map(|r| Revision { name: r.name.as_str().into(), service: r.service.clone() })
             .collect();
         check_names(&revisions)?;
-        let find = |name: &str| revisions.iter().position(|r| &*r.name == name);
-        let stable = match spec.stable.as_deref() {
-            None => None,
-            Some(name) => Some(find(name).ok_or_else(|| TableError::UnknownStable {
-                name: name.to_owned(),
-                known: revisions.iter().map(|r| &*r.name).collect::<Vec<_>>().join(", "),
-            })?),
-        };
+        let stable = named(&revisions, "stable", spec.stable.as_deref())?;
+        let candidate = named(&revisions, "candidate", spec.candidate.as_deref())?;
         let asked = pin(route);
-        let pinned = asked.as_deref().and_then(find);
+        let pinned = asked.as_deref().and_then(|name| revisions.iter().position(|r| &*r.name == name));
         let (pin, unknown_pin) = if pinned.is_some() { (asked, None) } else { (None, asked) };
         let request_timeout = spec.request_timeout.get();
         if request_timeout.is_zero() {
@@ -142,7 +191,11 @@ impl Table {
             unknown_pin,
             pinned,
             stable,
-            sticky: spec.sticky.as_ref().map(|s| header(&s.header)).transpose()?,
+            candidate,
+            mirror: mirror(route, &revisions)?,
+            matches: matches(route, stable, candidate)?,
+            targeting: spec.targeting,
+            sticky: spec.sticky.as_ref().map(|s| header("sticky.header", &s.header)).transpose()?,
             salt: spec.salt.clone(),
             request_timeout,
             retry: spec.retry,
@@ -170,6 +223,12 @@ impl Table {
         self.sticky.is_some() && self.state.pin.is_none()
     }
 
+    /// The revision that gets copies; `None` also while all requests are pinned (C1).
+    #[must_use]
+    pub fn copies_to(&self) -> Option<usize> {
+        self.mirror.filter(|_| self.state.pin.is_none()).map(|mirror| mirror.revision)
+    }
+
     /// Index of a revision by name.
     #[must_use]
     pub fn find(&self, name: &str) -> Option<usize> {
@@ -182,8 +241,52 @@ fn pin(route: &ModelRoute) -> Option<String> {
     (!pin.is_empty()).then(|| pin.to_owned())
 }
 
-fn header(name: &str) -> Result<HeaderName, TableError> {
-    name.parse().map_err(|_| TableError::Header { header: name.to_owned() })
+fn header(field: &str, name: &str) -> Result<HeaderName, TableError> {
+    name.parse().map_err(|_| TableError::Header { field: field.to_owned(), header: name.to_owned() })
+}
+
+/// Index of the revision that a field names, if it names one.
+fn named(
+    revisions: &[Revision],
+    field: &'static str,
+    name: Option<&str>,
+) -> Result<Option<usize>, TableError> {
+    let Some(name) = name else { return Ok(None) };
+    let found = revisions.iter().position(|r| &*r.name == name);
+    found.map(Some).ok_or_else(|| TableError::UnknownRevision {
+        field,
+        name: name.to_owned(),
+        known: revisions.iter().map(|r| &*r.name).collect::<Vec<_>>().join(", "),
+    })
+}
+
+fn mirror(route: &ModelRoute, revisions: &[Revision]) -> Result<Option<Mirrored>, TableError> {
+    let Some(mirror) = &route.spec.mirror else { return Ok(None) };
+    if !(1..=100).contains(&mirror.percent) {
+        return Err(TableError::Percent { found: mirror.percent });
+    }
+    let revision = named(revisions, "mirror.revision", Some(&mirror.revision))?;
+    Ok(revision.map(|revision| Mirrored { revision, percent: mirror.percent }))
+}
+
+fn matches(
+    route: &ModelRoute,
+    stable: Option<usize>,
+    candidate: Option<usize>,
+) -> Result<Vec<MatchRule>, TableError> {
+    let rules = route.spec.matches.iter().enumerate();
+    let resolved = rules.map(|(rule, m)| {
+        Ok(MatchRule {
+            header: header(&format!("matches[{rule}].header"), &m.header)?,
+            value: HeaderValue::from_bytes(m.value.as_bytes())
+                .map_err(|_| TableError::Value { rule, value: m.value.clone() })?,
+            to: match m.to {
+                MatchTo::Candidate => candidate,
+                MatchTo::Stable => stable,
+            },
+        })
+    });
+    resolved.collect()
 }
 
 fn check_names(revisions: &[Revision]) -> Result<(), TableError> {

@@ -110,7 +110,7 @@ impl Endpoint {
     }
 
     /// The connection that was used last: the others may age out.
-    fn take_idle(&self) -> Option<Link> {
+    pub(crate) fn take_idle(&self) -> Option<Link> {
         let mut idle = self.idle();
         while let Some(last) = idle.pop() {
             if last.is_good() {

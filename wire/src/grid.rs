@@ -1,7 +1,8 @@
 //! The fixed grids on which everything is counted, live and at training.
 //!
 //! Fixed cells make counts of pods, windows and of the reference profile addable and comparable.
-//! Changing a grid changes [`GRID_VERSION`]; pages and profiles of another version are refused.
+//! Changing a grid changes [`GRID_VERSION`]; pages and profiles of another version are refused. A new grid changes
+//! nothing that was counted before, and so not the version.
 
 use std::sync::LazyLock;
 
@@ -81,19 +82,26 @@ pub enum Grid {
     Sharp,
     /// 142 cells of seconds: from 100 us, each 10 % wider than the one before, the last one open.
     Seconds,
+    /// What a copy's confidence is above that of the answer that the user got, -1..=1: 63 equal cells, so that no gap
+    /// at all is the middle of one. The 64th stays empty.
+    Gap,
+    /// A copy's seconds over those of the answer that the user got: 64 cells from 1/18 to 20, each 10 % wider than the
+    /// one before, so that 1 is the middle of one; the last one open.
+    Ratio,
 }
 
 impl Grid {
     /// All of them, in the order of their numbers.
-    const ALL: [Self; 5] = [Self::Unit, Self::Half, Self::Doubt, Self::Sharp, Self::Seconds];
+    const ALL: [Self; 7] =
+        [Self::Unit, Self::Half, Self::Doubt, Self::Sharp, Self::Seconds, Self::Gap, Self::Ratio];
 
-    /// The largest value there is of what is counted on it; infinite for seconds.
+    /// The largest value there is of what is counted on it; infinite for seconds and ratios.
     #[must_use]
     pub const fn top(self) -> f64 {
         match self {
-            Self::Unit | Self::Doubt => 1.0,
+            Self::Unit | Self::Doubt | Self::Gap => 1.0,
             Self::Half | Self::Sharp => 0.5,
-            Self::Seconds => f64::INFINITY,
+            Self::Seconds | Self::Ratio => f64::INFINITY,
         }
     }
 
@@ -129,6 +137,8 @@ impl Grid {
             Self::Doubt => 10f64.powf(-6.0 + 6.0 * next / 64.0),
             Self::Sharp => 0.005 * 100f64.powf(next / 64.0),
             Self::Seconds => 1e-4 * LATENCY_GROWTH.powi(i as i32),
+            Self::Gap => (2.0 * next - 63.0) / 63.0,
+            Self::Ratio => LATENCY_GROWTH.powf(next - 31.5),
         }
     }
 
@@ -157,6 +167,8 @@ impl Grid {
             Self::Doubt => (x.max(1e-300).log10() + 6.0) * 64.0 / 6.0,
             Self::Sharp => (x.max(1e-300) / 0.005).log10() * 32.0,
             Self::Seconds => (x.max(1e-300) / 1e-4).ln() / LATENCY_GROWTH.ln() + 1.0,
+            Self::Gap => (63.0 * x + 63.0) / 2.0,
+            Self::Ratio => x.max(1e-300).ln() / LATENCY_GROWTH.ln() + 31.5,
         };
         let mut i = (guess.max(0.0) as usize).min(self.len() - 1);
         // Floating point may miss by one near an edge; the edges themselves decide.
@@ -196,7 +208,7 @@ mod tests {
         #[test]
         fn a_value_lies_within_its_cell(x in 0.0..200.0f64, small in -9.0..0.0f64) {
             for grid in Grid::ALL {
-                for x in [x, 10f64.powf(small)] {
+                for x in [x, 10f64.powf(small), -10f64.powf(small)] {
                     let i = grid.cell(x).unwrap();
                     prop_assert!(x <= grid.edge(i), "{grid:?} {x} {i}");
                     prop_assert!(i == 0 || x > grid.edge(i - 1), "{grid:?} {x} {i}");
@@ -220,5 +232,25 @@ mod tests {
         assert!(Grid::Seconds.edge(LATENCY_CELLS - 2) > 60.0);
         assert_eq!(Grid::Seconds.cell(f64::NAN), None);
         assert_eq!(Grid::Seconds.cell(-1.0), Some(0));
+    }
+
+    #[test]
+    fn what_differs_in_nothing_is_the_middle_of_a_cell() {
+        let around = |grid: Grid, x: f64| {
+            let cell = grid.cell(x).unwrap();
+            (grid.edge(cell - 1), grid.edge(cell))
+        };
+        let (below, above) = around(Grid::Gap, 0.0);
+        assert!((below + above).abs() < 1e-12 && (above - 1.0 / 63.0).abs() < 1e-12, "{below} {above}");
+        let (below, above) = around(Grid::Ratio, 1.0);
+        assert!(
+            (below * above - 1.0).abs() < 1e-12 && (above / below - 1.1).abs() < 1e-12,
+            "{below} {above}"
+        );
+        assert_eq!((Grid::Gap.cell(-1.0), Grid::Gap.cell(1.0)), (Some(0), Some(62)));
+        assert_eq!((Grid::Gap.edge(62), Grid::Ratio.cell(0.0)), (1.0, Some(0)));
+        let (least, most) = (Grid::Ratio.edge(0), Grid::Ratio.edge(62));
+        assert!((1.0 / 19.0..1.0 / 18.0).contains(&least) && (20.0..21.0).contains(&most), "{least} {most}");
+        assert_eq!((Grid::Ratio.cell(f64::INFINITY), Grid::Ratio.cell(f64::NAN)), (Some(63), None));
     }
 }

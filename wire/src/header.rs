@@ -8,6 +8,11 @@ use crate::Feature;
 pub const MODEL_VERSION: &str = "x-model-version";
 /// Revision that answered, set by the router on every answer.
 pub const REVISION: &str = "x-sluice-revision";
+/// Asks for one revision, where the route allows it: `stable`, `candidate` or the name of one of both. Never passed
+/// on.
+pub const TARGET: &str = "x-sluice-target";
+/// `1` on every copy of a request, set by the router, so that a server can tell. A client's own is not passed on.
+pub const SHADOW: &str = "x-sluice-shadow";
 /// Predicted class name; `-` for an answer that was withheld (a null output). Percent-encoded outside
 /// of visible ASCII, and for `%` and `,`.
 pub const PREDICTION: &str = "x-prediction";

@@ -4,13 +4,15 @@
 //! ([`header`]), ports and paths ([`endpoint`]), the fixed grids on which live traffic and reference
 //! profiles are counted ([`Grid`]), the slots of a route table ([`SLOTS`]), how a request is classified
 //! ([`Assignment`], [`Outcome`]), and the three documents that travel: the evidence page ([`Page`], with the
-//! [`Slots`] of a sticky route), the route report ([`RouteReport`]) and the reference profile ([`Profile`]). No I/O, almost no dependencies.
+//! [`Slots`] of a sticky route and the [`Pairs`] of a mirror), the route report ([`RouteReport`]) and the reference
+//! profile ([`Profile`]). No I/O, almost no dependencies.
 
 pub mod endpoint;
 mod grid;
 pub mod header;
 mod outcome;
 mod page;
+mod pairs;
 mod profile;
 mod route;
 mod slots;
@@ -18,6 +20,7 @@ mod slots;
 pub use grid::{CELLS, FEATURES, Feature, GRID_VERSION, Grid, LATENCY_CELLS, LATENCY_GROWTH};
 pub use outcome::{Assignment, Outcome};
 pub use page::{Counts, Key, Page, PageError, family};
+pub use pairs::{PairOutcome, Pairs};
 pub use profile::{ClassCount, Profile, ProfileError};
 pub use route::{EndpointCounts, RouteReport, RouteState, SLOTS, TableSource};
 pub use slots::{SlotError, SlotSet, Slots};

@@ -8,20 +8,29 @@ use serde::{Deserialize, Serialize};
 pub enum Assignment {
     /// By the slot ranges: at random or by the sticky hash.
     Split,
+    /// By a rule of the route, ahead of the slots.
+    Match,
+    /// By the request itself, which named its revision ([`crate::header::TARGET`]).
+    Target,
     /// By a break-glass pin (R8).
     Pin,
+    /// A copy of a request that another revision answered.
+    Shadow,
 }
 
 impl Assignment {
     /// All values, in the order in which they are written.
-    pub const ALL: [Self; 2] = [Self::Split, Self::Pin];
+    pub const ALL: [Self; 5] = [Self::Split, Self::Match, Self::Target, Self::Pin, Self::Shadow];
 
     /// The label value.
     #[must_use]
     pub const fn as_str(self) -> &'static str {
         match self {
             Self::Split => "split",
+            Self::Match => "match",
+            Self::Target => "target",
             Self::Pin => "pin",
+            Self::Shadow => "shadow",
         }
     }
 

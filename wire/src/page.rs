@@ -2,9 +2,11 @@
 //!
 //! The families are those of `/metrics`, with three labels more that name the state of the route table
 //! under which a request was assigned (`uid`, `generation`, `pin`; C2, R1), so that a change of weights
-//! drops nothing. Histogram buckets are cumulative, and written only where a cell is not empty. Under sticky
-//! routing the slots follow, in lines that are comments to others ([`Slots`], C5).
+//! drops nothing. Histogram buckets are cumulative, and written only where a cell is not empty. Where requests are
+//! copied, pairs follow ([`Pairs`]); under sticky routing the slots, in lines that are comments to others ([`Slots`],
+//! C5).
 
+mod pairs;
 mod parse;
 mod slots;
 mod write;
@@ -14,7 +16,7 @@ mod tests;
 
 use std::collections::BTreeMap;
 
-use crate::{Assignment, CELLS, FEATURES, Grid, LATENCY_CELLS, Outcome, RouteState, Slots};
+use crate::{Assignment, CELLS, FEATURES, Grid, LATENCY_CELLS, Outcome, Pairs, RouteState, Slots};
 
 /// Names of the families, shared by `/evidence` and `/metrics`.
 pub mod family {
@@ -36,16 +38,26 @@ pub mod family {
     pub const NULL_OUTPUTS: &str = "sluice_null_outputs_total";
     /// Slots of a sticky route (base64 in comments of the evidence page, labels `kind` and `revision`).
     pub const SLOTS: &str = "sluice_slots";
+    /// Copies of requests by what became of them beside the user's answer (counter, labels `revision`, `result`).
+    pub const PAIRS: &str = "sluice_pairs_total";
+    /// Confidence of the copy less that of the user's answer (histogram, label `revision`).
+    pub const PAIR_GAP: &str = "sluice_pair_confidence_gap";
+    /// Seconds of the copy over those of the user's answer (histogram, label `revision`).
+    pub const PAIR_RATIO: &str = "sluice_pair_latency_ratio";
 }
 
 /// Highest count that is read, 2^43: more requests than 100,000 per second make in two years. Sums over 2^20
 /// of them (cells, routers, intervals) fit a u64, and over 2^10 of them are exact in an f64.
 const MAX_COUNT: u64 = 1 << 43;
 /// Most states that are read: routers show up to 8, the current one, the one before and pins. Twice that, so
-/// that a later router may show more. With [`MAX_KEYS`] a page of any content takes less than 4 MiB in memory.
+/// that a later router may show more. With [`MAX_KEYS`] and [`MAX_PAIRED`] a page of any content takes less than 4 MiB
+/// in memory: 3.3 KiB for each key, 1.1 KiB for each revision with pairs, and 21 KiB for each state with slots.
 const MAX_STATES: usize = 16;
-/// Most keys of one state that are read: a table has up to 16 revisions, each with 2 assignments.
-const MAX_KEYS: usize = 32;
+/// Most keys of one state that are read: a table has up to 16 revisions, each with split and pin; only stable and the
+/// candidate have match and target, and one revision shadow.
+const MAX_KEYS: usize = 16 * 2 + 2 * 2 + 1;
+/// Most revisions of one state whose pairs are read: a router copies to one, a later one may copy to all.
+const MAX_PAIRED: usize = 16;
 
 /// Whom a set of counts belongs to, within one state of the table.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -164,6 +176,8 @@ pub struct Page {
     pub states: BTreeMap<RouteState, BTreeMap<Key, Counts>>,
     /// The slots of those states whose routing is sticky.
     pub slots: BTreeMap<RouteState, Slots>,
+    /// The pairs of those states whose requests are copied, by the revision that gets the copies.
+    pub pairs: BTreeMap<RouteState, BTreeMap<String, Pairs>>,
 }
 
 /// Why a page cannot be read.

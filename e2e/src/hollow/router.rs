@@ -8,9 +8,10 @@ use k8s_openapi::api::discovery::v1::EndpointSlice;
 use kube::ResourceExt;
 use rand::rngs::StdRng;
 use rand::{Rng, SeedableRng};
-use wire::{EndpointCounts, Page, RouteReport, RouteState, SLOTS, TableSource};
+use wire::{Assignment, EndpointCounts, Key, Page, RouteReport, RouteState, SLOTS, TableSource};
 
 use super::controllers::Controllers;
+use super::copies;
 use super::script::Script;
 use super::traffic::{self, Book};
 
@@ -57,6 +58,12 @@ pub(super) struct Table {
     pub(super) state: RouteState,
     /// Slots per revision; also of those without any.
     pub(super) slots: BTreeMap<String, u16>,
+    /// Who answers those that are copied.
+    pub(super) stable: Option<String>,
+    /// Who gets copies, and of how many of a hundred.
+    pub(super) mirror: Option<(String, u8)>,
+    /// Who gets what is matched.
+    pub(super) candidate: Option<String>,
     /// Whether requests have sticky keys.
     pub(super) sticky: bool,
     unknown_pin: Option<String>,
@@ -131,6 +138,7 @@ impl RouterPage {
             }
             self.page.states.retain(|state, _| self.served.contains(state));
             self.page.slots.retain(|state, _| self.served.contains(state));
+            self.page.pairs.retain(|state, _| self.served.contains(state));
             self.table = Some(table);
         }
         self.count(now, script, models);
@@ -155,7 +163,25 @@ impl RouterPage {
         for _ in 0..due as u64 {
             let slot = self.random.random_range(0..SLOTS);
             let book = Book { counts: &mut *counts, slots: slots.as_deref_mut() };
-            traffic::one(table, slot, &self.endpoints, script, models, &mut self.random, book);
+            let random = &mut self.random;
+            let answer = traffic::one(table, slot, &self.endpoints, script, models, random, book);
+            if let (Some(answer), Some((revision, percent))) = (answer, &table.mirror)
+                && random.random_range(0..100) < *percent
+            {
+                let pairs = self.page.pairs.entry(table.state.clone()).or_default();
+                let pairs = pairs.entry(revision.clone()).or_default();
+                let key = Key { revision: revision.clone(), assignment: Assignment::Shadow };
+                let has_pods = self.endpoints.get(revision).is_some_and(|e| e.ready > 0);
+                let model =
+                    models.get(revision).map(|(version, _)| script.model(version)).unwrap_or_default();
+                copies::one(
+                    &answer,
+                    has_pods.then_some(&model),
+                    random,
+                    counts.entry(key).or_default(),
+                    pairs,
+                );
+            }
         }
     }
 
@@ -228,7 +254,16 @@ fn table(route: &ModelRoute) -> Table {
         generation: route.metadata.generation.unwrap_or_default(),
         pin,
     };
-    Table { state, slots, sticky: route.spec.sticky.is_some(), unknown_pin }
+    let spec = &route.spec;
+    Table {
+        state,
+        slots,
+        stable: spec.stable.clone(),
+        mirror: spec.mirror.as_ref().map(|m| (m.revision.clone(), m.percent)),
+        candidate: spec.candidate.clone(),
+        sticky: spec.sticky.is_some(),
+        unknown_pin,
+    }
 }
 
 fn endpoints(route: &ModelRoute, slices: &[EndpointSlice]) -> BTreeMap<String, EndpointCounts> {
@@ -256,10 +291,8 @@ fn endpoints(route: &ModelRoute, slices: &[EndpointSlice]) -> BTreeMap<String, E
 mod tests {
     use std::time::Duration;
 
-    use api::{ModelRouteSpec, RouteRevision, SlotRange, Sticky};
-    use wire::{Assignment, Key};
-
     use super::*;
+    use api::{ModelRouteSpec, RouteRevision, SlotRange, Sticky};
 
     // rule: C5
     #[test]

@@ -44,6 +44,8 @@ pub struct Model {
     pub doubt: (f64, f64),
     /// Classes and their shares, which need not add up to 1.
     pub classes: Vec<(String, f64)>,
+    /// Share of copies whose class is another than the user's.
+    pub disagrees: f64,
     /// Digests that its pods report in turn; the first pod the first one.
     pub digests: Vec<String>,
 }
@@ -57,6 +59,7 @@ impl Default for Model {
             latency: Duration::from_millis(5),
             doubt: (-2.0, 0.7),
             classes: (0..10).map(|digit| (digit.to_string(), 1.0)).collect(),
+            disagrees: 0.02,
             digests: Vec::new(),
         }
     }
@@ -73,6 +76,8 @@ pub struct Routers {
     pub silent: BTreeSet<usize>,
     /// Those that see no change of the ModelRoute any more.
     pub deaf: BTreeSet<usize>,
+    /// Share of requests that a rule sends to the candidate, while there is one.
+    pub matched: f64,
     /// Mean brightness of the images that clients send; the reference profiles were made with 0.4.
     pub brightness: f64,
 }
@@ -87,6 +92,7 @@ impl Default for Routers {
             delay: Duration::from_millis(20),
             silent: BTreeSet::new(),
             deaf: BTreeSet::new(),
+            matched: 0.1,
             brightness: REFERENCE_BRIGHTNESS,
         }
     }

@@ -30,7 +30,7 @@ pub(super) fn slots(table: &Table) -> Slots {
     slots
 }
 
-/// Counts one request.
+/// Counts one request. Returns the answer, if stable gave it and it may be copied.
 pub(super) fn one(
     table: &Table,
     slot: u16,
@@ -39,15 +39,17 @@ pub(super) fn one(
     models: &BTreeMap<String, (String, Option<String>)>,
     random: &mut StdRng,
     mut book: Book<'_>,
-) {
-    let (revision, assignment) = match &table.state.pin {
-        Some(pin) => (pin.clone(), Assignment::Pin),
-        None => match drawn(table, slot) {
-            Some(revision) => (revision, Assignment::Split),
-            // Nobody has a share: such a request is refused, and counted for nobody.
-            None => return,
-        },
+) -> Option<Item> {
+    let matched = table.candidate.as_ref().filter(|_| random.random::<f64>() < script.routers.matched);
+    let (revision, assignment) = match (&table.state.pin, matched) {
+        (Some(pin), _) => (pin.clone(), Assignment::Pin),
+        (None, Some(candidate)) => (candidate.clone(), Assignment::Match),
+        // Nobody has a share: such a request is refused, and counted for nobody.
+        (None, None) => (drawn(table, slot)?, Assignment::Split),
     };
+    if assignment != Assignment::Split {
+        book.slots = None;
+    }
     let seen = endpoints.get(&revision).copied().unwrap_or_default();
     let counts = book.counts.entry(Key { revision: revision.clone(), assignment }).or_default();
     let mut became = |outcome: Outcome| {
@@ -64,32 +66,39 @@ pub(super) fn one(
     if seen.ready == 0 {
         let drained = seen.terminating > 0 && seen.unready == 0;
         became(if drained { Outcome::Drained } else { Outcome::Fallback });
-        return;
+        return None;
     }
     let version = models.get(&revision).map(|(version, _)| version.clone()).unwrap_or_default();
     let model = script.model(&version);
-    let latency = cell(Grid::Seconds, model.latency.as_secs_f64() * normal(random, 0.0, 0.2).exp());
+    let latency = latency(&model, random);
+    let outcome = fate(&model, random);
+    became(outcome);
+    counts.latency[latency] += 1;
+    book.slots.iter_mut().for_each(|slots| slots.raise_latency(slot, latency));
+    if outcome != Outcome::Ok {
+        return None;
+    }
+    let item = Item::draw(&model, script.routers.brightness, random);
+    item.count(counts);
+    book.slots.iter_mut().for_each(|slots| slots.raise_doubt(slot, item.doubt));
+    (assignment == Assignment::Split && table.stable.as_ref() == Some(&revision)).then_some(item)
+}
+
+/// Cell of the time that an answer takes.
+pub(super) fn latency(model: &Model, random: &mut StdRng) -> usize {
+    cell(Grid::Seconds, model.latency.as_secs_f64() * normal(random, 0.0, 0.2).exp())
+}
+
+/// What becomes of a request that is answered.
+pub(super) fn fate(model: &Model, random: &mut StdRng) -> Outcome {
     let fate: f64 = random.random();
-    let outcome = if fate < model.errors {
+    if fate < model.errors {
         Outcome::Error
     } else if fate < model.errors + model.rejected {
         Outcome::Rejected
     } else {
         Outcome::Ok
-    };
-    became(outcome);
-    counts.latency[latency] += 1;
-    book.slots.iter_mut().for_each(|slots| slots.raise_latency(slot, latency));
-    if outcome != Outcome::Ok {
-        return;
     }
-    let item = Item::draw(&model, script.routers.brightness, random);
-    for (cells, value) in counts.features.iter_mut().zip(item.features) {
-        cells[value] += 1;
-    }
-    counts.doubt[item.doubt] += 1;
-    book.slots.iter_mut().for_each(|slots| slots.raise_doubt(slot, item.doubt));
-    *counts.classes.entry(item.class).or_default() += 1;
 }
 
 /// The reference profile of a model: the same distributions, on images as they were at training.
@@ -110,14 +119,23 @@ pub(super) fn profile(version: &str, digest: String, model: &Model, random: &mut
 }
 
 /// An image and its answer, as cells of the grids.
-struct Item {
-    features: [usize; 3],
-    doubt: usize,
-    class: String,
+pub(super) struct Item {
+    pub(super) features: [usize; 3],
+    pub(super) doubt: usize,
+    pub(super) class: String,
 }
 
 impl Item {
-    fn draw(model: &Model, brightness: f64, random: &mut StdRng) -> Self {
+    /// Adds it to what a revision answered.
+    pub(super) fn count(&self, counts: &mut Counts) {
+        for (cells, value) in counts.features.iter_mut().zip(self.features) {
+            cells[value] += 1;
+        }
+        counts.doubt[self.doubt] += 1;
+        *counts.classes.entry(self.class.clone()).or_default() += 1;
+    }
+
+    pub(super) fn draw(model: &Model, brightness: f64, random: &mut StdRng) -> Self {
         let features = [
             cell(Feature::Brightness.grid(), normal(random, brightness, 0.08)),
             cell(Feature::Contrast.grid(), normal(random, 0.25, 0.04)),

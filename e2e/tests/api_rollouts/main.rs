@@ -9,6 +9,7 @@ mod first;
 mod intents;
 mod operators;
 mod routers;
+mod strategies;
 mod verbs;
 
 use anyhow::{Context, Result};

@@ -1,9 +1,9 @@
 //! Thresholds under sticky routing: as much evidence as there are users (C5).
 
-use wire::{Counts, SlotSet};
+use wire::{Counts, Pairs, SlotSet};
 
 use super::compare::{Comparison, Finding, sample};
-use crate::{Interval, Metric, SlotRound};
+use crate::{Draw, Interval, Metric};
 
 /// The slots of both arms that were asked anything in this stage.
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -13,11 +13,15 @@ pub(super) struct Asked {
 }
 
 impl Asked {
-    pub(super) fn of(slots: &SlotRound) -> Self {
-        let mut seen = slots.now.seen().clone();
-        seen.add(slots.earlier.seen());
+    /// As the newest interval shows them; `None` where users are not what is drawn.
+    pub(super) fn of(newest: &Interval) -> Option<Self> {
+        let slots = newest.slots.as_ref()?;
+        let seen = slots.ever(|slots| slots.seen().clone());
         let asked = |owned: &SlotSet| seen.and(owned).len();
-        Self { candidate: asked(&slots.candidate), stable: asked(&slots.stable) }
+        let stable = asked(&slots.stable);
+        // Copies are of requests of stable's users.
+        let candidate = if newest.draw == Draw::Shadow { stable } else { asked(&slots.candidate) };
+        Some(Self { candidate, stable })
     }
 
     /// A comparison of requests, which proves no more than as many independent ones as slots were asked would. Whose
@@ -34,6 +38,7 @@ impl Asked {
         let thinned = Interval {
             candidate: thinned(&window.candidate, self.candidate),
             stable: thinned(&window.stable, self.stable),
+            pairs: window.pairs.as_ref().map(|pairs| Box::new(thinned_pairs(pairs, self.candidate))),
             ..window.clone()
         };
         let slots = Some((self.candidate, self.stable));
@@ -59,23 +64,37 @@ fn thinned(counts: &Counts, units: u64) -> Counts {
         return counts.clone();
     }
     let part = units as f64 / requests as f64;
-    // The sums up to each cell are rounded, not the cells: no share at a bound is off by more than one of the total.
-    let thin = |cells: &mut dyn Iterator<Item = &mut u64>| {
-        let (mut all, mut taken) = (0, 0);
-        for cell in cells {
-            all += *cell;
-            let now = (all as f64 * part).round() as u64;
-            *cell = now - taken;
-            taken = now;
-        }
-    };
+    let thin = |cells: &mut dyn Iterator<Item = &mut u64>| thin(cells, part);
     let mut thinned = counts.clone();
     thin(&mut thinned.outcomes.iter_mut());
     thin(&mut thinned.latency.iter_mut());
     thin(&mut thinned.doubt.iter_mut());
     thin(&mut thinned.classes.values_mut());
+    thin(&mut std::iter::once(&mut thinned.null_outputs));
     thinned.features.iter_mut().for_each(|cells| thin(&mut cells.iter_mut()));
     thinned
+}
+
+/// The same of pairs that come from at most `units` copies.
+fn thinned_pairs(pairs: &Pairs, units: u64) -> Pairs {
+    let copies: u64 = pairs.outcomes.iter().sum();
+    let mut thinned = pairs.clone();
+    if copies > units {
+        thin(&mut thinned.outcomes.iter_mut(), units as f64 / copies as f64);
+    }
+    thinned
+}
+
+/// A part of the counts. The sums up to each cell are rounded, not the cells: no share at a bound is off by more than
+/// one of the total.
+fn thin(cells: &mut dyn Iterator<Item = &mut u64>, part: f64) {
+    let (mut all, mut taken) = (0, 0);
+    for cell in cells {
+        all += *cell;
+        let now = (all as f64 * part).round() as u64;
+        *cell = now - taken;
+        taken = now;
+    }
 }
 
 #[cfg(test)]

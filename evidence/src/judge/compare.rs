@@ -51,6 +51,9 @@ pub(super) struct Sample {
 /// counts fallbacks too, because they are errors: without them a candidate that died would be no breach.
 pub(super) fn sample(metric: &Metric, window: &Interval) -> Sample {
     // rule: T2
+    if metric.kind == Kind::Disagreement {
+        return Sample { n: disagreements(window).1, n_stable: None, unit: unit(metric.kind) };
+    }
     let of = |counts: &Counts| match metric.kind {
         Kind::ErrorRate => counts.errors().1,
         kind => size(kind, counts).min(own(counts)),
@@ -63,16 +66,33 @@ pub(super) fn sample(metric: &Metric, window: &Interval) -> Sample {
 }
 
 pub(super) const fn unit(kind: Kind) -> &'static str {
-    if matches!(kind, Kind::Drift { .. }) { "items" } else { "requests" }
+    match kind {
+        Kind::Drift { .. } | Kind::NullOutputRate => "items",
+        Kind::Disagreement => "pairs",
+        Kind::ErrorRate | Kind::Latency { .. } | Kind::InvalidInputRate => "requests",
+    }
 }
 
 fn size(kind: Kind, counts: &Counts) -> u64 {
     match kind {
         Kind::ErrorRate | Kind::InvalidInputRate => counts.errors().1,
         Kind::Latency { .. } => counts.latency.iter().sum(),
+        Kind::NullOutputRate => nulls(counts).1,
         Kind::Drift { series: Series::Class, .. } => counts.classes.values().sum(),
         Kind::Drift { series, .. } => cells_of(series, counts).iter().sum(),
+        Kind::Disagreement => unreachable!("its samples are pairs"),
     }
+}
+
+/// Items without an answer, and all items. A server may name the class alone, or the confidence alone.
+fn nulls(counts: &Counts) -> (u64, u64) {
+    let (sure, named) = (counts.doubt.iter().sum::<u64>(), counts.classes.values().sum());
+    (counts.null_outputs, counts.null_outputs + sure.max(named))
+}
+
+/// Pairs that disagree, and all that could be compared. No pair is known where nothing is copied.
+fn disagreements(window: &Interval) -> (u64, u64) {
+    window.pairs.as_ref().map_or((0, 0), |pairs| pairs.disagreements())
 }
 
 /// The bound as far as it is known before the comparison.
@@ -91,11 +111,13 @@ pub(super) fn compare(
     level: f64,
 ) -> Comparison {
     match metric.kind {
-        Kind::ErrorRate => rate(metric.bound, window, Counts::errors, level),
+        Kind::ErrorRate => rates(metric.bound, window, Counts::errors, level),
         Kind::InvalidInputRate => {
             let rejected = |counts: &Counts| (counts.outcome(Outcome::Rejected), counts.errors().1);
-            rate(metric.bound, window, rejected, level)
+            rates(metric.bound, window, rejected, level)
         }
+        Kind::NullOutputRate => rates(metric.bound, window, nulls, level),
+        Kind::Disagreement => rate(metric.bound, disagreements(window), None, level),
         Kind::Latency { quantile: q } => latency(metric.bound, window, q, level),
         Kind::Drift { series, .. } => {
             if let Some(profile) = reference {
@@ -126,10 +148,14 @@ pub(super) fn finding(beyond: bool, surely: bool, level: f64) -> Finding {
     }
 }
 
+/// [`rate`], counted alike in both arms.
+fn rates(bound: Bound, window: &Interval, count: fn(&Counts) -> (u64, u64), level: f64) -> Comparison {
+    rate(bound, count(&window.candidate), Some(count(&window.stable)), level)
+}
+
 /// A share of requests, with its Clopper-Pearson interval; for a ratio each arm's interval has `level`, half
 /// of it on the side that matters, so that both together err with probability `level`.
-fn rate(bound: Bound, window: &Interval, count: fn(&Counts) -> (u64, u64), level: f64) -> Comparison {
-    let (x, n) = count(&window.candidate);
+fn rate(bound: Bound, (x, n): (u64, u64), stable: Option<(u64, u64)>, level: f64) -> Comparison {
     let ours = x as f64 / n as f64;
     let (low, high) = if level > 0.0 { clopper_pearson(x, n, level) } else { (ours, ours) };
     let known = |limit: f64| (level > 0.0 && limit.is_finite()).then_some(limit);
@@ -152,7 +178,7 @@ fn rate(bound: Bound, window: &Interval, count: fn(&Counts) -> (u64, u64), level
         Bound::Noise => unreachable!("`Metric::check` refuses it for rates"),
         Bound::MaxRatio(ratio) => {
             // rule: J2
-            let (y, m) = count(&window.stable);
+            let (y, m) = stable.expect("`Metric::check` refuses ratios of what stable has no share of");
             let theirs = if y > 0 { y as f64 / m as f64 } else { clopper_pearson(0, m, ZERO_RATE_LEVEL).1 };
             let (floor, ceiling) = if level > 0.0 { clopper_pearson(y, m, level) } else { (theirs, theirs) };
             let value = ours / theirs;

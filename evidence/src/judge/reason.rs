@@ -90,6 +90,8 @@ fn measured(metric: &Metric) -> String {
     match metric.kind {
         Kind::ErrorRate => format!("error rate{ratio}"),
         Kind::InvalidInputRate => format!("rate of rejected inputs{ratio}"),
+        Kind::NullOutputRate => format!("rate of withheld answers{ratio}"),
+        Kind::Disagreement => "disagreement with stable".to_owned(),
         Kind::Latency { quantile } => format!("latency p{}{ratio}", number(100.0 * quantile)),
         Kind::Drift { series, statistic, against } => {
             let statistic = match statistic {
@@ -124,7 +126,9 @@ fn measured(metric: &Metric) -> String {
 fn show(metric: &Metric, value: f64) -> String {
     match (metric.bound, metric.kind) {
         (Bound::MaxRatio(_), _) => format!("{} times", number(value)),
-        (_, Kind::ErrorRate | Kind::InvalidInputRate) => format!("{} %", number(100.0 * value)),
+        (_, Kind::ErrorRate | Kind::InvalidInputRate | Kind::NullOutputRate | Kind::Disagreement) => {
+            format!("{} %", number(100.0 * value))
+        }
         (_, Kind::Latency { .. }) => seconds(value),
         (_, Kind::Drift { .. }) => number(value),
     }

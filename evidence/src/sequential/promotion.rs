@@ -54,6 +54,12 @@ impl Promotion {
         self.mirrored.crossed(level)
     }
 
+    /// The pooled ratio of the candidate's rate to stable's ([`Process::estimate`]). `None` while either has no event.
+    #[must_use]
+    pub fn estimate(&self) -> Option<f64> {
+        self.mirrored.estimate().filter(|ratio| *ratio > 0.0).map(f64::recip)
+    }
+
     /// How many more requests of both arms the proof takes at the present pace ([`Process::forecast`]).
     #[must_use]
     pub fn forecast(&self, level: f64) -> Option<u64> {

@@ -27,31 +27,55 @@ pub(crate) type ByState = BTreeMap<RouteState, Slots>;
 #[derive(Debug, Clone, Default)]
 pub(crate) struct Shown(ByState);
 
+impl SlotRound {
+    /// The slots of candidate and stable. States of one stage give each slot to the same arm; one that changed hands
+    /// cannot be attributed.
+    pub(crate) fn apart(&self) -> [SlotSet; 2] {
+        let Self { candidate, stable, .. } = self;
+        [candidate.without(stable), stable.without(candidate)]
+    }
+
+    /// The slots with something on any page so far, in this round or before.
+    pub(crate) fn ever(&self, of: impl Fn(&Slots) -> SlotSet) -> SlotSet {
+        let mut slots = of(&self.earlier);
+        slots.add(&of(&self.now));
+        slots
+    }
+}
+
 impl Shown {
-    /// Takes the slots of a round's pages: of those that are counted, and of those that are only baselines.
-    /// `None` when no page of the stage has any.
-    pub(crate) fn round(
+    /// Takes the slots of a round's pages: of those that are counted, and of those that are only baselines. For each
+    /// pair of arms `None` when no page of the stage has any.
+    pub(crate) fn rounds(
         &mut self,
         counted: Vec<ByState>,
         baselines: Vec<ByState>,
-        arms: &Arms,
-    ) -> Option<Box<SlotRound>> {
+        all: &[Arms],
+    ) -> Vec<Option<Box<SlotRound>>> {
         let pages = || counted.iter().chain(&baselines);
         if pages().next().is_some() {
             // As with the counters: what left the pages may come back late as long as the stage lasts.
             let on_page: Vec<RouteState> = pages().flat_map(BTreeMap::keys).cloned().collect();
-            self.0.retain(|state, _| on_page.contains(state) || arms.states.contains(state));
+            let is_of_stage = |state: &RouteState| all.iter().any(|arms| arms.states.contains(state));
+            self.0.retain(|state, _| on_page.contains(state) || is_of_stage(state));
         }
         baselines.into_iter().for_each(|page| self.add(page));
-        let earlier = of_stage([&self.0], arms);
-        let now = of_stage(&counted, arms);
+        let rounds = all.iter().map(|arms| self.of(&counted, arms)).collect();
         counted.into_iter().for_each(|page| self.add(page));
+        rounds
+    }
+
+    /// What these pages show beyond what was shown before.
+    fn of(&self, counted: &[ByState], arms: &Arms) -> Option<Box<SlotRound>> {
+        let earlier = of_stage([&self.0], arms);
+        let now = of_stage(counted, arms);
         let owned = |revision: &str| {
             let mut slots = now.as_ref().map(|now| now.owned(revision)).unwrap_or_default();
             earlier.iter().for_each(|earlier| slots.add(&earlier.owned(revision)));
             slots
         };
-        let (candidate, stable) = (owned(&arms.candidate), owned(&arms.stable));
+        let candidate = owned(&arms.candidate);
+        let stable = arms.stable.as_deref().map(owned).unwrap_or_default();
         (now.is_some() || earlier.is_some()).then(|| {
             let (now, earlier) = (now.unwrap_or_default(), earlier.unwrap_or_default());
             Box::new(SlotRound { candidate, stable, now, earlier })

@@ -5,8 +5,8 @@
 pub(crate) mod regret;
 
 use evidence::{
-    Against, Bound, Confusion, Interval, Kind, Metric, Reading, References, Rules, Series, State, Statistic,
-    Tests, Windows, judge,
+    Against, Bound, Confusion, Draw, Interval, Kind, Metric, Reading, References, Rules, Series, State,
+    Statistic, Tests, Windows, judge,
 };
 use jiff::{SignedDuration, Timestamp};
 use wire::{ClassCount, Counts, Feature, Grid, Outcome, Profile};
@@ -51,9 +51,11 @@ pub(crate) fn interval(from: i64, to: i64, candidate: &Counts, stable: &Counts) 
     Interval {
         from: at(from),
         to: at(to),
+        draw: Draw::Split,
         split: None,
         candidate: candidate.clone(),
         stable: stable.clone(),
+        pairs: None,
         slots: None,
     }
 }
@@ -91,6 +93,7 @@ pub(crate) fn read_with(
         false_rollback: 0.01,
         interval: EVERY,
         timeout: SignedDuration::ZERO,
+        accept: false,
     };
     judge(&rules, windows, references, state, at(now)).remove(0)
 }

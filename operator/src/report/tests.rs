@@ -8,7 +8,9 @@ use super::*;
 fn plan(state: &State) -> Plan {
     let wanted = Wanted {
         revision: "b".into(),
+        challengers: Vec::new(),
         stages: Vec::new(),
+        then: rollout::Then::Promote,
         judged: false,
         interval: Duration::from_secs(1),
         replicas: 1,

@@ -1,11 +1,11 @@
 //! The route table: from shares to slots and back.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
-use api::{ModelDeploymentSpec, ModelRoute, ModelRouteSpec, RouteRevision, SlotRange, names};
+use api::{ModelDeploymentSpec, ModelRoute, ModelRouteSpec, RouteMirror, RouteRevision, SlotRange, names};
 use kube::ResourceExt;
-use rollout::{RoutePlan, Shares, SlotMap, Span, Undo, reallocate};
+use rollout::{Mirror, RoutePlan, Shares, SlotMap, Span, Undo, reallocate};
 use wire::SLOTS;
 
 use super::Owner;
@@ -51,6 +51,20 @@ pub fn split(route: &ModelRouteSpec, revision: &str, other: &str) -> Option<f64>
     (route.sticky.is_none() && ours > 0 && theirs > 0).then(|| f64::from(ours) / f64::from(ours + theirs))
 }
 
+/// The copies of a table.
+#[must_use]
+pub fn mirror(route: &ModelRoute) -> Option<Mirror> {
+    let RouteMirror { revision, percent } = route.spec.mirror.clone()?;
+    Some(Mirror { revision, percent })
+}
+
+/// The revisions that a table sends requests or copies to: routers must see a ready endpoint of each (R2).
+#[must_use]
+pub fn reached(route: &ModelRoute) -> BTreeSet<String> {
+    let copies = route.spec.mirror.iter().map(|mirror| mirror.revision.clone());
+    shares(route).into_keys().chain(copies).chain(route.spec.candidate.clone()).collect()
+}
+
 /// The decision to go back that was written with a table.
 #[must_use]
 pub fn undo(route: &ModelRoute) -> Option<Undo> {
@@ -81,15 +95,19 @@ pub fn route(
         let undo = serde_json::to_string(undo).expect("plain data without maps");
         BTreeMap::from([(names::RETURNING.to_owned(), undo)])
     });
+    let routing = spec.routing.as_ref();
     let spec = ModelRouteSpec {
         revisions: revisions.collect(),
         stable: plan.stable.clone(),
         shares: text.join(" "),
-        candidate: None,
-        mirror: None,
-        matches: Vec::new(),
-        targeting: false,
-        sticky: spec.routing.as_ref().and_then(|r| r.sticky.clone()),
+        candidate: plan.candidate.clone(),
+        mirror: plan
+            .mirror
+            .as_ref()
+            .map(|m| RouteMirror { revision: m.revision.clone(), percent: m.percent }),
+        matches: routing.map(|r| r.matches.clone()).unwrap_or_default(),
+        targeting: routing.and_then(|r| r.allow_targeting).unwrap_or(false),
+        sticky: routing.and_then(|r| r.sticky.clone()),
         salt: salt(owner, &plan.salt),
         request_timeout: REQUEST_TIMEOUT.into(),
         retry: true,
@@ -102,9 +120,11 @@ fn slots(route: &ModelRoute) -> SlotMap {
     route.spec.revisions.iter().map(|r| (r.name.clone(), spans(r))).collect()
 }
 
-/// Stable and all that have a share, and of the others as many as there is room for.
+/// Stable, all that have a share or get copies, and of the others as many as there is room for.
 fn within_limits(plan: &RoutePlan) -> Shares {
-    let needed = |name: &String, weight: u8| weight > 0 || plan.stable.as_ref() == Some(name);
+    let copied = plan.mirror.as_ref().map(|mirror| &mirror.revision);
+    let named = [plan.stable.as_ref(), plan.candidate.as_ref(), copied];
+    let needed = |name: &String, weight: u8| weight > 0 || named.contains(&Some(name));
     let (mut kept, spare): (Shares, Shares) =
         plan.shares.clone().into_iter().partition(|(name, weight)| needed(name, *weight));
     let room = MAX_REVISIONS.saturating_sub(kept.len());

@@ -33,7 +33,8 @@ fn images() -> Images {
 
 fn plan(shares: &[(&str, u8)], stable: Option<&str>) -> RoutePlan {
     let shares = shares.iter().map(|(name, weight)| ((*name).to_owned(), *weight)).collect();
-    RoutePlan { shares, stable: stable.map(str::to_owned), salt: "2".into(), undo: None }
+    let stable = stable.map(str::to_owned);
+    RoutePlan { shares, mirror: None, candidate: None, stable, salt: "2".into(), undo: None }
 }
 
 #[test]
@@ -148,6 +149,28 @@ fn the_split_is_that_of_the_slots_of_both_and_unknown_under_sticky_routing() {
     assert_eq!(split(&table(&random), "new", "old"), Some(0.1));
     assert_eq!(split(&table(&random), "new", "gone"), None);
     assert_eq!(split(&table(&sticky), "new", "old"), None);
+}
+
+// rule: R2
+#[test]
+fn a_table_with_copies_reaches_whoever_gets_them() {
+    let mut deployment = pvc();
+    deployment.spec.routing = serde_json::from_value(json!({
+        "match": [{"header": "x-group", "value": "beta", "to": "candidate"}], "allowTargeting": true
+    }))
+    .unwrap();
+    let owner = Owner::of(&deployment).unwrap();
+    let mirror = rollout::Mirror { revision: "b".into(), percent: 30 };
+    let plan = RoutePlan {
+        mirror: Some(mirror.clone()),
+        candidate: Some("b".into()),
+        ..plan(&[("a", 100), ("b", 0)], Some("a"))
+    };
+    let table = route(&owner, &deployment.spec, &plan, None);
+    assert_eq!(super::mirror(&table), Some(mirror));
+    assert_eq!(reached(&table), ["a", "b"].map(str::to_owned).into());
+    assert_eq!((table.spec.candidate.as_deref(), table.spec.targeting), (Some("b"), true));
+    assert_eq!(table.spec.matches[0].to, api::MatchTo::Candidate);
 }
 
 #[test]

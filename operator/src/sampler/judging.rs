@@ -1,15 +1,17 @@
-//! From a round of pages to what the numbers say: baselines, windows and the judge's state of the stage.
+//! From a round of pages to what the numbers say: one [`Candidate`] for each revision that is judged, and what they
+//! compete by.
 
 use std::collections::BTreeMap;
 
-use evidence::{Arms, Baselines, Dropped, Reading, References, Rules, State, Windows};
-use jiff::{SignedDuration, Timestamp};
-use rollout::{Sampling, StageEvidence};
-use wire::{Page, RouteState};
+use evidence::{Arms, Baselines, Draw, Dropped, Rewards, Round, Trial};
+use jiff::Timestamp;
+use rollout::{Sampling, StageEvidence, Until};
+use wire::{Counts, Page, RouteState};
 
-use super::Order;
+use super::bandit::Bandit;
+use super::candidate::Candidate;
 use super::profiles::Profiles;
-use crate::resources::REQUEST_TIMEOUT;
+use super::{Contest, Memory, Order};
 
 /// States of the route that may belong to one stage: a router's page keeps the last two of them anyway.
 const STATES: usize = 8;
@@ -18,59 +20,99 @@ const STATES: usize = 8;
 #[derive(Debug)]
 pub(super) struct Judging {
     sampling: Sampling,
-    /// States of the route ordered since the stage began, as long as the split stays the same.
+    /// States of the route ordered since the stage began, as long as the splits stay the same.
     states: Vec<RouteState>,
-    /// The candidate's share in all of them.
-    split: Option<f64>,
+    /// Each candidate's share in all of them.
+    splits: BTreeMap<String, f64>,
     baselines: Baselines,
-    windows: Windows,
-    state: State,
+    candidates: BTreeMap<String, Candidate>,
+    contest: Option<Contest>,
+    bandit: Option<Bandit>,
     /// When the pages of the round before were asked for.
     last: Option<Timestamp>,
-    /// Of the newest round in this stage.
-    readings: Option<Vec<Reading>>,
 }
 
 impl Judging {
     pub(super) fn new(sampling: Sampling, order: &Order) -> Self {
-        let windows = Windows::new(sampling.since);
-        Self {
-            sampling,
+        let fresh = |name: &String| (name.clone(), Candidate::new(name, &sampling, order));
+        let mut judging = Self {
             states: order.route.iter().cloned().collect(),
-            split: order.split,
+            splits: order.splits.clone(),
             baselines: Baselines::default(),
-            windows,
-            state: resumed(order),
+            candidates: sampling.candidates.iter().map(fresh).collect(),
+            contest: None,
+            bandit: None,
             last: None,
-            readings: None,
-        }
+            sampling,
+        };
+        judging.enter_rollout(order);
+        judging
     }
 
     /// Follows an order: a new stage clears what belongs to the one before it, another rollout everything but
     /// the baselines.
     pub(super) fn follow(&mut self, sampling: &Sampling, order: &Order) {
         let (before, now) = (self.sampling.key, sampling.key);
+        self.sampling = sampling.clone();
+        self.candidates.retain(|name, _| sampling.candidates.contains(name));
+        for name in &sampling.candidates {
+            self.candidates.entry(name.clone()).or_insert_with(|| Candidate::new(name, sampling, order));
+        }
         if before.sequence != now.sequence {
             // rule: J3. The levels of the checks belong to the rollout.
-            self.state = resumed(order);
+            self.candidates.values_mut().for_each(|candidate| candidate.enter_rollout(order));
+            self.enter_rollout(order);
         }
         if before != now {
             // rule: T1
             self.states.clear();
-            self.windows.clear();
-            self.readings = None;
+            self.candidates.values_mut().for_each(Candidate::enter_stage);
         }
-        self.windows.enter_stage(sampling.since);
-        self.sampling = sampling.clone();
-        if self.split != order.split {
+        self.candidates.values_mut().for_each(|candidate| candidate.since(sampling.since));
+        if self.splits != order.splits {
             // An interval has one split: what was drawn by another one is lost.
             self.states.clear();
-            self.split = order.split;
+            for (name, candidate) in &mut self.candidates {
+                let (before, now) = (self.splits.get(name), order.splits.get(name));
+                if before.is_some() && now.is_some() && before != now {
+                    candidate.restart_trial();
+                }
+            }
+            self.splits.clone_from(&order.splits);
         }
         if let Some(route) = order.route.as_ref().filter(|route| !self.states.contains(route)) {
             self.states.push(route.clone());
             let surplus = self.states.len().saturating_sub(STATES);
             self.states.drain(..surplus);
+        }
+        self.bandit.iter_mut().for_each(|bandit| bandit.follow(order.route.as_ref()));
+    }
+
+    /// What the candidates compete by is frozen when the rollout begins (I3).
+    fn enter_rollout(&mut self, order: &Order) {
+        let known = order.resume.as_ref();
+        self.contest = known.and_then(|memory| memory.contest).or(order.contest);
+        self.bandit = self.rewards().map(|rewards| {
+            let mut bandit =
+                Bandit::new(&rewards, &self.sampling, known.and_then(|memory| memory.bandit.clone()));
+            bandit.follow(order.route.as_ref());
+            bandit
+        });
+    }
+
+    /// The hypothesis, in a stage that ends by one.
+    fn trial(&self) -> Option<Trial> {
+        match (self.sampling.until, self.contest) {
+            (Until::Shown { .. }, Some(Contest::Trial(trial))) => Some(trial),
+            _ => None,
+        }
+    }
+
+    /// What arms are rewarded for, in a stage that ends by the best of them.
+    fn rewards(&self) -> Option<Rewards> {
+        match (self.sampling.until, self.contest) {
+            (Until::Best, Some(Contest::Rewards(rewards))) => Some(rewards),
+            _ => None,
         }
     }
 
@@ -82,54 +124,66 @@ impl Judging {
         order: &Order,
         profiles: &Profiles,
     ) -> BTreeMap<String, Dropped> {
-        // rule: C2, T1
-        let arms = Arms {
-            states: self.states.clone(),
-            split: self.split,
-            stable: self.sampling.stable.clone(),
-            candidate: self.sampling.candidate.clone(),
-        };
-        let mut round = self.baselines.round(pages, &arms);
-        let dropped = std::mem::take(&mut round.dropped);
-        if let Some(interval) = self.last.replace(at).and_then(|last| round.interval(last, at)) {
-            self.windows.push(interval);
+        let span = (self.last.replace(at), at);
+        let (trial, rewards) = (self.trial(), self.rewards());
+        let mut rounds = self.baselines.rounds(pages, &self.arms()).into_iter();
+        let mut dropped = BTreeMap::new();
+        for (candidate, mut round) in self.candidates.values_mut().zip(rounds.by_ref()) {
+            // All of them read the same pages.
+            dropped = std::mem::take(&mut round.dropped);
+            candidate.round(round, span, &self.sampling, trial.as_ref(), (order, profiles));
         }
-        let rules = Rules {
-            metrics: &order.metrics,
-            tests: &order.tests,
-            false_rollback: order.false_rollback,
-            interval: SignedDuration::try_from(order.interval).unwrap_or(SignedDuration::MAX),
-            timeout: SignedDuration::try_from(REQUEST_TIMEOUT).expect("it is short"),
-        };
-        let references = References {
-            candidate: profiles.profile(&self.sampling.candidate),
-            stable: profiles.profile(&self.sampling.stable),
-        };
-        self.readings = Some(evidence::judge(&rules, &self.windows, references, &mut self.state, at));
+        if let (Some(rewards), Some(bandit)) = (rewards, &mut self.bandit) {
+            let counts = by_arm(&self.sampling, self.candidates.keys(), rounds);
+            bandit.round(&rewards, &self.sampling, &counts, at);
+        }
         dropped
     }
 
-    /// What a decision needs, with the judge's state, once there was a round in this stage: until then the
-    /// totals are still those of the stage before.
-    pub(super) fn evidence(&self) -> Option<(StageEvidence, State)> {
-        let evidence = StageEvidence {
-            key: self.sampling.key,
-            at: self.windows.newest().map_or(self.sampling.since, |newest| newest.to),
-            requests: self.state.candidate,
-            readings: self.readings.clone()?,
-        };
-        Some((evidence, self.state.clone()))
+    /// Whose counts a round is to find: of each candidate, and once more of each for a bandit, over all of its shares.
+    fn arms(&self) -> Vec<Arms> {
+        let judged = self.candidates.iter().map(|(name, candidate)| {
+            candidate.arms(&self.sampling, &self.states, self.splits.get(name).copied())
+        });
+        let rewarded = self.bandit.iter().flat_map(|bandit| {
+            let arms = |candidate: &Candidate| candidate.arms(&self.sampling, bandit.states(), None);
+            self.candidates.values().map(move |candidate| Arms { draw: Draw::Split, ..arms(candidate) })
+        });
+        judged.chain(rewarded).collect()
+    }
+
+    /// What a decision needs, with the judge's memory.
+    pub(super) fn evidence(&self) -> (BTreeMap<String, StageEvidence>, Option<Memory>) {
+        let (mut evidence, mut memory) = (BTreeMap::new(), Memory::default());
+        let trial = self.trial();
+        for (name, candidate) in &self.candidates {
+            if let Some((said, remembered)) = candidate.evidence(&self.sampling, trial.as_ref()) {
+                evidence.insert(name.clone(), said);
+                memory.candidates.insert(name.clone(), remembered);
+            }
+        }
+        memory.contest = self.contest;
+        memory.bandit = self.bandit.as_ref().map(|bandit| bandit.state().clone());
+        let memory = (!memory.candidates.is_empty()).then_some(memory);
+        (evidence, memory)
+    }
+
+    /// How a bandit would share now.
+    pub(super) fn allotment(&self) -> Option<rollout::Allotment> {
+        self.bandit.as_ref()?.allotment(&self.sampling)
     }
 }
 
-/// The state that a rollout goes on from.
-fn resumed(order: &Order) -> State {
-    let state = order.resume.clone().unwrap_or_default();
-    if let (true, Some(sampling)) = (state.is_unreadable(), &order.sampling) {
-        tracing::warn!(
-            rollout = sampling.key.sequence, candidate = %sampling.candidate,
-            "its evidence state cannot be read: it is judged by thresholds alone from here on"
-        );
+/// What each arm counted, stable too, from a round of each candidate.
+fn by_arm<'a>(
+    sampling: &Sampling,
+    candidates: impl Iterator<Item = &'a String>,
+    rounds: impl Iterator<Item = Round>,
+) -> BTreeMap<String, Counts> {
+    let mut counts = BTreeMap::new();
+    for (name, round) in candidates.zip(rounds) {
+        counts.insert(name.clone(), round.candidate);
+        counts.insert(sampling.stable.clone(), round.stable);
     }
-    state
+    counts
 }

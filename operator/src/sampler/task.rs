@@ -150,8 +150,9 @@ impl Task {
         let exists = |uid: &str| own.iter().any(|pod| pod.metadata.uid.as_deref() == Some(uid));
         self.profiles.look(pods::servers(&own), exists, now);
         let sampling = self.order.sampling.as_ref();
-        self.profiles
-            .prune(|revision| sampling.is_some_and(|s| s.candidate == revision || s.stable == revision));
+        self.profiles.prune(|revision| {
+            sampling.is_some_and(|s| s.stable == revision || s.candidates.iter().any(|c| c == revision))
+        });
     }
 
     /// Asks the pods that are due, and says when to come back.
@@ -254,10 +255,11 @@ impl Task {
     }
 
     fn publish(&self) {
-        let (evidence, state) = self.judging.as_ref().and_then(Judging::evidence).unzip();
+        let (evidence, memory) = self.judging.as_ref().map(Judging::evidence).unwrap_or_default();
+        let allotment = self.judging.as_ref().and_then(Judging::allotment);
         let servers = self.profiles.servers();
         let reports = self.reports.clone();
-        self.published.store(Arc::new(Snapshot { reports, evidence, state, servers }));
+        self.published.store(Arc::new(Snapshot { reports, evidence, allotment, memory, servers }));
     }
 
     /// Has the deployment reconciled. Nobody listens any more only while the operator stops.

@@ -10,13 +10,13 @@ use axum::Router;
 use axum::http::StatusCode;
 use axum::response::{IntoResponse, Json, Response};
 use axum::routing::get;
-use evidence::{Bound, Harm, Kind, Metric, OnBreach, Verdict};
+use evidence::{Bound, Draw, Harm, Kind, Metric, OnBreach, Verdict};
 use futures::{Stream, StreamExt};
 use jiff::Timestamp;
 use k8s_openapi::api::core::v1::Pod;
 use kube::runtime::reflector::ObjectRef;
 use kube::runtime::watcher::Event;
-use rollout::StageKey;
+use rollout::{StageKey, Until};
 use serde_json::json;
 use tokio::net::TcpListener;
 use tokio::time::timeout;
@@ -181,7 +181,15 @@ fn order(generation: i64) -> Order {
 
 fn judged(generation: i64, since: Timestamp) -> Order {
     let errors = Metric { min_samples: 1, ..Metric::new("errors", Kind::ErrorRate, Bound::Max(0.5)) };
-    let sampling = Sampling { key: STAGE, since, candidate: "new".into(), stable: "old".into() };
+    let sampling = Sampling {
+        key: STAGE,
+        since,
+        candidates: vec!["new".into()],
+        stable: "old".into(),
+        draw: Draw::Split,
+        accept: false,
+        until: Until::Passed,
+    };
     Order { sampling: Some(sampling), metrics: vec![errors], ..order(generation) }
 }
 
@@ -191,7 +199,7 @@ fn acknowledged(snapshot: &Snapshot, order: &Order, names: &[&str]) -> bool {
 }
 
 fn requests(snapshot: &Snapshot) -> u64 {
-    snapshot.evidence.as_ref().map_or(0, |evidence| evidence.requests)
+    snapshot.evidence.get("new").map_or(0, |evidence| evidence.requests)
 }
 
 #[tokio::test]
@@ -232,9 +240,9 @@ async fn only_the_stage_is_counted_and_a_lost_page_drops_only_its_own_pods_delta
     }
     let order = judged(7, Timestamp::now());
     world.samplers.order(&world.key, order.clone());
-    let first = world.until("a first round", |s| s.evidence.is_some()).await;
+    let first = world.until("a first round", |s| !s.evidence.is_empty()).await;
     assert_eq!(requests(&first), 0, "the first pages are only a baseline");
-    assert_eq!(first.evidence.as_ref().unwrap().readings[0].verdict, Verdict::NoData);
+    assert_eq!(first.evidence["new"].readings[0].verdict, Verdict::NoData);
 
     a.serve(7, "new", 10);
     b.serve(7, "new", 100);
@@ -261,9 +269,9 @@ async fn only_the_stage_is_counted_and_a_lost_page_drops_only_its_own_pods_delta
         router.serve(8, "new", 3);
     }
     world.samplers.order(&world.key, Order { sampling: Some(sampling), ..judged(8, Timestamp::now()) });
-    let moved = world.until("the next stage", |s| s.evidence.as_ref().is_some_and(|e| e.key == next)).await;
+    let moved = world.until("the next stage", |s| s.evidence.get("new").is_some_and(|e| e.key == next)).await;
     assert!(requests(&moved) <= 6, "{}", requests(&moved));
-    assert_eq!(moved.state.as_ref().unwrap().tracks["errors"].breaches, 0);
+    assert_eq!(moved.memory.as_ref().unwrap().candidates["new"].state.tracks["errors"].breaches, 0);
 }
 
 #[tokio::test]
@@ -274,15 +282,15 @@ async fn a_restarted_operator_begins_with_a_baseline_and_with_what_was_persisted
     a.with(|s| s.generation = 7);
     let order = judged(7, Timestamp::now());
     world.samplers.order(&world.key, order.clone());
-    world.until("a baseline", |s| s.evidence.is_some()).await;
+    world.until("a baseline", |s| !s.evidence.is_empty()).await;
     a.serve(7, "new", 40);
     let before = world.until("40 requests", |s| requests(s) == 40).await;
     a.serve(7, "new", 9);
 
     world.samplers.forget(&world.key);
     assert_eq!(*world.samplers.snapshot(&world.key), Snapshot::default());
-    world.samplers.order(&world.key, Order { resume: before.state.clone(), ..order });
-    let after = world.until("the restarted one", |s| s.evidence.is_some()).await;
+    world.samplers.order(&world.key, Order { resume: before.memory.clone(), ..order });
+    let after = world.until("the restarted one", |s| !s.evidence.is_empty()).await;
     assert!((40..=49).contains(&requests(&after)), "lost or once, never twice: {}", requests(&after));
     let base = requests(&after);
     a.serve(7, "new", 5);
@@ -304,7 +312,7 @@ async fn a_sampler_that_dies_calls_and_is_started_anew() {
     world.until("it dies, and a reconcile is called", |_| samplers.running()[&key].orders.is_closed()).await;
 
     world.samplers.order(&world.key, order);
-    world.until("a baseline", |s| s.evidence.is_some()).await;
+    world.until("a baseline", |s| !s.evidence.is_empty()).await;
     a.serve(7, "new", 40);
     world.until("it counts", |s| requests(s) == 40).await;
 }
@@ -323,10 +331,10 @@ async fn a_state_that_cannot_be_read_is_told_and_spends_nothing_again() {
     let mut world = World::new();
     let a = world.router("a").await;
     a.with(|s| s.generation = 7);
-    let order = Order { resume: Some(evidence::State::unreadable()), ..judged(7, Timestamp::now()) };
+    let order = Order { resume: Some(Memory::read("{", &["new".into()])), ..judged(7, Timestamp::now()) };
     world.samplers.order(&world.key, order);
-    let first = world.until("a baseline", |s| s.evidence.is_some()).await;
-    let readings = &first.evidence.as_ref().unwrap().readings;
+    let first = world.until("a baseline", |s| !s.evidence.is_empty()).await;
+    let readings = &first.evidence["new"].readings;
     let names: Vec<&str> = readings.iter().map(|r| r.metric.as_str()).collect();
     assert_eq!((names, readings[0].check), (vec!["errors", "sequential"], 10_000));
 }

@@ -175,9 +175,9 @@ fn spec_served(picture: Picture<'_>) -> Answer {
     if let Some(why) = picture.valid.refused() {
         return answer(KIND, false, INVALID_SPEC, why.to_string());
     }
-    let wanted = &picture.valid.wanted.revision;
-    if state.stable.as_ref() == Some(wanted) {
-        return answer(KIND, true, "Served", format!("{wanted} is stable"));
+    let wanted = &picture.valid.wanted.intent();
+    if let Some(stable) = state.stable.as_ref().filter(|stable| picture.valid.wanted.names(stable)) {
+        return answer(KIND, true, "Served", format!("{stable} is stable"));
     }
     if state.acted.as_ref() != Some(wanted) {
         return answer(KIND, false, "Waiting", format!("no rollout of {wanted} has started"));
@@ -192,6 +192,10 @@ fn spec_served(picture: Picture<'_>) -> Answer {
         Phase::Watching(_) | Phase::Idle => {}
     }
     match &state.last {
+        Some(last) if last.outcome == Outcome::Reported => {
+            let message = format!("{wanted} was reported on, not promoted: {}", last.reason);
+            answer(KIND, false, "Reported", message)
+        }
         Some(last) if last.outcome == Outcome::RolledBack || last.kind == Kind::Rollback => {
             let message = format!("{wanted} was taken back and is not tried again: {}", last.reason);
             answer(KIND, false, "RolledBack", message)
@@ -237,7 +241,7 @@ fn rollback_ready(picture: Picture<'_>) -> Answer {
     if ready > 0 {
         answer(KIND, true, "Instant", format!("{from} has ready pods and takes over at once"))
     } else if picture.observed.known.contains(from) {
-        answer(KIND, true, "NeedsPods", format!("{from} has no ready pods: they are started first"))
+        answer(KIND, true, "NeedsPods", needs_pods(picture, from))
     } else {
         let mut message = format!("{from} is no longer in the history");
         for why in &picture.seen.unreadable {
@@ -245,6 +249,21 @@ fn rollback_ready(picture: Picture<'_>) -> Answer {
         }
         answer(KIND, false, "Impossible", message)
     }
+}
+
+/// How many pods a way back has to wait for, and how long that took the last time.
+fn needs_pods(picture: Picture<'_>, revision: &str) -> String {
+    let pods = picture.valid.wanted.replicas;
+    let took = picture
+        .plan
+        .state
+        .took
+        .get(revision)
+        .map(|took| format!(", which took {} s last time", took.as_secs()));
+    format!(
+        "{revision} has no ready pods: {pods} are started, and the first that is ready takes over{}",
+        took.unwrap_or_default()
+    )
 }
 
 fn paused(picture: Picture<'_>) -> Answer {
@@ -283,15 +302,17 @@ fn drifting(picture: Picture<'_>) -> Option<Answer> {
         let metric = picture.valid.metrics.iter().find(|m| m.name == name);
         metric.is_some_and(|m| matches!(m.kind, evidence::Kind::Drift { .. }))
     };
-    let Some(evidence) = judged(picture) else {
+    let judged = judged(picture);
+    if judged.is_empty() {
         let previous = picture.seen.deployment.status.as_ref().map(|s| s.conditions.as_slice());
         let known = previous.is_some_and(|all| all.iter().any(|c| c.type_ == KIND));
         let soon = picture.plan.sampling.is_some();
         let message = "nothing is judged now".to_owned();
         let unknown = Answer { kind: KIND, status: "Unknown", reason: "NotJudged", message };
         return (!soon || !known).then_some(unknown);
-    };
-    let failing = evidence.readings.iter().find(|r| r.verdict == Verdict::Fail && is_drift(&r.metric));
+    }
+    let mut readings = judged.iter().flat_map(|(_, evidence)| &evidence.readings);
+    let failing = readings.find(|r| r.verdict == Verdict::Fail && is_drift(&r.metric));
     Some(match failing {
         Some(reading) => answer(KIND, true, "Drift", &reading.reason),
         None => answer(KIND, false, "NoDrift", "no drift metric is in breach"),

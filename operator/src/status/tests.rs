@@ -109,6 +109,8 @@ impl Case {
             plan.route.shares.iter().filter(|(_, w)| **w > 0).map(|(r, w)| (r.clone(), *w)).collect();
         self.observed.route = Some(RouteSeen {
             shares,
+            mirror: plan.route.mirror.clone(),
+            candidate: plan.route.candidate.clone(),
             salt: plan.route.salt.clone(),
             undo: plan.route.undo.clone(),
             served: true,
@@ -119,8 +121,7 @@ impl Case {
     }
 
     fn valid(&self) -> Valid {
-        let asked = Asked::of(&self.deployment.spec);
-        let name = revision::name("digits", &asked, &self.seen.revisions);
+        let name = |asked: &Asked| revision::name("digits", asked, &self.seen.revisions);
         let defaults = Defaults { interval: std::time::Duration::from_secs(15) };
         validate(&self.deployment.spec, name, self.seen.state.acted.as_deref(), defaults)
     }
@@ -157,7 +158,9 @@ impl Case {
             "windowTo": "1970-01-01T00:00:10Z", "reason": "confidence 0.41 > 0.15 (n = 300)",
         }));
         let readings = vec![reading.unwrap()];
-        self.observed.evidence = Some(StageEvidence { key, at: self.now, requests: 300, readings });
+        let evidence = StageEvidence { key, at: self.now, requests: 300, readings, trial: None };
+        let rollout::Phase::Rolling(rolling) = &self.seen.state.phase else { panic!("rolling") };
+        self.observed.evidence.insert(rolling.to.clone(), evidence);
     }
 }
 
@@ -184,7 +187,7 @@ fn after_a_breach_people_see_why_and_that_the_spec_is_not_served() {
     case.turns(4);
     case.breach();
     golden("rolling_back", &case.turn(1));
-    case.observed.evidence = None;
+    case.observed.evidence.clear();
     let status = case.turns(2);
     golden("rolled_back", &status);
     assert_eq!(status.verdict.as_deref(), Some("Fail"), "why it was taken back stays to be seen");
@@ -197,7 +200,7 @@ fn nothing_is_told_twice() {
     assert_eq!(case.turn(0), before);
     case.breach();
     case.turn(1);
-    case.observed.evidence = None;
+    case.observed.evidence.clear();
     let before = case.turns(3);
     assert_eq!(case.turn(3600), before, "time alone changes nothing");
 }
@@ -263,7 +266,7 @@ fn a_spec_that_is_refused_in_mid_canary_still_judges_by_what_is_right_in_it() {
     case.breach();
     assert_eq!(case.turn(1).phase, Some(Phase::RollingBack));
     // The refused spec asks for another model: it starts nothing.
-    case.observed.evidence = None;
+    case.observed.evidence.clear();
     assert_eq!(case.turns(3).phase, Some(Phase::RolledBack));
 }
 

@@ -16,7 +16,7 @@ fn spec(analysis: &Value, steps: &Value) -> ModelDeploymentSpec {
 }
 
 fn check(analysis: &Value, steps: &Value) -> Valid {
-    validate(&spec(analysis, steps), "d-1".into(), Some("d-0"), DEFAULTS)
+    validate(&spec(analysis, steps), |_| "d-1".into(), Some("d-0"), DEFAULTS)
 }
 
 #[test]
@@ -27,7 +27,9 @@ fn what_is_absent_has_the_documented_defaults() {
     assert_eq!(valid.refused(), None);
     let wanted = Wanted {
         revision: "d-1".into(),
-        stages: vec![Stage { weight: 10, hold: Duration::ZERO, min_requests: 0, approval: false }],
+        challengers: Vec::new(),
+        stages: vec![Stage { weight: 10, ..Stage::default() }],
+        then: rollout::Then::Promote,
         judged: true,
         interval: Duration::from_secs(15),
         replicas: 1,

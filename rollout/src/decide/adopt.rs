@@ -21,16 +21,34 @@ impl Turn<'_> {
         }
     }
 
-    /// A stage that was left: the route gives the next one's share.
-    pub(super) fn adopt_raise(&mut self) {
+    /// A candidate that lost its share while others went on.
+    pub(super) fn adopt_dropped(&mut self) {
         let Phase::Rolling(rolling) = &self.state.phase else { return };
-        let Some(route) = &self.observed.route else { return };
-        let served = rolling.kind == Kind::Rollout && rolling.stage().is_some() && rolling.since().is_some();
-        if !served || route.salt != self.salt() {
+        if rolling.rivals.is_empty() || rolling.since().is_none() || !self.is_ours() {
             return;
         }
-        let next = rolling.next();
-        if route.shares == self.shares_of(&next, self.target(&next)) {
+        let lost = |arm: &&String| self.target(rolling, arm) > 0 && self.weight_of(arm) == 0;
+        let lost: Vec<String> = rolling.arms().filter(lost).cloned().collect();
+        // A table without any of them is another stage's.
+        if lost.len() > rolling.rivals.len() {
+            return;
+        }
+        for arm in lost {
+            self.drop_arm(&arm, "the route says so: it was decided before a restart");
+        }
+    }
+
+    /// A stage that was left: the route gives the next one's traffic.
+    pub(super) fn adopt_raise(&mut self) {
+        let Phase::Rolling(rolling) = &self.state.phase else { return };
+        let served = rolling.kind == Kind::Rollout && rolling.stage().is_some() && rolling.since().is_some();
+        // Where two stages have the same traffic the route says nothing of them.
+        if !served || !self.is_ours() || self.gives(&self.traffic_of(rolling)) {
+            return;
+        }
+        let after = rolling.arms().map(|arm| rolling.led_by(arm).next());
+        let next = after.into_iter().find(|next| self.gives(&self.traffic_of(next)));
+        if let Some(next) = next {
             self.pass_stage(next);
         }
     }

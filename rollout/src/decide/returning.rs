@@ -5,26 +5,27 @@ use std::time::Duration;
 use jiff::Timestamp;
 
 use super::{Turn, later};
-use crate::{Kind, Outcome, Phase, Reason, Returning, Rolling, RouteSeen};
+use crate::{Kind, Outcome, Phase, Reason, Returning, Rolling};
 
 /// Routers have this long to let go of a candidate before its pods are deleted.
 pub(super) const PATIENCE: Duration = Duration::from_secs(5);
 
 impl Turn<'_> {
     pub(super) fn step_returning(&mut self, mut returning: Returning) {
-        if self.weight_is_zero(&returning.candidate) {
+        if self.weight_is_zero(&returning) {
             self.end_returning(&returning, "served by every router");
             return;
         }
         let overdue = later(returning.since, PATIENCE) <= self.now;
         if returning.evicting {
-            if self.pods(&returning.candidate).existing == 0 {
+            if returning.candidates().all(|r| self.pods(r).existing == 0) {
                 self.end_returning(&returning, "its pods were deleted, because not every router answered");
                 return;
             }
-        } else if overdue && self.pin() != Some(&returning.candidate) {
+        } else if overdue && !self.is_pinned_to(&returning) {
             returning.evicting = true;
-            self.note_eviction(&returning.candidate, returning.undo.sequence);
+            let names: Vec<&str> = returning.candidates().map(String::as_str).collect();
+            self.note_eviction(&names.join(" and "), returning.undo.sequence);
         }
         self.state.phase = Phase::Returning(returning);
     }
@@ -56,9 +57,13 @@ impl Turn<'_> {
 
     /// Every running router serves a table in which stable has everything. A person's pin to the candidate
     /// overrides the table, and only a person removes it (R8).
-    fn weight_is_zero(&self, candidate: &str) -> bool {
-        let served = |r: &RouteSeen| r.served && r.shares == self.stable_only();
-        self.observed.route.as_ref().is_some_and(served) && self.pin() != Some(candidate)
+    fn weight_is_zero(&self, returning: &Returning) -> bool {
+        let served = self.observed.route.as_ref().is_some_and(|r| r.served);
+        served && self.gives(&self.back()) && !self.is_pinned_to(returning)
+    }
+
+    fn is_pinned_to(&self, returning: &Returning) -> bool {
+        returning.candidates().any(|candidate| self.pin() == Some(candidate))
     }
 
     /// The phase says RolledBack only from here on.
@@ -66,7 +71,8 @@ impl Turn<'_> {
         let undo = &returning.undo;
         let reason = match undo.outcome {
             Outcome::Superseded => Reason::Superseded,
-            _ => Reason::RolledBack,
+            Outcome::Reported => Reason::Reported,
+            Outcome::RolledBack | Outcome::Promoted => Reason::RolledBack,
         };
         let message = format!("{} has 0 %, {how}: {}", returning.candidate, undo.reason);
         self.note(reason, undo.sequence, message);

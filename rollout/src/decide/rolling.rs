@@ -1,6 +1,5 @@
 //! Through the stages (T1-T3, R2, R4).
 
-use super::shape::needed;
 use super::{Turn, later};
 use crate::{Kind, Outcome, Phase, Reason, Rolling, Served, Watching};
 
@@ -18,8 +17,11 @@ impl Turn<'_> {
         rolling.blocked = None;
         rolling.missed = false;
         if rolling.since().is_none() {
+            if rolling.served.is_none() {
+                self.remember_start(&rolling);
+            }
             rolling.served = Some(Served { index: rolling.index, since: self.now });
-            let message = format!("{} has {} %, served by every router", rolling.to, self.target(&rolling));
+            let message = format!("{}, served by every router", self.tell(&rolling));
             self.note(Reason::StageServed, rolling.sequence, message);
         }
         if rolling.stage().is_some() {
@@ -39,7 +41,7 @@ impl Turn<'_> {
             return Some(why);
         }
         let Some(route) = &self.observed.route else { return Some("the route is being created".into()) };
-        if route.shares != self.shares_of(rolling, self.target(rolling)) {
+        if !self.gives(&self.traffic_of(rolling)) {
             return Some("the route is being written".into());
         }
         if !route.acknowledged {
@@ -72,20 +74,46 @@ impl Turn<'_> {
         }
     }
 
-    /// Why the candidate cannot have the stage's share yet, if so.
+    /// Why the candidates cannot have the stage's share yet, if so.
     pub(super) fn not_ready(&self, rolling: &Rolling) -> Option<String> {
-        let pods = self.pods(&rolling.to);
+        rolling.arms().find_map(|arm| self.arm_not_ready(rolling, arm))
+    }
+
+    fn arm_not_ready(&self, rolling: &Rolling, arm: &str) -> Option<String> {
+        let pods = self.pods(arm);
         let needed = match rolling.kind {
-            Kind::Rollout => needed(self.target(rolling), self.capacity()),
+            Kind::Rollout => self.pods_of(rolling, arm),
             // On call wants away from the bad revision: one ready pod is enough to move.
             Kind::Rollback => 1,
         };
         if pods.ready < needed {
-            return Some(format!("{} has {} of {needed} ready pods", rolling.to, pods.ready));
+            return Some(format!("{arm} has {} of {needed} ready pods", pods.ready));
         }
         // rule: I5. It speaks of candidates; a revision that served already is not one.
         let conflict = pods.conflict && rolling.kind == Kind::Rollout;
-        conflict.then(|| format!("the pods of {} report different digests", rolling.to))
+        conflict.then(|| format!("the pods of {arm} report different digests"))
+    }
+
+    /// What the present stage gives, for people.
+    fn tell(&self, rolling: &Rolling) -> String {
+        let traffic = self.traffic_of(rolling);
+        if let Some(mirror) = &traffic.mirror {
+            return format!("{} gets copies of {} %", mirror.revision, mirror.percent);
+        }
+        if rolling.stage().is_some_and(|stage| stage.preview) {
+            return format!("{} is there to be previewed", rolling.to);
+        }
+        let one = |arm: &String| format!("{arm} has {} %", self.target(rolling, arm));
+        rolling.arms().map(one).collect::<Vec<_>>().join(", ")
+    }
+
+    /// How long the pods took, for whoever asks how long going back to them would.
+    fn remember_start(&mut self, rolling: &Rolling) {
+        let Some(opened) = rolling.opened else { return };
+        let took = std::time::Duration::try_from(self.now.duration_since(opened)).unwrap_or_default();
+        let known = &self.observed.known;
+        self.state.took.retain(|revision, _| known.contains(revision));
+        self.state.took.insert(rolling.to.clone(), took);
     }
 
     fn wait(&mut self, mut rolling: Rolling, missing: &str) {
@@ -109,7 +137,24 @@ impl Turn<'_> {
             self.note(Reason::DeadlineExceeded, sequence, reason.clone());
         }
         if returns {
+            self.take_late_back(reason);
+        }
+    }
+
+    /// Of several candidates only those that are late go.
+    fn take_late_back(&mut self, reason: String) {
+        let Phase::Rolling(rolling) = &self.state.phase else { return };
+        let late = |arm: &&String| self.arm_not_ready(rolling, arm).is_some();
+        let late: Vec<String> = rolling.arms().filter(late).cloned().collect();
+        if late.is_empty() || late.len() > rolling.rivals.len() {
             self.take_back(Outcome::RolledBack, reason);
+            return;
+        }
+        for arm in late {
+            self.drop_arm(&arm, &reason);
+        }
+        if let Phase::Rolling(rolling) = &mut self.state.phase {
+            (rolling.blocked, rolling.missed) = (None, false);
         }
     }
 
@@ -121,38 +166,10 @@ impl Turn<'_> {
         rolling.kind == Kind::Rollout && stable
     }
 
-    /// Leaves the stage if it may be left (T2).
-    fn leave(&mut self, rolling: Rolling) {
-        if self.halted().is_some() || self.stays(&rolling).is_some() {
-            self.state.phase = Phase::Rolling(rolling);
-        } else {
-            self.pass_stage(rolling.next());
-        }
-    }
-
     pub(super) fn pass_stage(&mut self, next: Rolling) {
         let message = format!("stage {} of {} passed", next.index, next.stages.len());
         self.note(Reason::StagePassed, next.sequence, message);
         self.state.phase = Phase::Rolling(next);
-    }
-
-    /// Why the stage is not left yet, if so.
-    pub(super) fn stays(&self, rolling: &Rolling) -> Option<String> {
-        let stage = rolling.stage()?;
-        let since = rolling.since()?;
-        if rolling.approved {
-            return self.failing_gate();
-        }
-        if later(since, stage.hold) > self.now {
-            return Some(format!("holds until {}", later(since, stage.hold)));
-        }
-        if self.requests() < stage.min_requests {
-            return Some(format!("{} of {} requests seen", self.requests(), stage.min_requests));
-        }
-        if stage.approval {
-            return Some("waits for approval: sluice.dev/action=promote".into());
-        }
-        self.gate()
     }
 
     /// The last share is acknowledged: the candidate is stable now.

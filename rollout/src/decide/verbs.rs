@@ -1,7 +1,7 @@
 //! On-call verbs (V1, V2).
 
 use super::Turn;
-use crate::{Halt, Kind, Outcome, Phase, Reason, Request, Verb, VerbDone};
+use crate::{Halt, Kind, Outcome, Phase, Reason, Request, Then, Verb, VerbDone};
 
 impl Turn<'_> {
     /// Carries out the verb in the annotation, once. It is the same request while the annotation still
@@ -38,6 +38,8 @@ impl Turn<'_> {
             Verb::RollbackTo(revision) => self.rollback_to(revision),
             Verb::Abort => self.abort(),
             Verb::Promote => self.approve(),
+            Verb::PromoteFull => self.jump(true),
+            Verb::Skip => self.jump(false),
             Verb::Pause => self.pause(),
             Verb::Resume => self.resume(),
             Verb::Retry => self.retry(),
@@ -129,7 +131,10 @@ impl Turn<'_> {
 
     /// Approves the present stage and leaves it as soon as it is served, unless a gate fails.
     fn approve(&mut self) -> Result<String, String> {
-        let failing = self.failing_gate();
+        let failing = match &self.state.phase {
+            Phase::Rolling(rolling) => self.failing_gate(rolling),
+            _ => None,
+        };
         let Phase::Rolling(rolling) = &mut self.state.phase else {
             return Err("no rollout is running".into());
         };
@@ -149,6 +154,35 @@ impl Turn<'_> {
             Some(why) => format!("stage {stage} approved; it is left once this is over: {why}"),
             None => format!("stage {stage} approved"),
         })
+    }
+
+    /// Leaves the present stage out, or all that are left, served or not. What comes next needs its pods, its
+    /// routers and its gates as ever.
+    fn jump(&mut self, to_the_end: bool) -> Result<String, String> {
+        let Phase::Rolling(rolling) = &self.state.phase else { return Err("no rollout is running".into()) };
+        if rolling.kind == Kind::Rollback || rolling.stage().is_none() {
+            return Err("there is no stage left to leave out".into());
+        }
+        if let Some(why) = self.failing_gate(rolling) {
+            return Err(format!("a metric fails: {why}"));
+        }
+        if let Some(why) = self.halted() {
+            return Err(format!("stands still: {why}"));
+        }
+        let (sequence, from, of) = (rolling.sequence, rolling.index + 1, rolling.stages.len());
+        let mut next = if to_the_end { rolling.at(of) } else { rolling.next() };
+        if next.stage().is_none() {
+            // Whoever wants to be at the end wants the candidate there, alone.
+            next.rivals.clear();
+            next.then = Then::Promote;
+        }
+        let answer = match next.stage() {
+            None => format!("{} goes to 100 % without the rest of its {of} stages", next.to),
+            Some(_) => format!("stage {from} of {of} is left out"),
+        };
+        self.note(Reason::Skipped, sequence, answer.clone());
+        self.state.phase = Phase::Rolling(next);
+        Ok(answer)
     }
 
     fn pause(&mut self) -> Result<String, String> {
@@ -177,21 +211,19 @@ impl Turn<'_> {
         Ok("resumed".into())
     }
 
-    /// Tries the spec's revision again (I2).
+    /// Tries what the spec asks for again (I2).
     fn retry(&mut self) -> Result<String, String> {
-        let wanted = &self.wanted.revision;
+        let wanted = self.wanted.intent();
         if !matches!(self.state.phase, Phase::Idle | Phase::Watching(_)) {
             return Err("a rollout is running".into());
         }
-        if self.state.stable.as_ref() == Some(wanted) {
+        if self.candidates().is_empty() {
             return Err(format!("{wanted} is stable already"));
         }
         if let Some(why) = self.barred() {
             return Err(format!("no rollout starts: {why}"));
         }
-        let wanted = wanted.clone();
-        let answer = format!("rolling out {wanted} again");
-        self.open(wanted);
-        Ok(answer)
+        self.open();
+        Ok(format!("rolling out {wanted} again"))
     }
 }

@@ -6,14 +6,18 @@
 
 mod operator;
 mod people;
+pub mod programs;
 mod rules;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
-use evidence::{Layer, OnBreach, OnNoData, Reading, Verdict};
+use evidence::{Draw, Layer, OnBreach, OnNoData, Reading, Verdict};
 use jiff::{SignedDuration, Timestamp};
-use rollout::{Plan, Pods, Sampling, Shares, Stage, StageEvidence, State, Undo, Wanted};
+use rollout::{
+    Allotment, Mirror, Plan, Pods, Sampling, Shares, Stage, StageEvidence, Standing, State, Then, Trial,
+    Undo, Until, Wanted,
+};
 pub use rules::Rules;
 
 /// What the numbers say of a revision.
@@ -49,6 +53,8 @@ pub struct Route {
     pub version: u64,
     pub changed: Timestamp,
     pub shares: Shares,
+    pub mirror: Option<Mirror>,
+    pub candidate: Option<String>,
     /// All revisions of the table, those without a share too.
     pub revisions: BTreeSet<String>,
     pub stable: Option<String>,
@@ -86,14 +92,23 @@ pub struct World {
     pub annotation: Option<String>,
     pub done: Option<String>,
     pub says: BTreeMap<String, Says>,
+    /// How each candidate's hypothesis stands.
+    pub trials: BTreeMap<String, Standing>,
+    /// How a bandit would share, and who is the best.
+    pub rewards: Option<(Shares, Option<String>)>,
     pub starts: BTreeMap<String, Start>,
     /// Revisions whose pods report different digests.
     pub conflicts: BTreeSet<String>,
     /// Whether routers' pages can be read.
     pub pages: bool,
     known: BTreeSet<String>,
+    /// The strategy takes challengers.
+    pub has_arms: bool,
+    /// The intent that people gave last.
+    asked_for: String,
     sampling: Option<Sampling>,
-    evidence: Option<StageEvidence>,
+    evidence: BTreeMap<String, StageEvidence>,
+    allotment: Option<Allotment>,
     /// Writes until the operator dies, and for how long it is away then.
     pub crash: Option<(usize, i64)>,
     pub away_until: Timestamp,
@@ -108,7 +123,7 @@ pub fn seconds(n: i64) -> SignedDuration {
 }
 
 pub fn stage(weight: u8, hold: u64) -> Stage {
-    Stage { weight, hold: Duration::from_secs(hold), min_requests: 0, approval: false }
+    Stage { weight, hold: Duration::from_secs(hold), ..Stage::default() }
 }
 
 impl World {
@@ -117,7 +132,9 @@ impl World {
         let now = Timestamp::UNIX_EPOCH;
         let wanted = Wanted {
             revision: "a".into(),
+            challengers: Vec::new(),
             stages: vec![stage(10, 20), stage(50, 20)],
+            then: Then::Promote,
             judged: true,
             interval: Duration::from_secs(5),
             replicas: 2,
@@ -137,12 +154,17 @@ impl World {
             annotation: None,
             done: None,
             says: BTreeMap::new(),
+            trials: BTreeMap::new(),
+            rewards: None,
             starts: BTreeMap::new(),
             conflicts: BTreeSet::new(),
             pages: true,
             known: BTreeSet::from(["a".to_owned()]),
+            has_arms: false,
+            asked_for: "a".into(),
             sampling: None,
-            evidence: None,
+            evidence: BTreeMap::new(),
+            allotment: None,
             crash: None,
             away_until: now,
             summary: None,
@@ -165,6 +187,7 @@ impl World {
         self.routers(Mode::Fine);
         self.starts.clear();
         self.says.clear();
+        self.trials.clear();
         self.wanted.paused = None;
         self.crash = None;
         for revision in self.deployments.keys().cloned().collect::<Vec<_>>() {
@@ -239,7 +262,8 @@ impl World {
                 Err(Crash) => {
                     self.tell("operator dies");
                     // The windows are in memory, the totals are not.
-                    self.evidence.iter_mut().for_each(|e| e.readings.clear());
+                    self.evidence.values_mut().for_each(|e| e.readings.clear());
+                    self.allotment = None;
                     return;
                 }
             }
@@ -294,7 +318,8 @@ impl World {
     /// The sampler: once per interval, for the stage that the last plan named.
     fn sample(&mut self) {
         let Some(sampling) = self.sampling.clone() else {
-            self.evidence = None;
+            self.evidence.clear();
+            self.allotment = None;
             return;
         };
         let interval = self.wanted.interval.as_secs().cast_signed();
@@ -304,16 +329,36 @@ impl World {
         {
             return;
         }
-        let shares: Vec<u8> = self.routers.iter().map(|r| effective(&r.table, &sampling.candidate)).collect();
-        let before = self.evidence.take().filter(|e| e.key == sampling.key).map_or(0, |e| e.requests);
-        let seen = shares.iter().map(|w| u64::from(*w)).sum::<u64>();
-        let says = if seen == 0 { Says::NoData } else { self.says(&sampling.candidate) };
-        self.evidence = Some(StageEvidence {
+        self.evidence.retain(|arm, e| e.key == sampling.key && sampling.candidates.contains(arm));
+        for arm in &sampling.candidates {
+            self.sample_arm(&sampling, arm);
+        }
+        let rewards = self.rewards.clone().filter(|_| sampling.until == Until::Best);
+        self.allotment = rewards.map(|(shares, best)| Allotment {
+            key: sampling.key,
+            at: self.now,
+            reason: format!("rewards say {shares:?}, best is {best:?}"),
+            shares,
+            best,
+        });
+    }
+
+    fn sample_arm(&mut self, sampling: &Sampling, arm: &str) {
+        let seen: u64 = self.routers.iter().map(|r| u64::from(sent(&r.table, sampling.draw, arm))).sum();
+        let before = self.evidence.get(arm).map_or(0, |e| e.requests);
+        let says = if seen == 0 { Says::NoData } else { self.says(arm) };
+        let trial = matches!(sampling.until, Until::Shown { .. }).then(|| {
+            let standing = self.trials.get(arm).copied().unwrap_or(Standing::Open);
+            Trial { standing, reason: format!("{arm} is {standing:?}") }
+        });
+        let evidence = StageEvidence {
             key: sampling.key,
             at: self.now,
             requests: before + seen,
             readings: vec![reading(says, self.now)],
-        });
+            trial,
+        };
+        self.evidence.insert(arm.to_owned(), evidence);
     }
 
     pub fn says(&self, revision: &str) -> Says {
@@ -329,7 +374,10 @@ impl World {
             .keys()
             .map(|r| format!("{r}:{}/{}", self.pods(r).ready, self.pods(r).replicas))
             .collect();
-        let route = self.route.as_ref().map(|r| shares(&r.shares)).unwrap_or_default();
+        let copies = |r: &Route| {
+            r.mirror.as_ref().map(|m| format!(" {}+{}", m.revision, m.percent)).unwrap_or_default()
+        };
+        let route = self.route.as_ref().map(|r| shares(&r.shares) + &copies(r)).unwrap_or_default();
         let phase = self.summary.map(|s| s.to_string()).unwrap_or_default();
         self.story.push(format!(
             "{:>4}s  {phase:<11}  {route:<9}  {:<16}  {what}",
@@ -354,6 +402,19 @@ pub fn effective(table: &Route, revision: &str) -> u8 {
         Some(pin) if pin == revision => 100,
         Some(_) => 0,
         None => table.shares.get(revision).copied().unwrap_or(0),
+    }
+}
+
+/// How many of a hundred requests, or copies, a router sends there as evidence.
+fn sent(table: &Route, draw: Draw, revision: &str) -> u8 {
+    match draw {
+        Draw::Split => effective(table, revision),
+        Draw::Shadow => table
+            .mirror
+            .as_ref()
+            .filter(|m| m.revision == revision && table.pin.is_none())
+            .map_or(0, |m| m.percent),
+        Draw::Preview => u8::from(table.candidate.as_deref() == Some(revision)),
     }
 }
 

@@ -8,18 +8,21 @@ impl World {
     pub fn observe(&self) -> Observed {
         let route = self.route.as_ref().map(|route| RouteSeen {
             shares: route.shares.clone(),
+            mirror: route.mirror.clone(),
+            candidate: route.candidate.clone(),
             salt: route.salt.clone(),
             undo: route.undo.clone(),
             pin: route.pin.clone(),
             served: self.served(),
-            acknowledged: self.served() && route.shares.keys().all(|r| self.pods(r).ready > 0),
+            acknowledged: self.served() && goes_to(route).all(|r| self.pods(r).ready > 0),
             behind: if self.served() { Vec::new() } else { vec!["router-0".into()] },
         });
         Observed {
             workloads: self.deployments.keys().map(|r| (r.clone(), self.pods(r))).collect(),
             known: self.known.clone(),
             route,
-            evidence: self.evidence.clone().filter(|e| !e.readings.is_empty()),
+            evidence: self.evidence.clone().into_iter().filter(|(_, e)| !e.readings.is_empty()).collect(),
+            allotment: self.allotment.clone(),
             request: self.annotation.clone().map(|text| Request { text, done: self.done.clone() }),
         }
     }
@@ -52,12 +55,12 @@ impl World {
             wrote = true;
             self.may_die()?;
         }
-        if let Some(revision) = &plan.evict
-            && self.deployments.get(revision).is_some_and(|d| d.replicas > 0)
-        {
-            self.evict(revision);
-            wrote = true;
-            self.may_die()?;
+        for revision in &plan.evict {
+            if self.deployments.get(revision).is_some_and(|d| d.replicas > 0) {
+                self.evict(revision);
+                wrote = true;
+                self.may_die()?;
+            }
         }
         if self.state != plan.state {
             rules::check_state(self, plan);
@@ -104,6 +107,8 @@ impl World {
             version: seen.version + 1,
             changed: self.now,
             shares: plan.route.shares.iter().filter(|(_, w)| **w > 0).map(|(r, w)| (r.clone(), *w)).collect(),
+            mirror: plan.route.mirror.clone(),
+            candidate: plan.route.candidate.clone(),
             revisions: plan.route.shares.keys().cloned().collect(),
             stable: plan.route.stable.clone(),
             salt: plan.route.salt.clone(),
@@ -119,4 +124,10 @@ impl World {
         self.route_writes += 1;
         true
     }
+}
+
+/// Every revision that requests or copies go to.
+fn goes_to(route: &Route) -> impl Iterator<Item = &String> {
+    let copies = route.mirror.as_ref().map(|m| &m.revision);
+    route.shares.keys().chain(copies).chain(&route.candidate)
 }

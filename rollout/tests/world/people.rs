@@ -27,10 +27,11 @@ impl World {
     }
 
     pub fn spec(&mut self, revision: &str) {
-        if self.wanted.revision != revision {
-            self.rules.intents += 1;
-        }
         self.wanted.revision = revision.into();
+        if self.asked_for != self.wanted.intent() {
+            self.rules.intents += 1;
+            self.asked_for = self.wanted.intent();
+        }
         self.known.insert(revision.into());
     }
 

@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use evidence::OnBreach;
 use jiff::Timestamp;
-use rollout::{Kind, Observed, Phase, Plan, Reason, Rolling, Verb, decide};
+use rollout::{Kind, Observed, OnLimit, Phase, Plan, Reason, Rolling, Standing, Until, Verb, decide};
 
 use super::{Mode, Route, World, effective};
 
@@ -22,6 +22,8 @@ pub struct Rules {
     since: BTreeMap<(u64, usize), Timestamp>,
     /// Greatest share that was acknowledged, by rollout and revision.
     earned: BTreeMap<(u64, String), u8>,
+    /// Rollouts in which a person left stages out.
+    jumped: BTreeSet<u64>,
     /// Pods of stable when the rollout or watch began.
     floor: Option<u32>,
     /// Writes of the route since a candidate is taken back.
@@ -50,24 +52,41 @@ pub fn check_plan(world: &mut World, observed: &Observed, plan: &Plan) {
     }
     check_back(world, observed, plan);
     check_passed(world, observed, plan);
-    if plan.notes.iter().any(|n| n.reason == Reason::RolledBack) {
-        let to = &plan.state.last.as_ref().expect("it ended").to;
-        let gone = world.pods(to).existing == 0;
-        let released = world.routers.iter().all(|r| effective(&r.table, to) == 0);
-        assert!(gone || released, "RolledBack, but {to} serves\n{}", world.story.join("\n"));
+    if plan.notes.iter().any(|n| matches!(n.reason, Reason::RolledBack | Reason::Reported)) {
+        let Phase::Returning(returning) = &world.state.phase else { return };
+        for to in returning.candidates() {
+            let gone = world.pods(to).existing == 0;
+            let released = world.routers.iter().all(|r| !reaches(&r.table, to));
+            assert!(gone || released, "RolledBack, but {to} serves\n{}", world.story.join("\n"));
+        }
     }
+}
+
+/// Whether a router with this table sends anything to this revision, or copies it.
+fn reaches(table: &Route, revision: &str) -> bool {
+    let copies = table.mirror.as_ref().is_some_and(|m| m.revision == revision);
+    effective(table, revision) > 0 || copies || table.candidate.as_deref() == Some(revision)
+}
+
+/// The verb that this decision is the first to see.
+fn new_verb(world: &World, observed: &Observed) -> Option<Verb> {
+    let request = observed.request.as_ref()?;
+    let stored = world.state.verb.as_ref();
+    let new =
+        stored.is_none_or(|v| v.closed || v.text != request.text || request.done.as_ref() == Some(&v.id));
+    if new { Verb::parse(&request.text).ok() } else { None }
 }
 
 // rule: R5, T4, J5. Back in the very decision that learns of it.
 fn check_back(world: &World, observed: &Observed, plan: &Plan) {
-    let new = |r: &&rollout::Request| {
-        let stored = world.state.verb.as_ref();
-        stored.is_none_or(|v| v.closed || v.text != r.text || r.done.as_ref() == Some(&v.id))
-    };
-    let verb = observed.request.as_ref().filter(new).and_then(|r| Verb::parse(&r.text).ok());
+    let verb = new_verb(world, observed);
     let back = matches!(verb, Some(Verb::Abort | Verb::Rollback));
     let judged = world.state.judged_stage().map(|(key, _)| key);
-    let evidence = observed.evidence.as_ref().filter(|e| Some(e.key) == judged);
+    let candidate = match &world.state.phase {
+        Phase::Rolling(r) => Some(&r.to),
+        _ => world.state.stable.as_ref(),
+    };
+    let evidence = candidate.and_then(|c| observed.evidence.get(c)).filter(|e| Some(e.key) == judged);
     // rule: S3. After a promotion lack of data is no reason.
     let watched = matches!(world.state.phase, Phase::Watching(_));
     let breach = evidence.is_some_and(|e| {
@@ -78,8 +97,15 @@ fn check_back(world: &World, observed: &Observed, plan: &Plan) {
     });
     let story = || world.story.join("\n");
     if let Some(r) = rolling(&world.state.phase, Kind::Rollout).filter(|r| r.from.is_some()) {
-        if back || breach {
-            assert_eq!(share(plan, &r.to), 0, "{} keeps its share\n{}", r.to, story());
+        if back {
+            let none = r.arms().all(|arm| share(plan, arm) == 0);
+            let silent = plan.route.mirror.is_none() && plan.route.candidate.is_none();
+            assert!(none && silent, "something of it is kept\n{}", story());
+        }
+        if breach {
+            let copies = plan.route.mirror.as_ref().is_some_and(|m| m.revision == r.to);
+            let asked = plan.route.candidate.as_ref() == Some(&r.to);
+            assert!(share(plan, &r.to) == 0 && !copies && !asked, "{} is kept\n{}", r.to, story());
         }
     } else if let Phase::Watching(watch) = &world.state.phase
         && (matches!(verb, Some(Verb::Rollback)) || (breach && verb.is_none()))
@@ -98,36 +124,66 @@ fn check_back(world: &World, observed: &Observed, plan: &Plan) {
 }
 
 // rule: J1, T1, T2. A stage is left with a reason only.
-fn check_passed(world: &World, observed: &Observed, plan: &Plan) {
-    let Some(before) = rolling(&world.state.phase, Kind::Rollout) else { return };
+fn check_passed(world: &mut World, observed: &Observed, plan: &Plan) {
+    let Some(before) = rolling(&world.state.phase, Kind::Rollout).cloned() else { return };
     let Some(after) = rolling(&plan.state.phase, Kind::Rollout) else { return };
     if before.sequence != after.sequence || before.index == after.index {
         return;
     }
+    let verb = new_verb(world, observed);
+    if matches!(verb, Some(Verb::Skip | Verb::PromoteFull)) {
+        world.rules.jumped.insert(before.sequence);
+        return;
+    }
     let story = || world.story.join("\n");
     let route = observed.route.as_ref().expect("it was acknowledged");
-    if after.stages.get(after.index).is_some_and(|s| route.shares.get(&after.to) == Some(&s.weight)) {
+    if route.shares
+        == plan.route.shares.iter().filter(|(_, w)| **w > 0).map(|(r, w)| (r.clone(), *w)).collect()
+        && (&route.mirror, &route.candidate) == (&plan.route.mirror, &plan.route.candidate)
+        && route.shares.get(&after.to) != Some(&before.stages[before.index].weight)
+    {
         return; // Left before a crash: the route says so.
     }
     assert!(after.index == before.index + 1, "jumped\n{}", story());
     let pinned = route.pin.as_ref().is_some_and(|p| world.deployments.contains_key(p));
     assert!(world.wanted.paused.is_none() && !pinned, "left while it stands still\n{}", story());
-    let approved = before.approved || observed.request.as_ref().is_some_and(|r| r.text == "promote");
+    let approved = before.approved || verb == Some(Verb::Promote);
     if approved {
         return;
     }
     let stage = before.stages[before.index];
-    if let Some(since) = world.rules.since.get(&(before.sequence, before.index)) {
-        assert!(world.now.duration_since(*since).unsigned_abs() >= stage.hold, "hold cut short\n{}", story());
+    let since = world.rules.since.get(&(before.sequence, before.index));
+    let lasted = since.map(|since| world.now.duration_since(*since).unsigned_abs());
+    if let Some(lasted) = lasted {
+        assert!(lasted >= stage.hold, "hold cut short\n{}", story());
     }
-    let says = world.says(&before.to);
     assert!(!stage.approval, "left without approval\n{}", story());
-    if world.wanted.judged {
-        let readings = &observed.evidence.as_ref().expect("evidence").readings;
-        let pass =
-            readings.iter().all(|r| r.verdict == evidence::Verdict::Pass || r.on_breach == OnBreach::Alert);
-        assert!(pass && !readings.is_empty(), "left while it says {says:?}\n{}", story());
+    // Silence is never a pass, whatever else lets the stage be left.
+    if !world.wanted.judged {
+        return;
     }
+    let unproven = stage.limit.is_some_and(|limit| {
+        limit.then == OnLimit::Promote && lasted.is_none_or(|lasted| lasted >= limit.after)
+    });
+    let evidence = observed.evidence.get(&after.to).expect("evidence");
+    let good = |r: &evidence::Reading| match r.verdict {
+        evidence::Verdict::Pass => true,
+        evidence::Verdict::Inconclusive => unproven,
+        _ => r.on_breach == OnBreach::Alert,
+    };
+    let says = world.says(&after.to);
+    assert!(
+        !evidence.readings.is_empty() && evidence.readings.iter().all(good),
+        "left while it says {says:?}\n{}",
+        story()
+    );
+    assert!(evidence.requests >= stage.min_requests, "too few requests\n{}", story());
+    let wins = match stage.until {
+        Until::Passed => true,
+        Until::Shown { .. } => evidence.trial.as_ref().is_some_and(|t| t.standing == Standing::Shown),
+        Until::Best => observed.allotment.as_ref().is_some_and(|a| a.best.as_ref() == Some(&after.to)),
+    };
+    assert!(wins || unproven, "{} did not win\n{}", after.to, story());
 }
 
 /// What may be written into the route.
@@ -146,6 +202,11 @@ pub fn check_route(world: &mut World, seen: &Route, next: &Route, plan: &Plan) {
             story()
         );
     }
+    // rule: R2. Copies and previews, too, go to ready pods only.
+    for revision in next.mirror.iter().map(|m| &m.revision).chain(&next.candidate) {
+        let had = reaches(seen, revision);
+        assert!(had || world.pods(revision).ready > 0, "copies to {revision}: {}", story());
+    }
     if let Some(r) = rolling(&plan.state.phase, Kind::Rollout) {
         let (had, has) =
             (seen.shares.get(&r.to).copied().unwrap_or(0), next.shares.get(&r.to).copied().unwrap_or(0));
@@ -157,7 +218,13 @@ pub fn check_route(world: &mut World, seen: &Route, next: &Route, plan: &Plan) {
             // rule: I4, R2. A share is earned by the same code, stage by stage.
             let earned = world.rules.earned.get(&(r.sequence, r.to.clone())).copied().unwrap_or(0);
             let before = r.stages.iter().map(|s| s.weight).filter(|w| *w < has).max().unwrap_or(0);
-            assert!(earned >= before || r.from.is_none(), "{has} % not earned: {}", story());
+            let jumped = world.rules.jumped.contains(&r.sequence);
+            let bandit = r.stages.iter().any(|s| s.until == Until::Best);
+            assert!(
+                earned >= before || r.from.is_none() || jumped || bandit,
+                "{has} % not earned: {}",
+                story()
+            );
         }
         if seen.salt != next.salt && r.from.is_some() {
             // rule: R3
@@ -175,7 +242,7 @@ pub fn check_route(world: &mut World, seen: &Route, next: &Route, plan: &Plan) {
 /// Whether pods may go.
 pub fn check_shrink(world: &World, revision: &str, replicas: u32, plan: &Plan) {
     let story = || format!("{revision} -> {replicas}\n{}", world.story.join("\n"));
-    if plan.evict.as_deref() == Some(revision) {
+    if plan.evict.iter().any(|r| r == revision) {
         return;
     }
     // rule: R2, R4. What each running router still sends there, answering or not.
@@ -184,6 +251,8 @@ pub fn check_shrink(world: &World, revision: &str, replicas: u32, plan: &Plan) {
         let needed = (weight * world.wanted.replicas).div_ceil(100);
         assert!(replicas >= needed, "a router gives it {weight} %: {}", story());
         assert!(replicas > 0 || weight == 0 || router.mode == Mode::Fine, "{}", story());
+        let used = reaches(&router.table, revision);
+        assert!(replicas > 0 || !used, "a router still knows it: {}", story());
     }
     let stable = world.state.stable.as_deref() == Some(revision);
     if stable && !matches!(world.state.phase, Phase::Idle) {

@@ -3,8 +3,9 @@
 use std::collections::HashMap;
 use std::sync::{PoisonError, RwLock};
 
-use wire::{CELLS, FEATURES, LATENCY_CELLS, Outcome, SlotSet, Slots, endpoint};
+use wire::{Assignment, CELLS, FEATURES, LATENCY_CELLS, Outcome, PairOutcome, SlotSet, Slots, endpoint};
 
+use super::series::Shown;
 use crate::{Revision, Table};
 
 /// Where names beyond the bound are counted. A class of this name is counted here too.
@@ -21,10 +22,10 @@ const MARGIN: usize = 64 * 1024;
 /// stay for ever.
 pub(crate) struct Classes {
     known: RwLock<Known>,
-    /// Bytes on the page of a name, in all revisions that count it, without the name itself.
+    /// Bytes on the page of a name, wherever it may be counted, without the name itself.
     around: usize,
-    /// Revisions that count it.
-    revisions: usize,
+    /// How often it may be there: the revisions that count it, and each of their assignments.
+    times: usize,
 }
 
 struct Known {
@@ -43,30 +44,40 @@ impl Classes {
     /// Names of a table's state.
     pub(crate) fn new(table: &Table) -> Self {
         /// A line without its labels: names, quotes, an upper bound, and a count of up to 10^15.
-        const LINE: usize = 96;
+        const LINE: usize = 80;
         // The labels that name a state and revision.
         let labels = |revision: &str| 80 + table.state.uid.len() + revision.len();
         let outcomes = Outcome::ALL.len() + 1 + FEATURES.len() + 2;
         let cells = (FEATURES.len() + 1) * CELLS + LATENCY_CELLS;
         let mut room = (endpoint::PAGE_LIMIT - MARGIN) / STATES;
-        let mut classes = (0, 0);
+        let (mut around, mut times) = (0, 0);
         for (i, Revision { name, .. }) in table.revisions.iter().enumerate() {
-            let lines = outcomes + if table.is_busy(i) { cells } else { 0 };
-            room = room.saturating_sub(lines * (LINE + labels(name)));
-            if table.is_busy(i) {
-                classes = (classes.0 + LINE + labels(name), classes.1 + 1);
+            let line = LINE + labels(name);
+            // What is pinned is within the margin.
+            for assignment in Assignment::ALL.into_iter().filter(|a| *a != Assignment::Pin) {
+                let lines = match Shown::of(table, i, assignment) {
+                    Shown::Nothing => continue,
+                    Shown::Outcomes => outcomes,
+                    Shown::All => {
+                        (around, times) = (around + line, times + 1);
+                        outcomes + cells
+                    }
+                };
+                room = room.saturating_sub(lines * line);
             }
-            if table.is_busy(i) && table.counts_slots() {
-                room = room.saturating_sub(LINE + labels(name) + SlotSet::TEXT);
+            if table.is_drawn(i) && table.counts_slots() {
+                room = room.saturating_sub(line + SlotSet::TEXT);
+            }
+            if table.copies_to() == Some(i) {
+                room = room.saturating_sub((PairOutcome::ALL.len() + 2 * CELLS) * line);
             }
         }
         if table.counts_slots() {
             room = room.saturating_sub(4 * (LINE + labels("")) + 2 * (SlotSet::TEXT + Slots::CELLS_TEXT));
         }
-        let (around, revisions) = classes;
-        let room = room.saturating_sub(around + OTHER.len() * revisions);
+        let room = room.saturating_sub(around + OTHER.len() * times);
         let known = Known { cells: HashMap::new(), names: vec![], room };
-        Self { known: RwLock::new(known), around, revisions }
+        Self { known: RwLock::new(known), around, times }
     }
 
     /// The cell of a name.
@@ -76,7 +87,7 @@ impl Classes {
             return *cell;
         }
         let length = escaped(name);
-        let cost = self.around + length * self.revisions;
+        let cost = self.around + length * self.times;
         if known.names.len() == Self::MAX || known.room < cost || length > MAX_NAME || name == OTHER {
             return Self::MAX;
         }

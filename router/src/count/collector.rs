@@ -5,12 +5,12 @@ use std::sync::Arc;
 
 use prometheus::core::Desc;
 use prometheus::proto::{self, MetricFamily, MetricType};
-use wire::{FEATURES, Grid, Key, Outcome, family};
+use wire::{FEATURES, Grid, Key, Outcome, PairOutcome, family};
 
 use super::{Ledger, Tally};
 
 /// Families with their help.
-const FAMILIES: [(&str, &str); 6] = [
+const FAMILIES: [(&str, &str); 7] = [
     (family::REQUESTS, "Requests by revision drawn, assignment and outcome."),
     (family::NULL_OUTPUTS, "Answers that were withheld or NaN, of a batch that of one item drawn at random."),
     (family::PREDICTIONS, "Predicted classes, of a batch that of one item drawn at random."),
@@ -20,6 +20,10 @@ const FAMILIES: [(&str, &str); 6] = [
     ),
     (family::DOUBT, "1 - confidence, of a batch that of one item drawn at random."),
     (family::INPUT, "Input features, of a batch those of one item drawn at random."),
+    (
+        family::PAIRS,
+        "Copies of requests by the revision that got them and what became of them beside the user's answer.",
+    ),
 ];
 
 /// Shows a [`Ledger`] to a prometheus registry.
@@ -48,9 +52,14 @@ impl prometheus::core::Collector for Collector {
     }
 
     fn collect(&self) -> Vec<MetricFamily> {
-        let totals = self.ledger.totals();
+        let (totals, pairs) = (self.ledger.totals(), self.ledger.pair_totals());
         let families = FAMILIES.into_iter().map(|(name, help)| {
-            let metrics: Vec<_> = totals.iter().flat_map(|(key, tally)| metrics(name, key, tally)).collect();
+            let metrics: Vec<_> = match name {
+                family::PAIRS => {
+                    pairs.iter().flat_map(|(revision, counts)| of_pairs(revision, counts)).collect()
+                }
+                _ => totals.iter().flat_map(|(key, tally)| metrics(name, key, tally)).collect(),
+            };
             let histogram = matches!(name, family::SECONDS | family::DOUBT | family::INPUT);
             let mut family = MetricFamily::default();
             family.set_name(name.to_owned());
@@ -85,18 +94,26 @@ fn metrics(family: &str, key: &Key, tally: &Tally) -> Vec<proto::Metric> {
     }
 }
 
+fn of_pairs(revision: &str, counts: &[u64]) -> Vec<proto::Metric> {
+    let each = PairOutcome::ALL.into_iter().zip(counts);
+    each.map(|(outcome, n)| counter(vec![label("result", outcome.as_str()), label("revision", revision)], *n))
+        .collect()
+}
+
 fn labels(key: &Key, more: Option<(&str, &str)>) -> Vec<proto::LabelPair> {
     // By name, as prometheus wants them: the third one is class, feature or outcome.
     std::iter::once(("assignment", key.assignment.as_str()))
         .chain(more)
         .chain([("revision", key.revision.as_str())])
-        .map(|(name, value)| {
-            let mut pair = proto::LabelPair::default();
-            pair.set_name(name.to_owned());
-            pair.set_value(value.to_owned());
-            pair
-        })
+        .map(|(name, value)| label(name, value))
         .collect()
+}
+
+fn label(name: &str, value: &str) -> proto::LabelPair {
+    let mut pair = proto::LabelPair::default();
+    pair.set_name(name.to_owned());
+    pair.set_value(value.to_owned());
+    pair
 }
 
 fn counter(labels: Vec<proto::LabelPair>, value: u64) -> proto::Metric {

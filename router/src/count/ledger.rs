@@ -3,22 +3,25 @@
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use wire::{Assignment, Key, Page, RouteState};
+use wire::{Assignment, Key, Page, PairOutcome, RouteState};
 
-use super::{StateCounts, Tally};
+use super::{Shown, StateCounts, Tally};
 use crate::Table;
 
 /// Most states on the page: the current one and the one before, so that a change of weights drops nothing, and
 /// the others of the same generation, so that a pin that goes away finds its counters.
 const KEPT: usize = 8;
-/// Revisions whose totals outlive their states on `/metrics`.
-const FOLDED: usize = 32;
+/// Totals that outlive their states on `/metrics`: of two assignments of 32 revisions, and the pairs of as many.
+const FOLDED: usize = 64;
 
 /// All counters of this process.
 pub struct Ledger {
     instance: String,
     books: Mutex<Books>,
 }
+
+/// Copies per outcome, in the order of [`PairOutcome::ALL`].
+pub(super) type PairTotals = [u64; PairOutcome::ALL.len()];
 
 #[derive(Default)]
 pub(super) struct Books {
@@ -28,6 +31,8 @@ pub(super) struct Books {
     pub(super) retiring: Vec<Arc<StateCounts>>,
     /// Totals of states without any request left, oldest first.
     pub(super) folded: Vec<(Key, Tally)>,
+    /// The same of pairs.
+    pub(super) folded_pairs: Vec<(String, PairTotals)>,
 }
 
 impl Ledger {
@@ -54,17 +59,23 @@ impl Ledger {
         counts
     }
 
-    /// The evidence page. Split counters are always there unless the state is pinned, others once they have
-    /// counted. Of pinned requests, which are no evidence (C1), only the outcomes are there: the page is bounded.
+    /// The evidence page. Split counters and pairs are always there unless the state is pinned, others once they have
+    /// counted. Of requests that are no evidence (C1) only the outcomes are there: the page is bounded.
     #[must_use]
     pub fn page(&self) -> Page {
         let mut states: BTreeMap<RouteState, BTreeMap<Key, wire::Counts>> = BTreeMap::new();
-        let mut slots = BTreeMap::new();
+        let (mut slots, mut pairs) = (BTreeMap::new(), BTreeMap::new());
         for counts in self.books().kept.clone() {
             slots.extend(counts.slots.as_ref().map(|slots| (counts.state.clone(), slots.read())));
+            pairs.extend(
+                counts
+                    .pairs
+                    .as_ref()
+                    .map(|pairs| (counts.state.clone(), [(pairs.revision.to_string(), pairs.read())].into())),
+            );
             let keys = states.entry(counts.state.clone()).or_default();
-            for (revision, assignment, mut tally) in counts.tallies() {
-                if assignment != Assignment::Split {
+            for (revision, assignment, shown, mut tally) in counts.tallies() {
+                if shown != Shown::All {
                     let outcomes = tally.counts.outcomes;
                     tally.counts = wire::Counts { outcomes, ..wire::Counts::default() };
                 }
@@ -75,7 +86,7 @@ impl Ledger {
                 }
             }
         }
-        Page { instance: self.instance.clone(), states, slots }
+        Page { instance: self.instance.clone(), states, slots, pairs }
     }
 
     /// Sums over all states, for `/metrics`: they never go down while a revision is in the table.
@@ -84,9 +95,20 @@ impl Ledger {
         books.fold();
         let mut totals: BTreeMap<Key, Tally> = books.folded.iter().cloned().collect();
         for counts in books.kept.iter().chain(&books.retiring) {
-            for (revision, assignment, tally) in counts.tallies() {
+            for (revision, assignment, _, tally) in counts.tallies() {
                 totals.entry(Key { revision: revision.to_string(), assignment }).or_default().add(&tally);
             }
+        }
+        totals
+    }
+
+    /// The same sums of pairs, by the revision that got the copies.
+    pub(crate) fn pair_totals(&self) -> BTreeMap<String, PairTotals> {
+        let mut books = self.books();
+        books.fold();
+        let mut totals: BTreeMap<_, _> = books.folded_pairs.iter().cloned().collect();
+        for pairs in books.kept.iter().chain(&books.retiring).filter_map(|counts| counts.pairs.as_ref()) {
+            add(totals.entry(pairs.revision.to_string()).or_default(), &pairs.read().outcomes);
         }
         totals
     }
@@ -130,22 +152,41 @@ impl Books {
             .partition::<Vec<_>, _>(|counts| Arc::strong_count(counts) == 1);
         self.retiring = busy;
         for counts in done {
-            for (revision, assignment, tally) in counts.tallies() {
+            for (revision, assignment, _, tally) in counts.tallies() {
                 let key = Key { revision: revision.to_string(), assignment };
                 match self.folded.iter_mut().find(|(k, _)| *k == key) {
                     Some((_, total)) => total.fold(tally),
                     None => self.folded.push((key, tally)),
                 }
             }
+            if let Some(pairs) = &counts.pairs {
+                let outcomes = pairs.read().outcomes;
+                match self.folded_pairs.iter_mut().find(|(name, _)| **name == *pairs.revision) {
+                    Some((_, total)) => add(total, &outcomes),
+                    None => self.folded_pairs.push((pairs.revision.to_string(), outcomes)),
+                }
+            }
         }
-        let excess = self.folded.len().saturating_sub(FOLDED * Assignment::ALL.len());
-        let Self { kept, folded, .. } = self;
-        let shown = |key: &Key| kept.iter().any(|c| c.revisions.iter().any(|r| **r == key.revision));
-        let mut dropped = 0;
-        folded.retain(|(key, _)| {
-            let drop = dropped < excess && !shown(key);
-            dropped += usize::from(drop);
-            !drop
-        });
+        let Self { kept, folded, folded_pairs, .. } = self;
+        let shown = |name: &str| kept.iter().any(|c| c.revisions.iter().any(|r| **r == *name));
+        trim(folded, |key| shown(&key.revision));
+        trim(folded_pairs, |name| shown(name));
+    }
+}
+
+/// Drops the oldest of what is too much, but nothing that must stay.
+fn trim<K, T>(folded: &mut Vec<(K, T)>, stays: impl Fn(&K) -> bool) {
+    let excess = folded.len().saturating_sub(FOLDED);
+    let mut dropped = 0;
+    folded.retain(|(key, _)| {
+        let drop = dropped < excess && !stays(key);
+        dropped += usize::from(drop);
+        !drop
+    });
+}
+
+fn add(total: &mut PairTotals, more: &PairTotals) {
+    for (mine, theirs) in total.iter_mut().zip(more) {
+        *mine += theirs;
     }
 }

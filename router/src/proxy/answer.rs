@@ -13,8 +13,10 @@ use tokio::time::Sleep;
 use wire::Outcome;
 
 use super::UnderWay;
+use crate::compare::Answered;
 use crate::count::Ticket;
 use crate::items::AnswerHeaders;
+use crate::mirror::Draft;
 use crate::upstream::{Endpoint, Fault, Link};
 
 /// Shorter pauses between two frames are the router's own work.
@@ -47,6 +49,10 @@ pub(crate) struct Relayed {
     handed_over: Instant,
     /// Whether it was asked for a frame since.
     asked: bool,
+    /// A copy of the request, to be sent when this answer was handed on.
+    draft: Option<Box<Draft>>,
+    /// How long the complete answer took, if there is a copy.
+    took: Option<Duration>,
 }
 
 /// What a complete answer counts as.
@@ -78,11 +84,21 @@ impl Relayed {
         link: (Arc<Endpoint>, Link),
         deadline: Instant,
         fault: Fault,
+        draft: Option<Box<Draft>>,
     ) -> Self {
-        let (ticket, link) = (Some(ticket), Some(link));
-        let handed_over = Instant::now();
-        let mut this =
-            Self { body, ticket, meaning, link, deadline, alarm: None, fault, handed_over, asked: false };
+        let mut this = Self {
+            body,
+            ticket: Some(ticket),
+            meaning,
+            link: Some(link),
+            deadline,
+            alarm: None,
+            fault,
+            handed_over: Instant::now(),
+            asked: false,
+            draft,
+            took: None,
+        };
         // The server does not ask for the frames of an empty body.
         if this.body.is_end_stream() {
             this.complete();
@@ -92,6 +108,7 @@ impl Relayed {
 
     fn complete(&mut self) {
         if let Some(ticket) = self.ticket.take() {
+            self.took = self.draft.as_ref().map(|_| ticket.elapsed());
             match &self.meaning {
                 Meaning::Own { outcome, success } => ticket.finish_answered(*outcome, success.as_ref()),
                 Meaning::Other(outcome) => ticket.finish(*outcome),
@@ -156,6 +173,16 @@ impl Relayed {
                 self.fail(if waits_for_client { Outcome::Cancelled } else { Outcome::Timeout });
                 Poll::Ready(Some(Err(AnswerError::Timeout)))
             }
+        }
+    }
+}
+
+impl Drop for Relayed {
+    /// The server drops a body when it has taken the last of it: the copy is behind all that the user waits for.
+    fn drop(&mut self) {
+        let (Some(draft), Some(took)) = (self.draft.take(), self.took) else { return };
+        if let Meaning::Own { outcome, success } = &mut self.meaning {
+            draft.send(Answered { outcome: *outcome, took, success: success.take() });
         }
     }
 }

@@ -17,6 +17,7 @@ use crate::attempts::{Attempts, Failure, Next};
 use crate::board::{Backends, Snapshot};
 use crate::count::Ticket;
 use crate::items::AnswerHeaders;
+use crate::mirror::{self, Draft};
 use crate::upstream::{Endpoint, Fault, Link, Payload};
 
 /// A request that was assigned.
@@ -29,6 +30,8 @@ pub(crate) struct Journey<'a> {
     drawn_is_stable: bool,
     /// Set once stable serves it for the revision drawn.
     fallback: Option<Outcome>,
+    /// A copy for another revision, if it is copied.
+    draft: Option<Box<Draft>>,
 }
 
 /// An answer's head, and who gave it.
@@ -84,21 +87,32 @@ impl<'a> Journey<'a> {
             retry: table.retry,
             drawn_is_stable: table.stable == Some(drawn),
             fallback: None,
+            draft: None,
         }
+    }
+
+    /// The same with a copy.
+    pub(crate) fn copied(self, draft: Option<Box<Draft>>) -> Self {
+        Self { draft, ..self }
     }
 
     pub(crate) async fn run(
         mut self,
         mut parts: Parts,
-        taken: Taken,
+        mut taken: Taken,
         id: &HeaderValue,
     ) -> Response<AnswerBody> {
         headers::strip(&mut parts.headers);
         // Answered by our own server already; a server behind would only delay its answer.
         parts.headers.remove(header::EXPECT);
+        parts.headers.remove(mirror::SHADOW);
         parts.headers.insert(headers::REQUEST_ID, id.clone());
         parts.uri = headers::origin_form(&parts.uri);
         parts.version = http::Version::HTTP_11;
+        if let Some(draft) = &mut self.draft {
+            draft.set_head(&parts);
+            taken.keep_for(draft.body());
+        }
         // Held until the answer's head is here.
         let (body, fault, _held) = match taken {
             Taken::Whole(bytes, permit) => (Source::Whole(bytes), Fault::default(), permit),
@@ -196,7 +210,8 @@ impl<'a> Journey<'a> {
         if let Ok(name) = HeaderValue::from_str(&revision) {
             parts.headers.insert(wire::header::REVISION, name);
         }
-        let relayed = Relayed::new(body, self.ticket, meaning, (endpoint, link), self.deadline, fault);
+        let relayed =
+            Relayed::new(body, self.ticket, meaning, (endpoint, link), self.deadline, fault, self.draft);
         Response::from_parts(parts, AnswerBody::relayed(relayed))
     }
 

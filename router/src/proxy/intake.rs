@@ -10,6 +10,7 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 use super::REPLAYABLE;
 use crate::budget::FREE;
+use crate::mirror::Keep;
 use crate::upstream::{Fault, Payload};
 
 /// The limits.
@@ -28,6 +29,19 @@ pub(crate) enum Taken {
     Whole(Bytes, Held),
     /// Can be sent once.
     Stream(Payload, Fault, Held),
+}
+
+impl Taken {
+    /// Keeps it for a copy: at once, or as it passes.
+    pub(crate) fn keep_for(&mut self, copy: &Keep) {
+        match self {
+            Self::Whole(bytes, _) => {
+                copy.push(bytes);
+                copy.end();
+            }
+            Self::Stream(payload, ..) => payload.keep_for(copy),
+        }
+    }
 }
 
 /// Why a body was not taken in.
@@ -86,7 +100,7 @@ impl Intake<'_> {
         let fault = Fault::default();
         let room = self.max_body - first.as_ref().map_or(0, |b| b.len() as u64);
         Taken::Stream(
-            Payload::Stream { first, rest: Box::new(rest), room, fault: fault.clone() },
+            Payload::Stream { first, rest: Box::new(rest), room, fault: fault.clone(), keep: None },
             fault,
             held,
         )

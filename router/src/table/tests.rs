@@ -1,6 +1,6 @@
 use std::time::Duration;
 
-use api::{ModelRouteSpec, RouteRevision, SlotRange, Sticky};
+use api::{Match, ModelRouteSpec, RouteMirror, RouteRevision, SlotRange, Sticky};
 use proptest::prelude::*;
 
 use super::*;
@@ -82,6 +82,29 @@ fn a_broken_route_is_refused_by_name() {
     assert_eq!(message(&backwards), "spec.revisions[a].slots: 6..5 is no range within 0..10000");
     let unknown = route(vec![("a", vec![]), ("b", vec![])], Some("c"));
     assert_eq!(message(&unknown), "spec.stable names \"c\", the revisions are a, b");
+    let mut absent = route(vec![("a", vec![]), ("b", vec![])], Some("a"));
+    absent.spec.candidate = Some("c".into());
+    assert_eq!(message(&absent), "spec.candidate names \"c\", the revisions are a, b");
+    absent.spec.candidate = Some("b".into());
+    absent.spec.mirror = Some(RouteMirror { revision: "c".into(), percent: 5 });
+    assert_eq!(message(&absent), "spec.mirror.revision names \"c\", the revisions are a, b");
+    for percent in [0, 101] {
+        absent.spec.mirror = Some(RouteMirror { revision: "b".into(), percent });
+        let expected = format!("spec.mirror.percent is {percent}, it must lie within 1..=100");
+        assert_eq!(message(&absent), expected);
+    }
+    let rule = |header: &str, value: &str| {
+        let rule = Match { header: header.into(), value: value.into(), to: MatchTo::Candidate };
+        let mut route = route(vec![("a", vec![])], Some("a"));
+        route.spec.matches = vec![Match { header: "x-a".into(), value: "fine".into(), ..rule.clone() }, rule];
+        Table::new(&route).map_err(|e| e.to_string())
+    };
+    assert_eq!(rule("x a", "1").unwrap_err(), "spec.matches[1].header \"x a\" is no header name");
+    assert_eq!(
+        rule("x-a", "a\nb").unwrap_err(),
+        "spec.matches[1].value \"a\\nb\" is no header value: control characters are not allowed"
+    );
+    assert!(rule("x-a", "grün").is_ok());
     let duplicate = route(vec![("a", vec![]), ("a", vec![])], None);
     assert_eq!(message(&duplicate), "spec.revisions names \"a\" twice");
     let mut header = route(vec![], None);

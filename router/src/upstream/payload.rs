@@ -1,5 +1,6 @@
 //! The body of a request on its way to an endpoint.
 
+use std::collections::VecDeque;
 use std::pin::Pin;
 use std::sync::atomic::{AtomicU8, Ordering::SeqCst};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -9,6 +10,8 @@ use std::time::{Duration, Instant};
 use bytes::Bytes;
 use http_body::{Body, Frame, SizeHint};
 use hyper::body::Incoming;
+
+use crate::mirror::Keep;
 
 /// What the client does while its body is passed on: what went wrong, and how long it was waited for.
 #[derive(Debug, Clone, Default)]
@@ -83,6 +86,8 @@ pub(crate) enum PayloadError {
 pub(crate) enum Payload {
     /// Can be sent again.
     Whole(Option<Bytes>),
+    /// The same in parts: that of a copy.
+    Kept(VecDeque<Bytes>),
     /// Cannot.
     Stream {
         /// What was read already.
@@ -91,12 +96,25 @@ pub(crate) enum Payload {
         /// Bytes that may still come.
         room: u64,
         fault: Fault,
+        /// Where it is kept for a copy.
+        keep: Option<Keep>,
     },
 }
 
 impl Payload {
     pub(crate) fn whole(bytes: Bytes) -> Self {
         Self::Whole((!bytes.is_empty()).then_some(bytes))
+    }
+
+    pub(crate) fn kept(frames: VecDeque<Bytes>) -> Self {
+        Self::Kept(frames)
+    }
+
+    /// Keeps a body that comes from the client for a copy, as it passes.
+    pub(crate) fn keep_for(&mut self, copy: &Keep) {
+        if let Self::Stream { keep, .. } = self {
+            *keep = Some(copy.clone());
+        }
     }
 }
 
@@ -108,14 +126,22 @@ impl Body for Payload {
         self: Pin<&mut Self>,
         cx: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, PayloadError>>> {
-        let (first, rest, room, fault) = match self.get_mut() {
+        let (first, rest, room, fault, keep) = match self.get_mut() {
             Self::Whole(bytes) => return Poll::Ready(bytes.take().map(|b| Ok(Frame::data(b)))),
-            Self::Stream { first, rest, room, fault } => (first, rest, room, fault),
+            Self::Kept(frames) => return Poll::Ready(frames.pop_front().map(|b| Ok(Frame::data(b)))),
+            Self::Stream { first, rest, room, fault, keep } => (first, rest, room, fault, keep),
         };
         if let Some(bytes) = first.take() {
+            if let Some(keep) = keep {
+                keep.push(&bytes);
+                // Nobody asks for what is not there.
+                if rest.is_end_stream() {
+                    keep.end();
+                }
+            }
             return Poll::Ready(Some(Ok(Frame::data(bytes))));
         }
-        let Poll::Ready(result) = Pin::new(rest).poll_frame(cx) else {
+        let Poll::Ready(result) = Pin::new(&mut *rest).poll_frame(cx) else {
             fault.wait();
             return Poll::Pending;
         };
@@ -126,7 +152,10 @@ impl Body for Payload {
                 fault.set(Fault::GONE);
                 return Poll::Ready(Some(Err(error.into())));
             }
-            None => return Poll::Ready(None),
+            None => {
+                keep.iter().for_each(Keep::end);
+                return Poll::Ready(None);
+            }
         };
         let length = frame.data_ref().map_or(0, |data| data.len() as u64);
         let Some(left) = room.checked_sub(length) else {
@@ -134,12 +163,20 @@ impl Body for Payload {
             return Poll::Ready(Some(Err(PayloadError::TooLarge)));
         };
         *room = left;
+        if let Some(keep) = keep {
+            frame.data_ref().into_iter().for_each(|data| keep.push(data));
+            // Nobody may ask behind the last frame.
+            if frame.is_trailers() || rest.is_end_stream() {
+                keep.end();
+            }
+        }
         Poll::Ready(Some(Ok(frame)))
     }
 
     fn is_end_stream(&self) -> bool {
         match self {
             Self::Whole(bytes) => bytes.is_none(),
+            Self::Kept(frames) => frames.is_empty(),
             Self::Stream { first, rest, .. } => first.is_none() && rest.is_end_stream(),
         }
     }
@@ -147,6 +184,7 @@ impl Body for Payload {
     fn size_hint(&self) -> SizeHint {
         match self {
             Self::Whole(bytes) => SizeHint::with_exact(bytes.as_ref().map_or(0, |b| b.len() as u64)),
+            Self::Kept(frames) => SizeHint::with_exact(frames.iter().map(|b| b.len() as u64).sum()),
             Self::Stream { first, rest, .. } => match rest.size_hint().exact() {
                 Some(rest) => SizeHint::with_exact(rest + first.as_ref().map_or(0, |b| b.len() as u64)),
                 None => SizeHint::default(),

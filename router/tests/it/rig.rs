@@ -5,11 +5,12 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use api::{ModelRoute, ModelRouteSpec, RouteRevision, SlotRange, Sticky};
+use prometheus::Registry;
 use router::{Board, Condition, EndpointStatus, Endpoints, Ledger, Limits, Proxy, Table};
 use tokio::net::TcpListener;
 use tokio::sync::oneshot;
 use tokio::task::JoinHandle;
-use wire::{Assignment, Counts, Key, Outcome, Page, Slots};
+use wire::{Assignment, Counts, Key, Outcome, Page, PairOutcome, Pairs, Slots};
 
 /// The running router. Its revisions are `a` (stable) and `b`.
 pub(crate) struct Rig {
@@ -18,6 +19,7 @@ pub(crate) struct Rig {
     pub(crate) ledger: Arc<Ledger>,
     pub(crate) route: ModelRoute,
     pub(crate) endpoints: Endpoints,
+    pub(crate) registry: Registry,
     pub(crate) stop: Option<oneshot::Sender<()>>,
     pub(crate) task: JoinHandle<()>,
 }
@@ -71,6 +73,8 @@ impl Rig {
         let ledger = Arc::new(Ledger::new("test".into()));
         let board = Arc::new(Board::new(ledger.clone()));
         let proxy = Arc::new(Proxy::new(board.clone(), 4 << 20).with_intake(INTAKE));
+        let registry = Registry::new();
+        proxy.register(&registry).unwrap();
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();
         let (stop, stopped) = oneshot::channel();
@@ -78,7 +82,7 @@ impl Rig {
             let _ = stopped.await;
         }));
         let endpoints = [("digits-a".to_owned(), a), ("digits-b".to_owned(), b)].into();
-        let rig = Self { address, board, ledger, route, endpoints, stop: Some(stop), task };
+        let rig = Self { address, board, ledger, route, endpoints, registry, stop: Some(stop), task };
         rig.install();
         rig
     }
@@ -95,6 +99,25 @@ impl Rig {
         let mut sum = Counts::default();
         page.states.values().filter_map(|keys| keys.get(&key)).for_each(|counts| sum.add(counts));
         sum
+    }
+
+    /// The pairs of `b` of all states on the page.
+    pub(crate) fn pairs(&self) -> Pairs {
+        let page = Page::parse(&self.ledger.page().render()).unwrap();
+        let mut all = Pairs::default();
+        page.pairs.values().filter_map(|revisions| revisions.get("b")).for_each(|pairs| all.add(pairs));
+        all
+    }
+
+    /// How many copies became what.
+    pub(crate) fn paired(&self, outcome: PairOutcome) -> u64 {
+        self.pairs().outcome(outcome)
+    }
+
+    /// Serves the route from now on as another state of it.
+    pub(crate) fn next(&mut self) {
+        self.route.metadata.generation = self.route.metadata.generation.map(|generation| generation + 1);
+        self.install();
     }
 
     /// The slots of all states on the page.

@@ -5,7 +5,7 @@ use std::sync::atomic::{AtomicUsize, Ordering::SeqCst};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use tokio::net::{TcpListener, TcpStream};
+use tokio::net::{TcpListener, TcpSocket, TcpStream};
 use tokio::task::JoinSet;
 
 use crate::wire_http::{Message, Wire};
@@ -109,7 +109,14 @@ impl Drop for Server {
 
 /// An address that refuses connections.
 pub(crate) async fn refusing() -> SocketAddr {
-    TcpListener::bind("127.0.0.1:0").await.unwrap().local_addr().unwrap()
+    let socket = TcpSocket::new_v4().unwrap();
+    // So that a test may start a server there itself.
+    socket.set_reuseaddr(true).unwrap();
+    socket.bind("127.0.0.1:0".parse().unwrap()).unwrap();
+    let address = socket.local_addr().unwrap();
+    // Bound as long as the tests run, so that no other test's server gets the port, and never listened on.
+    std::mem::forget(socket);
+    address
 }
 
 fn answer(status: u16, headers: &str, body: &str) -> String {

@@ -5,9 +5,10 @@ use std::collections::BTreeMap;
 use std::collections::btree_map::Entry;
 
 use super::{
-    Counts, END, Key, MAX_COUNT, MAX_KEYS, MAX_STATES, Page, PageError, family, histogram_kinds, slots,
+    Counts, END, Key, MAX_COUNT, MAX_KEYS, MAX_PAIRED, MAX_STATES, Page, PageError, family, histogram_kinds,
+    pairs, slots,
 };
-use crate::{Assignment, Feature, GRID_VERSION, Grid, Outcome, RouteState};
+use crate::{Assignment, Feature, GRID_VERSION, Grid, Outcome, Pairs, RouteState};
 
 /// Labels of one line: so few that a search beats hashing, and seldom with anything to unescape.
 pub(super) type Labels<'a> = Vec<(&'a str, Cow<'a, str>)>;
@@ -48,7 +49,16 @@ impl Page {
         }
         page.instance = head.instance.ok_or(PageError::Nameless)?;
         for (key, counts) in page.states.values_mut().flatten() {
-            uncumulate(&key.revision, counts)?;
+            let Counts { latency, doubt, features, .. } = counts;
+            let all = [latency, doubt].into_iter().chain(features);
+            for ((family, _, grid), cells) in histogram_kinds().zip(all) {
+                uncumulate(family, &key.revision, grid, cells)?;
+            }
+        }
+        for (revision, pairs) in page.pairs.values_mut().flatten() {
+            for (family, grid, cells) in pairs::histograms(pairs) {
+                uncumulate(family, revision, grid, cells)?;
+            }
         }
         Ok(page)
     }
@@ -64,6 +74,9 @@ impl Page {
         let value = count.ok_or_else(|| {
             format!("{value:?} is not a count, a whole number up to {MAX_COUNT} is allowed")
         })?;
+        if pairs::is_of_pairs(name) {
+            return pairs::take(self.paired(&labels)?, name, &labels, value);
+        }
         let counts = self.counts(&labels)?;
         match name {
             family::REQUESTS => {
@@ -79,12 +92,7 @@ impl Page {
             },
             _ => {
                 let (cells, grid) = histogram(counts, name, &labels)?;
-                let le = label(&labels, "le")?;
-                let cell = grid.find(le).ok_or_else(|| format!("le {le:?} is no edge of the grid"))?;
-                if value == 0 && cell + 1 < grid.len() {
-                    return Err(format!("0 in bucket {le}, which is left out while it is empty"));
-                }
-                set(&mut cells[cell], value)
+                bucket(cells, grid, &labels, value)
             }
         }
     }
@@ -107,6 +115,16 @@ impl Page {
         let keys = bounded(&mut self.states, state(labels)?, MAX_STATES, "states")?;
         bounded(keys, key, MAX_KEYS, "revisions and assignments of one state")
     }
+
+    fn paired(&mut self, labels: &Labels<'_>) -> Result<&mut Pairs, String> {
+        let revisions = bounded(&mut self.pairs, state(labels)?, MAX_STATES, "states")?;
+        bounded(
+            revisions,
+            label(labels, "revision")?.to_owned(),
+            MAX_PAIRED,
+            "revisions with pairs of one state",
+        )
+    }
 }
 
 /// The value of a key, new ones only up to `most` of them: what the page names is allocated.
@@ -123,8 +141,18 @@ fn bounded<'a, K: Ord, V: Default>(
     }
 }
 
+/// Sets the bucket that the line names.
+pub(super) fn bucket(cells: &mut [u64], grid: Grid, labels: &Labels<'_>, value: u64) -> Result<(), String> {
+    let le = label(labels, "le")?;
+    let cell = grid.find(le).ok_or_else(|| format!("le {le:?} is no edge of the grid"))?;
+    if value == 0 && cell + 1 < grid.len() {
+        return Err(format!("0 in bucket {le}, which is left out while it is empty"));
+    }
+    set(&mut cells[cell], value)
+}
+
 /// Sets a cell that no line has set yet. That another 0 is taken again harms nobody.
-fn set(cell: &mut u64, value: u64) -> Result<(), String> {
+pub(super) fn set(cell: &mut u64, value: u64) -> Result<(), String> {
     if *cell > 0 {
         return Err(twice(*cell, value));
     }
@@ -171,24 +199,21 @@ fn histogram<'a>(
 }
 
 /// Cumulative buckets, absent where empty but for the last one, to counts per cell.
-fn uncumulate(revision: &str, counts: &mut Counts) -> Result<(), PageError> {
-    let Counts { latency, doubt, features, .. } = counts;
-    for ((family, _, grid), cells) in histogram_kinds().zip([latency, doubt].into_iter().chain(features)) {
-        let mut below = 0;
-        for (i, cell) in cells.iter_mut().enumerate() {
-            if *cell == 0 && i + 1 < grid.len() {
-                continue;
-            }
-            let cumulative = *cell;
-            *cell = cumulative.checked_sub(below).ok_or_else(|| PageError::Falling {
-                family,
-                revision: revision.to_owned(),
-                le: grid.label(i),
-                found: cumulative,
-                below,
-            })?;
-            below = cumulative;
+fn uncumulate(family: &'static str, revision: &str, grid: Grid, cells: &mut [u64]) -> Result<(), PageError> {
+    let mut below = 0;
+    for (i, cell) in cells.iter_mut().enumerate() {
+        if *cell == 0 && i + 1 < grid.len() {
+            continue;
         }
+        let cumulative = *cell;
+        *cell = cumulative.checked_sub(below).ok_or_else(|| PageError::Falling {
+            family,
+            revision: revision.to_owned(),
+            le: grid.label(i),
+            found: cumulative,
+            below,
+        })?;
+        below = cumulative;
     }
     Ok(())
 }

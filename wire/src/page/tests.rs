@@ -1,3 +1,4 @@
+mod pairs;
 mod strict;
 
 use proptest::collection::{btree_map, vec};
@@ -30,15 +31,19 @@ fn counts() -> impl Strategy<Value = Counts> {
 }
 
 fn page() -> impl Strategy<Value = Page> {
-    let key = ("[a-z]{1,8}", any::<bool>()).prop_map(|(revision, split)| Key {
-        revision,
-        assignment: if split { Assignment::Split } else { Assignment::Pin },
-    });
+    let key = ("[a-z]{1,8}", proptest::sample::select(Assignment::ALL.to_vec()))
+        .prop_map(|(revision, assignment)| Key { revision, assignment });
     let state = ("[a-z0-9-]{0,8}", 0i64..99, proptest::option::of("[a-z]{1,5}"))
         .prop_map(|(uid, generation, pin)| RouteState { uid, generation, pin });
     let states = btree_map(state.clone(), btree_map(key, counts(), 1..3), 0..3);
-    let slots = btree_map(state, slots(), 0..3);
-    ("\\PC{0,12}", states, slots).prop_map(|(instance, states, slots)| Page { instance, states, slots })
+    let slots = btree_map(state.clone(), slots(), 0..3);
+    let pairs = btree_map(state, btree_map("\\PC{1,8}", pairs::pairs(), 1..3), 0..3);
+    ("\\PC{0,12}", states, slots, pairs).prop_map(|(instance, states, slots, pairs)| Page {
+        instance,
+        states,
+        slots,
+        pairs,
+    })
 }
 
 /// Some requests on a table of two revisions.

@@ -2,8 +2,8 @@
 
 use std::fmt::{self, Write};
 
-use super::{Counts, END, Key, Page, family, histograms, slots};
-use crate::{GRID_VERSION, Outcome, RouteState};
+use super::{Counts, END, Key, Page, family, histograms, pairs, slots};
+use crate::{GRID_VERSION, Grid, Outcome, RouteState};
 
 impl Page {
     /// The page as Prometheus text.
@@ -33,6 +33,7 @@ impl Page {
                 }
             }
         }
+        pairs::write(out, &self.pairs)?;
         for (state, slots) in &self.slots {
             slots::write(out, &state_labels(state), slots)?;
         }
@@ -61,14 +62,20 @@ fn one(out: &mut String, name: &str, labels: &str, counts: &Counts) -> fmt::Resu
         _ => {
             for (_, feature, grid, cells) in histograms(counts).filter(|h| h.0 == name) {
                 let feature = feature.map(|f| format!(",feature=\"{f}\"")).unwrap_or_default();
-                let mut sum = 0;
-                for (i, count) in cells.iter().enumerate() {
-                    sum += count;
-                    if *count > 0 || i + 1 == cells.len() {
-                        writeln!(out, "{name}_bucket{{{labels}{feature},le=\"{}\"}} {sum}", grid.label(i))?;
-                    }
-                }
+                buckets(out, name, &format!("{labels}{feature}"), grid, cells)?;
             }
+        }
+    }
+    Ok(())
+}
+
+/// The cumulative buckets of a histogram: those of cells that are not empty, and the last one.
+pub(super) fn buckets(out: &mut String, name: &str, labels: &str, grid: Grid, cells: &[u64]) -> fmt::Result {
+    let mut sum = 0;
+    for (i, count) in cells.iter().enumerate() {
+        sum += count;
+        if *count > 0 || i + 1 == cells.len() {
+            writeln!(out, "{name}_bucket{{{labels},le=\"{}\"}} {sum}", grid.label(i))?;
         }
     }
     Ok(())
@@ -83,7 +90,7 @@ fn labels(state: &RouteState, key: &Key) -> String {
     )
 }
 
-fn state_labels(state: &RouteState) -> String {
+pub(super) fn state_labels(state: &RouteState) -> String {
     format!(
         "uid=\"{}\",generation=\"{}\",pin=\"{}\"",
         escape(&state.uid),

@@ -1,6 +1,7 @@
 use std::time::{Duration, Instant};
 
 use api::{SlotRange, Sticky};
+use http::HeaderMap;
 use proptest::prelude::*;
 use wire::{Assignment, Grid, Page};
 
@@ -22,7 +23,7 @@ fn sticky(generation: i64) -> Table {
 }
 
 fn request(counts: &Arc<StateCounts>, table: &Table, slot: u16, took: Duration) -> Ticket {
-    Ticket::new(counts.clone(), choose(table, slot).unwrap(), slot, Instant::now() - took)
+    Ticket::new(counts.clone(), choose(table, &HeaderMap::new(), slot).unwrap(), slot, Instant::now() - took)
 }
 
 fn slots(ledger: &Ledger, table: &Table) -> Slots {

@@ -113,7 +113,7 @@ fn what_a_page_makes_the_reader_allocate_is_bounded() {
     let refused = |page: &Page| Page::parse(&page.render()).unwrap_err().to_string();
     assert!(refused(&page(MAX_STATES + 1, 1)).ends_with(": more than 16 states"));
     let keys = refused(&page(1, MAX_KEYS + 1));
-    assert!(keys.ends_with(": more than 32 revisions and assignments of one state"), "{keys}");
+    assert!(keys.ends_with(": more than 37 revisions and assignments of one state"), "{keys}");
     let slots = (0..=MAX_STATES).map(|i| {
         let mut slots = Slots::default();
         slots.see(1);

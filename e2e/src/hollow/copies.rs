@@ -1,0 +1,40 @@
+//! One synthetic copy of a request that stable has answered.
+
+use rand::Rng;
+use rand::rngs::StdRng;
+use wire::{Counts, Outcome, PairOutcome, Pairs};
+
+use super::script::{Model, REFERENCE_BRIGHTNESS};
+use super::traffic::{Item, fate, latency};
+
+/// Counts the copy of a request with this answer; without a model nobody is there to get it.
+pub(super) fn one(
+    answer: &Item,
+    model: Option<&Model>,
+    random: &mut StdRng,
+    counts: &mut Counts,
+    pairs: &mut Pairs,
+) {
+    let mut became = |outcome: PairOutcome| pairs.outcomes[outcome.index()] += 1;
+    let Some(model) = model else {
+        became(PairOutcome::Dropped);
+        return;
+    };
+    let outcome = fate(model, random);
+    counts.outcomes[outcome.index()] += 1;
+    counts.latency[latency(model, random)] += 1;
+    if outcome != Outcome::Ok {
+        became(PairOutcome::Failed);
+        return;
+    }
+    // The same image: its features are those that stable's answer told of.
+    let mut item = Item { features: answer.features, ..Item::draw(model, REFERENCE_BRIGHTNESS, random) };
+    let agrees = random.random::<f64>() >= model.disagrees;
+    if agrees {
+        item.class.clone_from(&answer.class);
+    } else if item.class == answer.class {
+        item.class.push('?');
+    }
+    item.count(counts);
+    became(if agrees { PairOutcome::Agree } else { PairOutcome::Disagree });
+}

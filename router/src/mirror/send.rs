@@ -1,0 +1,101 @@
+//! Sends one copy and counts what becomes of it.
+
+use std::sync::Arc;
+use std::time::Instant;
+
+use http::request::Parts;
+use http::{Request, StatusCode};
+use http_body_util::BodyExt;
+use hyper::body::Incoming;
+use wire::{Assignment, Outcome};
+
+use super::{Draft, Kept};
+use crate::Choice;
+use crate::attempts::Failure;
+use crate::compare::{Answered, compare};
+use crate::count::Ticket;
+use crate::items::AnswerHeaders;
+use crate::upstream::{Endpoint, Link, Payload};
+
+/// How much of an answer's body is read, in bytes. It says nothing: behind this the connection is closed, and the answer
+/// counts by its head.
+const MOST_READ: usize = 16 << 20;
+
+/// A complete answer.
+struct Answer {
+    status: StatusCode,
+    success: Option<AnswerHeaders>,
+}
+
+/// Sends a copy, once, and counts it.
+pub(super) async fn send(draft: Draft, head: Parts, body: Kept, user: Answered) {
+    let Some(endpoint) = endpoint(&draft) else { return draft.counts.drop_copy() };
+    let user = user.remember(rand::random());
+    let Draft { counts, revision, slot, timeout, .. } = draft;
+    let choice = Choice { revision, assignment: Assignment::Shadow };
+    let started = Instant::now();
+    // Abandoned when the program ends, it is cancelled: nobody asks any more.
+    let ticket = Ticket::new(counts.clone(), choice, slot, started);
+    let result = tokio::time::timeout(timeout, ask(&endpoint, &head, &body)).await;
+    let took = started.elapsed();
+    drop(body);
+    let (outcome, success) = match result {
+        Ok(Ok(answer)) => (Outcome::of_status(answer.status.as_u16()), answer.success),
+        Ok(Err(Failure::Unsent | Failure::Broken)) => (Outcome::Connect, None),
+        Ok(Err(Failure::Garbled)) => (Outcome::Error, None),
+        Err(_) => (Outcome::Timeout, None),
+    };
+    let copy = Answered { outcome, took, success };
+    counts.pair(&compare(&user, &copy));
+    ticket.finish_answered(outcome, copy.success.as_ref());
+}
+
+/// An endpoint of the revision, if it still gets copies: a table that no longer says so ends them at once.
+fn endpoint(draft: &Draft) -> Option<Arc<Endpoint>> {
+    let snapshot = draft.mirror.board.snapshot()?;
+    let table = &snapshot.table;
+    let name = &table.revisions[table.copies_to()?].name;
+    snapshot.copying.as_ref().filter(|_| *name == draft.name)?.pick_ready()
+}
+
+/// The answer to a copy, which is sent once: again only when a connection that was idle has died, which says nothing
+/// about the revision.
+async fn ask(endpoint: &Arc<Endpoint>, head: &Parts, body: &Kept) -> Result<Answer, Failure> {
+    if let Some(link) = endpoint.take_idle() {
+        match exchange(endpoint, link, head, body).await {
+            Err(Failure::Unsent | Failure::Broken) => {}
+            done => return done,
+        }
+    }
+    let link = endpoint.connect(true).await.map_err(|_| Failure::Unsent)?;
+    exchange(endpoint, link, head, body).await
+}
+
+async fn exchange(
+    endpoint: &Arc<Endpoint>,
+    mut link: Link,
+    head: &Parts,
+    body: &Kept,
+) -> Result<Answer, Failure> {
+    let request = Request::from_parts(head.clone(), Payload::kept(body.frames.clone()));
+    let response = link.send(request).await.map_err(|refused| refused.failure)?;
+    let status = response.status();
+    let success = status.is_success().then(|| AnswerHeaders::of(response.headers()));
+    if read(response.into_body()).await? {
+        endpoint.put_back(link);
+    }
+    Ok(Answer { status, success })
+}
+
+/// Reads a body to its end; false when it was given up.
+async fn read(mut body: Incoming) -> Result<bool, Failure> {
+    let mut length = 0;
+    while let Some(frame) = body.frame().await {
+        let frame = frame.map_err(|_| Failure::Garbled)?;
+        length += frame.data_ref().map_or(0, bytes::Bytes::len);
+        if length > MOST_READ {
+            return Ok(false);
+        }
+    }
+    Ok(true)
+}
