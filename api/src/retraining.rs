@@ -86,10 +86,7 @@ pub struct RetrainingStatus {
     /// Since when `Drifting` was `True` that has been dealt with.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub drift: Option<Time>,
-    /// Number of the newest rollout whose end has been dealt with.
+    /// Number of the newest rollout that a metric took back and that has been dealt with.
     #[serde(default)]
     pub rollout: u64,
-    /// Generation of the spec whose Job the API server refused: it is tried again when the spec changes.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub refused: Option<i64>,
 }

@@ -50,7 +50,7 @@ pub struct ModelDeploymentStatus {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(max = 16))]
     pub verdict: Option<String>,
-    /// Ready, Progressing, SpecServed, RollbackReady, Paused, Drifting, Retraining.
+    /// Ready, Progressing, SpecServed, RollbackReady, Paused, Drifting, RetrainingReady.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(length(max = 16))]
     #[x_kube(merge_strategy = ListMerge::Map(vec!["type".into()]))]

@@ -19,6 +19,7 @@ pub use errors::Error;
 pub use queue::run;
 
 use crate::act::Act;
+use crate::capacity::{self, Reader};
 use crate::index::Key;
 use crate::judge::{judge, order};
 use crate::leader::Acting;
@@ -27,6 +28,7 @@ use crate::notify::{Courier, Mail};
 use crate::observe::{Seen, Written, observe};
 use crate::report::Report;
 use crate::resources::{Images, Owner};
+use crate::retrain::retrain;
 use crate::revision;
 use crate::sampler::Samplers;
 use crate::status::{self, Picture};
@@ -52,6 +54,8 @@ pub struct Context {
     pub recorder: Recorder,
     /// Delivers notifications.
     pub courier: Courier,
+    /// Says whether what is planned fits.
+    pub capacity: Reader,
     /// Counters.
     pub metrics: Metrics,
     /// Images of the installation.
@@ -61,6 +65,9 @@ pub struct Context {
     /// Per deployment, what only this process remembers.
     pub notes: Notes,
 }
+
+/// Pause before a retraining is tried again that could not be started.
+const AGAIN: Duration = Duration::from_secs(30);
 
 /// What only this process remembers of a deployment; lost without harm.
 #[derive(Debug, Default)]
@@ -155,12 +162,12 @@ impl Context {
             trouble,
             now,
         };
-        self.report(key, picture).await?;
+        let soon = self.report(key, picture).await?;
         let refused = acted.map_err(Error::Act)?;
         act.settle().await.map_err(Error::Act)?;
 
         self.notes.with(key, |note| note.failures = 0);
-        let again = plan.check_again.map(|at| until(at, now));
+        let again = plan.check_again.map(|at| until(at, now)).into_iter().chain(soon).min();
         match refused {
             Some(error) => Err(Error::ButForOne { error, again }),
             None => Ok(again.map_or_else(Action::await_change, Action::requeue)),
@@ -186,15 +193,21 @@ impl Context {
         }
     }
 
-    async fn report(&self, key: &Key, picture: Picture<'_>) -> Result<(), Error> {
+    /// Tells what was done; returns when something of it is to be tried again.
+    async fn report(&self, key: &Key, picture: Picture<'_>) -> Result<Option<Duration>, Error> {
+        let pen = || Pen::new(&self.client, &self.acting, &picture.seen.owner);
+        let retrained = retrain(picture, &self.client, &pen()).await;
+        let room = self.capacity.look(key, capacity::coming(picture.seen, picture.plan));
         let notifications = &picture.seen.deployment.spec.notifications;
         let mail = Mail { courier: &self.courier, key, owner: &picture.seen.owner, notifications };
         let report = Report {
             picture,
             written: &self.written,
-            pen: Pen::new(&self.client, &self.acting, &picture.seen.owner),
+            pen: pen(),
             recorder: &self.recorder,
             mail,
+            retrained: &retrained,
+            room: &room,
             evidence_written: self.notes.with(key, |note| note.evidence),
         };
         let reported = report.report().await;
@@ -213,7 +226,7 @@ impl Context {
                 deployment = %key, reason = %note.reason, rollout = note.sequence, "{}", note.message
             );
         }
-        Ok(())
+        Ok(retrained.again.then_some(AGAIN))
     }
 
     /// After a conflict: what the objects are now, past every cache, so that the next reconcile need not wait
@@ -237,6 +250,7 @@ impl Context {
         self.samplers.forget(key);
         self.notes.forget(key);
         self.courier.forget(key);
+        self.capacity.forget(key);
         let namespace = key.namespace.as_deref().unwrap_or_default();
         self.written.deployments.forget(namespace, &key.name);
         self.written.routes.forget(namespace, &key.name);

@@ -54,6 +54,12 @@ impl Acting {
         self.0.borrow().is_some_and(|until| Instant::now() < until)
     }
 
+    /// For tests that need no campaign.
+    #[cfg(test)]
+    pub(crate) fn always() -> Self {
+        Self(watch::channel(Some(Instant::now() + std::time::Duration::from_secs(3600))).1)
+    }
+
     /// Waits until it may act. Never done if the campaign ended before.
     pub async fn began(&mut self) {
         if self.0.wait_for(Option::is_some).await.is_err() {

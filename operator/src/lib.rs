@@ -14,6 +14,7 @@
 
 pub mod act;
 pub mod args;
+pub mod capacity;
 pub mod controller;
 pub mod crd;
 pub mod fresh;
@@ -26,6 +27,7 @@ pub mod observe;
 pub mod reference;
 pub mod report;
 pub mod resources;
+pub mod retrain;
 pub mod revision;
 pub mod sampler;
 pub mod status;

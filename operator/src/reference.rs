@@ -45,7 +45,11 @@ fn fields(schema: &JSONSchemaProps, path: &str, out: &mut String) {
         let list = if items.is_some() { "[]" } else { "" };
         let path = format!("{path}{name}{list}");
         let must = if required.contains(name) { ", required" } else { "" };
-        *out += &format!("| `{path}` | {}{must} | {} |\n", kind(field), text(field).replace('|', "\\|"));
+        let kind = match items.filter(|items| items.enum_.is_some()) {
+            Some(items) => kind(items),
+            None => kind(field),
+        };
+        *out += &format!("| `{path}` | {kind}{must} | {} |\n", text(field).replace('|', "\\|"));
         // Kubernetes' own types are described in its own reference.
         if name != "resources" && name != "conditions" {
             fields(items.unwrap_or(field), &format!("{path}."), out);

@@ -14,8 +14,10 @@ use rollout::{Kind, Note, Outcome, Phase, Plan};
 use serde_json::json;
 use tokio::time::timeout;
 
+use crate::capacity::Room;
 use crate::notify::Mail;
 use crate::observe::Written;
+use crate::retrain::{self, Retrained};
 use crate::revision::DIGEST;
 use crate::status::{self, Picture};
 use crate::write::{Pen, REQUEST, WriteError};
@@ -45,6 +47,10 @@ pub struct Report<'a> {
     pub recorder: &'a Recorder,
     /// Tells the receivers of notifications.
     pub mail: Mail<'a>,
+    /// What became of the triggers of a retraining.
+    pub retrained: &'a Retrained,
+    /// Whether what is planned fits.
+    pub room: &'a Room,
     /// When the evidence was written last.
     pub evidence_written: Option<Instant>,
 }
@@ -73,7 +79,9 @@ impl Report<'_> {
 
     async fn status(&self) -> Result<Arc<ModelDeployment>, WriteError> {
         let seen = self.picture.seen;
-        let status = status::status(self.picture);
+        let mut status = status::status(self.picture);
+        self.retrained.tell(&mut status, seen.deployment.metadata.generation, self.picture.now);
+        self.room.tell(&mut status);
         if seen.deployment.status.as_ref() == Some(&status) {
             return Ok(seen.deployment.clone());
         }
@@ -169,7 +177,12 @@ impl Report<'_> {
     /// Events may be lost; the record is the memory.
     async fn events(&self, deployment: &ModelDeployment) {
         let before = self.picture.seen.deployment.status.as_ref();
-        let trouble = troubles(before, deployment.status.as_ref());
+        let mut trouble = troubles(before, deployment.status.as_ref());
+        trouble.extend(self.room.is_news(before).map(|message| warning("DoesNotFit", message)));
+        trouble.extend(self.retrained.said.iter().map(|(reason, message)| match *reason {
+            retrain::STARTED => Event { type_: EventType::Normal, ..warning(reason, message) },
+            _ => warning(reason, message),
+        }));
         for event in &trouble {
             self.mail.tell_unrecorded(
                 &event.reason,

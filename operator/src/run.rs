@@ -10,6 +10,7 @@ use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
 
 use crate::args::RunArgs;
+use crate::capacity::Reader;
 use crate::controller::{self, Context};
 use crate::leader::{Campaign, Settings};
 use crate::metrics::Metrics;
@@ -64,7 +65,8 @@ async fn operate(
     let (triggers, changes) = futures::channel::mpsc::unbounded();
     let (world, synced) = World::watch(&client, args.namespace.as_deref(), readiness, &triggers);
     let (samplers, samples) = Samplers::new(world.pods.clone(), registry)?;
-    let courier = Courier::new(client.clone(), registry, triggers, Timing::default())?;
+    let courier = Courier::new(client.clone(), registry, triggers.clone(), Timing::default())?;
+    let capacity = Reader::new(client.clone(), args.namespace.is_none(), triggers);
     let settings = settings(args, &client);
     tracing::info!(identity = %settings.identity, lease = %settings.name, "starting");
     let reporter =
@@ -83,6 +85,7 @@ async fn operate(
         written: crate::observe::Written::default(),
         samplers,
         courier,
+        capacity,
         acting: campaign.acting(),
         metrics,
         images: images(args),

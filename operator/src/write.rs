@@ -107,8 +107,8 @@ fn for_people<K: Object>(code: u16) -> bool {
         400 | 422 => true,
         // A quota or a policy of the namespace. Our own kinds have none: there it is a role that is late.
         403 => K::group(&()) != names::GROUP,
-        // rule: K8. A pod overlay that is rejected.
-        500 => K::kind(&()) == "Deployment",
+        // rule: K8. A pod overlay, or a user's Job, that is rejected.
+        500 => matches!(&*K::kind(&()), "Deployment" | "Job"),
         _ => false,
     }
 }

@@ -83,8 +83,7 @@ impl Post {
     /// Trusts what Mozilla trusts, since the operator's image has no certificates of its own, and what
     /// `SSL_CERT_FILE` names.
     pub(super) fn new(kube: Client) -> Result<Self, rustls::Error> {
-        let mut roots = RootCertStore::empty();
-        roots.add_parsable_certificates(webpki_root_certs::TLS_SERVER_ROOT_CERTS.iter().cloned());
+        let mut roots = bundled();
         roots.add_parsable_certificates(rustls_native_certs::load_native_certs().certs);
         let tls = ClientConfig::builder_with_provider(ring::default_provider().into())
             .with_safe_default_protocol_versions()?
@@ -131,6 +130,13 @@ impl Post {
     }
 }
 
+/// The authorities in the binary.
+fn bundled() -> RootCertStore {
+    let mut roots = RootCertStore::empty();
+    roots.add_parsable_certificates(webpki_root_certs::TLS_SERVER_ROOT_CERTS.iter().cloned());
+    roots
+}
+
 /// The line break at the end of a file is no part of the address.
 fn parse(text: &str) -> Result<Uri, PostError> {
     let address: Uri = text.trim().parse().map_err(|_| PostError::Address)?;
@@ -147,7 +153,7 @@ fn class(error: &legacy::Error) -> PostError {
     let mut cause = error.source();
     while let Some(error) = cause {
         if let Some(io) = error.downcast_ref::<io::Error>() {
-            return PostError::Connect(match io.kind() {
+            return PostError::Connect(match innermost(io) {
                 io::ErrorKind::ConnectionRefused => "refused",
                 io::ErrorKind::TimedOut => "timed out",
                 io::ErrorKind::InvalidData => "the TLS handshake failed; is its certificate trusted?",
@@ -159,9 +165,33 @@ fn class(error: &legacy::Error) -> PostError {
     PostError::Connect("its host is not found or not reached")
 }
 
+/// The connector of TLS wraps the error that matters.
+fn innermost(error: &io::Error) -> io::ErrorKind {
+    let inner = error.get_ref().and_then(|inner| inner.downcast_ref::<io::Error>());
+    inner.map_or_else(|| error.kind(), innermost)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[tokio::test]
+    async fn a_receiver_that_is_not_there_and_one_without_tls_are_told_apart() {
+        assert!(bundled().len() > 100, "without them no certificate is trusted in an empty image");
+        let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let plain = listener.local_addr().unwrap();
+        tokio::spawn(async move { axum::serve(listener, axum::Router::new()).await });
+        let kube = Client::try_from(kube::Config::new("http://127.0.0.1:1".parse().unwrap())).unwrap();
+        let post = Post::new(kube).unwrap();
+        let said = async |url: String| {
+            let (id, reason, body) = (String::new(), String::new(), "{}".to_owned());
+            let letter = Letter { id, reason, address: Address::Url(url), body };
+            post.post(&letter).await.unwrap_err().to_string()
+        };
+        assert_eq!(said("https://127.0.0.1:1/".into()).await, "no connection: refused");
+        let handshake = "no connection: the TLS handshake failed; is its certificate trusted?";
+        assert_eq!(said(format!("https://{plain}/")).await, handshake);
+    }
 
     #[test]
     fn an_address_is_http_and_carries_no_password() {

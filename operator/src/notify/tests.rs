@@ -112,7 +112,7 @@ fn owner() -> Owner {
     Owner::of(&deployment).unwrap()
 }
 
-fn notification(name: &str, webhook: Value, reasons: &[&str]) -> Notification {
+fn notification(name: &str, webhook: &Value, reasons: &[&str]) -> Notification {
     serde_json::from_value(json!({"name": name, "webhook": webhook, "reasons": reasons})).unwrap()
 }
 
@@ -147,7 +147,7 @@ fn letters(address: SocketAddr, paths: &[&str], message: &str) -> Vec<(String, L
     let owner = owner();
     let happened = Happened::unrecorded(&owner, ("Paused", message), Timestamp::UNIX_EPOCH);
     let letter = |path: &&str| {
-        ((*path).to_owned(), happened.letter(&notification("n", at(address, path), &[]).webhook))
+        ((*path).to_owned(), happened.letter(&notification("n", &at(address, path), &[]).webhook))
     };
     paths.iter().map(letter).collect()
 }
@@ -159,12 +159,12 @@ async fn a_decision_is_told_once_to_each_that_wants_it_and_then_the_record_says_
     let (courier, mut woken) = courier(address, 10);
     let (key, owner) = (key(), owner());
     let all = [
-        notification("all", at(address, "/all"), &[]),
-        notification("stages", at(address, "/stages"), &["StageServed"]),
+        notification("all", &at(address, "/all"), &[]),
+        notification("stages", &at(address, "/stages"), &["StageServed"]),
     ];
     let mail = Mail { courier: &courier, key: &key, owner: &owner, notifications: &all };
-    let mut status = ModelRolloutStatus::default();
-    status.record = vec![entry("RolloutStarted", "first", 1), entry("Approved", "nobody's", 1)];
+    let record = vec![entry("RolloutStarted", "first", 1), entry("Approved", "nobody's", 1)];
+    let mut status = ModelRolloutStatus { record, ..ModelRolloutStatus::default() };
     mail.mark(2, &mut status, 2);
     assert_eq!(status.untold, 2);
     let stored = rollout(status.clone());
@@ -194,7 +194,7 @@ async fn a_decision_is_told_once_to_each_that_wants_it_and_then_the_record_says_
 async fn what_a_crash_left_untold_is_told_by_the_next_process_under_the_same_id() {
     let receiver = Receiver::default();
     let address = receiver.start().await;
-    let (key, owner, all) = (key(), owner(), [notification("all", at(address, "/"), &[])]);
+    let (key, owner, all) = (key(), owner(), [notification("all", &at(address, "/"), &[])]);
     let record = vec![entry("Promoted", "old", 1), entry("Promoted", "new", 2)];
     let stored = rollout(ModelRolloutStatus { record, untold: 1, ..ModelRolloutStatus::default() });
     for process in 1..=2 {
@@ -276,11 +276,13 @@ async fn an_address_in_a_secret_is_read_when_it_is_needed_and_never_logged() {
     let (courier, _woken) = courier(address, 10);
     let log = Log::default();
     let writer = log.clone();
+    // While a process has one subscriber only, what another test's thread logs first is switched off for all.
+    let _second = tracing::Dispatch::new(tracing_subscriber::registry());
     // The libraries too, at their most talkative; this runtime has one thread, so it is all in here.
     let subscriber = tracing_subscriber::fmt().with_max_level(tracing::Level::TRACE);
     let _guard = tracing::subscriber::set_default(subscriber.with_writer(move || writer.clone()).finish());
     let from = json!({"urlFrom": {"secretName": "sluice-notifications", "key": "url"}});
-    let (key, owner, all) = (key(), owner(), [notification("n", from, &[])]);
+    let (key, owner, all) = (key(), owner(), [notification("n", &from, &[])]);
     let mail = Mail { courier: &courier, key: &key, owner: &owner, notifications: &all };
 
     mail.tell_unrecorded("Paused", "forbidden", Timestamp::UNIX_EPOCH);
@@ -317,7 +319,7 @@ fn the_templates_are_what_the_documentation_says() {
     let entry = entry("RollingBack", "errors: 3 > 2 & <!channel>", 1);
     let body = |happened: &Happened<'_>, template: &str| {
         let webhook = json!({"url": "http://h", "template": template});
-        let letter = happened.letter(&notification("n", webhook, &[]).webhook);
+        let letter = happened.letter(&notification("n", &webhook, &[]).webhook);
         serde_json::from_str::<Value>(&letter.body).unwrap()
     };
     let happened = Happened::recorded(&owner, &rollout, &entry, 0);
@@ -352,7 +354,7 @@ fn every_reason_can_be_asked_for_and_the_default_is_what_people_should_know() {
     for reason in told {
         assert!(EVENT_REASONS.contains(reason), "api::EVENT_REASONS lacks {reason}");
     }
-    let default = notification("n", json!({"url": "http://h"}), &[]);
+    let default = notification("n", &json!({"url": "http://h"}), &[]);
     let wanted: Vec<_> = EVENT_REASONS.into_iter().filter(|reason| wants(&default, reason)).collect();
     assert!(wanted.contains(&"RolledBack") && wanted.contains(&"InvalidSpec"), "{wanted:?}");
     assert!(!wanted.contains(&"StagePassed") && !wanted.contains(&"Approved"), "{wanted:?}");

@@ -65,6 +65,11 @@ fn same_quantities(live: &Value, wanted: &Value) -> bool {
 
 /// A quantity as a number: `100m`, `1.5`, `2Gi`, `1e3`.
 fn amount(value: &Value) -> Option<f64> {
+    quantity(value.as_str()?)
+}
+
+/// The same of its text.
+pub(crate) fn quantity(text: &str) -> Option<f64> {
     const SUFFIXES: [(&str, f64); 15] = [
         ("Ki", 1024.0),
         ("Mi", 1_048_576.0),
@@ -82,7 +87,6 @@ fn amount(value: &Value) -> Option<f64> {
         ("P", 1e15),
         ("E", 1e18),
     ];
-    let text = value.as_str()?;
     if let Ok(number) = text.parse::<f64>() {
         return Some(number);
     }
