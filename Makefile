@@ -3,7 +3,7 @@ export CARGO_TARGET_DIR ?= $(or $(XDG_CACHE_HOME),$(HOME)/.cache)/sluice/target
 export INSTA_UPDATE ?= no
 SHELL_SCRIPTS = $(shell grep -rlE '^#!.*bash' hack .ci router/tests)
 
-.PHONY: help demo demo-down test lint unit mutants sweep api bench-evidence e2e cluster cluster-down images ground crds
+.PHONY: help demo demo-down test lint unit mutants sweep api bench-evidence bench-operator e2e cluster cluster-down images ground crds
 
 help:           ## this list
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 16
@@ -43,6 +43,10 @@ e2e: images     ## the whole story on a real node
 bench-evidence: ground ## false rollbacks, detection, drift: the figures of docs/, with peers
 	cargo build --release -p bench -p model-server
 	hack/bench-evidence
+
+bench-operator: ground ## the operator beside 1,000 ModelDeployments: time, memory, CPU, requests
+	cargo build --release -p operator --bin operator -p e2e --bin bench-operator
+	hack/bench-operator
 
 cluster:        ## start the node (CLUSTER=kind: with kind and docker)
 	hack/cluster up

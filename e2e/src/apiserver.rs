@@ -4,6 +4,7 @@
 //! process. Every test gets a namespace of its own.
 
 use std::io::{BufRead, BufReader};
+use std::path::PathBuf;
 use std::process::{Child, Command, Stdio};
 use std::sync::LazyLock;
 
@@ -31,16 +32,30 @@ pub struct ApiServer {
 #[derive(Debug, Deserialize)]
 struct Ready {
     kubeconfig: String,
+    #[serde(flatten)]
+    audited: Option<Audited>,
+}
+
+/// A user of its own, whose requests the server writes down.
+#[derive(Debug, Clone, Deserialize)]
+pub struct Audited {
+    /// Path of its kubeconfig; it may do everything.
+    #[serde(rename = "operator")]
+    pub kubeconfig: PathBuf,
+    /// Path of the log, a line of JSON (`audit.k8s.io/v1`, level Metadata) per request.
+    #[serde(rename = "audit")]
+    pub log: PathBuf,
 }
 
 static SERVER: LazyLock<Result<ApiServer, String>> =
-    LazyLock::new(|| ApiServer::start().map_err(|error| format!("{error:#}")));
+    LazyLock::new(|| ApiServer::start(&[]).map_err(|error| format!("{error:#}")));
 static DEFINITIONS: OnceCell<()> = OnceCell::const_new();
 
 impl ApiServer {
-    fn start() -> Result<Self> {
+    fn start(arguments: &[&str]) -> Result<Self> {
         let script = repository().join("hack/apiserver");
         let mut child = Command::new(&script)
+            .args(arguments)
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())
             .spawn()
@@ -62,6 +77,17 @@ impl ApiServer {
         let server = server.map_err(|error| anyhow::anyhow!("{error}"))?;
         DEFINITIONS.get_or_try_init(|| server.define()).await?;
         Ok(server)
+    }
+
+    /// A server of its own that writes down what one user asks of it, with the definitions in place.
+    ///
+    /// # Errors
+    /// When it does not start, or refuses a definition.
+    pub async fn audited() -> Result<(Self, Audited)> {
+        let server = tokio::task::spawn_blocking(|| Self::start(&["--audit"])).await??;
+        server.define().await?;
+        let audited = server.ready.audited.clone().context("hack/apiserver --audit names no log")?;
+        Ok((server, audited))
     }
 
     /// Path of a kubeconfig for everything.

@@ -5,11 +5,16 @@
 //! EndpointSlices, garbage collection by owner; and the pages of the pods: `/profile` of servers, `/route`
 //! and `/evidence` of routers, with synthetic traffic that is split by the ModelRoute's slots. What the pods
 //! do is scripted ([`Script`]), by model version and by router; nothing else is told to it.
+//!
+//! [`Hollow`] looks at all objects of its namespace whenever one changes: right for one test, too slow for a
+//! thousand deployments. [`Crowd`] plays those, with less detail.
 
 mod controllers;
 mod copies;
+mod crowd;
 mod garbage;
 mod kubelet;
+mod member;
 mod pages;
 mod router;
 mod script;
@@ -24,6 +29,7 @@ use anyhow::Result;
 use kube::Client;
 use tokio_util::task::AbortOnDropHandle;
 
+pub use crowd::{Crowd, Reads};
 pub use router::Adopted;
 pub use script::{Model, Ready, Routers, Script};
 

@@ -2,7 +2,7 @@
 //!
 //! [`apiserver`] starts etcd and kube-apiserver; [`hollow`] plays everything else of a cluster from the
 //! objects alone; [`operator`] runs the operator's binary beside them; [`trial`] puts these together for one
-//! test. [`load`] is the client that checks every answer of a real service, [`node`] the real node of the
+//! test; [`scale`] measures the operator beside many deployments. [`load`] is the client that checks every answer of a real service, [`node`] the real node of the
 //! demo.
 
 use std::path::{Path, PathBuf};
@@ -12,6 +12,7 @@ pub mod hollow;
 pub mod load;
 pub mod node;
 pub mod operator;
+pub mod scale;
 pub mod trial;
 
 /// The root of the repository.

@@ -22,12 +22,14 @@ pub struct Operator {
 pub struct Place<'a> {
     /// Path of the kubeconfig.
     pub kubeconfig: &'a str,
-    /// The namespace that it watches, with its Lease.
-    pub namespace: &'a str,
+    /// The namespace that it watches, with its Lease; absent: all, with the Lease in `default`.
+    pub namespace: Option<&'a str>,
     /// Its name in the Lease.
     pub identity: &'a str,
     /// Folder of its log.
     pub logs: &'a Path,
+    /// What it logs (`SLUICE_LOG`).
+    pub filter: &'a str,
 }
 
 static BINARY: LazyLock<Result<PathBuf, String>> =
@@ -43,13 +45,16 @@ impl Operator {
         let binary = binary.map_err(|error| anyhow::anyhow!("{error}"))?;
         let log = place.logs.join(format!("{}.log", place.identity));
         let file = std::fs::File::options().create(true).append(true).open(&log)?;
-        let child = Command::new(binary)
-            .arg("run")
-            .args(["--router-image", "router:test", "--server-image", "server:test"])
-            .args(["--namespace", place.namespace, "--lease-namespace", place.namespace])
+        let mut command = Command::new(binary);
+        command.args(["run", "--router-image", "router:test", "--server-image", "server:test"]);
+        if let Some(namespace) = place.namespace {
+            command.args(["--namespace", namespace]);
+        }
+        let child = command
+            .args(["--lease-namespace", place.namespace.unwrap_or("default")])
             .args(["--identity", place.identity, "--admin", "127.0.0.1:0"])
             .env("KUBECONFIG", place.kubeconfig)
-            .env("SLUICE_LOG", "info,operator=debug")
+            .env("SLUICE_LOG", place.filter)
             .stdin(Stdio::null())
             .stdout(Stdio::null())
             .stderr(file)
@@ -57,6 +62,12 @@ impl Operator {
             .spawn()
             .with_context(|| format!("cannot start {}", binary.display()))?;
         Ok(Self { child, log })
+    }
+
+    /// Its process id; absent when it has ended.
+    #[must_use]
+    pub fn pid(&self) -> Option<u32> {
+        self.child.id()
     }
 
     /// SIGKILL: no last words.

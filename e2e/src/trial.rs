@@ -55,8 +55,9 @@ impl Trial {
     /// # Errors
     /// When it does not start.
     pub async fn another_operator(&self, identity: &str) -> Result<Operator> {
-        let (kubeconfig, namespace, logs) = (self.server.kubeconfig(), self.namespace.as_str(), self.logs());
-        Operator::start(Place { kubeconfig, namespace, identity, logs }).await
+        let (kubeconfig, namespace, logs) = (self.server.kubeconfig(), Some(&*self.namespace), self.logs());
+        let filter = "info,operator=debug";
+        Operator::start(Place { kubeconfig, namespace, identity, logs, filter }).await
     }
 
     fn logs(&self) -> &Path {

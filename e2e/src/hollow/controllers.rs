@@ -140,7 +140,8 @@ impl Controllers {
     }
 }
 
-fn hash(template: &impl serde::Serialize) -> String {
+/// Tells templates apart.
+pub(super) fn hash(template: &impl serde::Serialize) -> String {
     let text = serde_json::to_string(template).unwrap_or_default();
     Sha256::digest(text).iter().take(4).map(|byte| format!("{byte:02x}")).collect()
 }

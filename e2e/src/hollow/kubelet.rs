@@ -1,11 +1,11 @@
 //! The life of a pod: made, running with an address of its own, ready as scripted, ending with grace.
 
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::time::{Duration, Instant};
 
 use api::names;
 use jiff::Timestamp;
-use k8s_openapi::api::apps::v1::Deployment;
+use k8s_openapi::api::apps::v1::{Deployment, DeploymentSpec};
 use k8s_openapi::api::core::v1::Pod;
 use kube::ResourceExt;
 use kube::api::{Api, DeleteParams, Patch, PatchParams, PostParams};
@@ -20,6 +20,8 @@ use super::pages::{self, Server};
 use super::router::RouterPage;
 use super::script::Ready;
 
+/// Name of the node of all pods.
+pub(super) const NODE: &str = "hollow";
 /// From the wish to delete a pod to its end; real programs drain longer, and the operator must not care.
 const LAST_WORDS: Duration = Duration::from_millis(150);
 /// From its creation until a router is ready, if it has a table.
@@ -77,23 +79,8 @@ impl Controllers {
         let owner = deployment.uid().unwrap_or_default();
         let ordinal = self.made.get(&owner).copied().unwrap_or(0);
         let name = format!("{}-{template}-{ordinal}", deployment.name_any());
-        let meta = spec.template.metadata.clone().unwrap_or_default();
-        let label = |key| meta.labels.as_ref().and_then(|l| l.get(key)).cloned().unwrap_or_default();
-        let mut pod_spec = spec.template.spec.clone().unwrap_or_default();
-        // A pod without a node has no grace: the API server removes it at once.
-        pod_spec.node_name = Some("hollow".into());
-        let pod: Pod = serde_json::from_value(json!({
-            "metadata": {
-                "name": name, "labels": meta.labels, "annotations": meta.annotations,
-                "ownerReferences": [{
-                    "apiVersion": "apps/v1", "kind": "Deployment", "controller": true,
-                    "name": deployment.name_any(), "uid": owner,
-                }],
-            },
-            "spec": pod_spec,
-        }))
-        .map_err(kube::Error::SerdeError)?;
-
+        let pod = pod(deployment, spec, &name)?;
+        let label = |key| pod.labels().get(key).cloned().unwrap_or_default();
         let is_router = label(names::ROLE) == names::ROLE_ROUTER;
         let (listener, address) = address().await;
         let server = Server { name: name.clone(), is_router, revision: label(names::REVISION), ordinal };
@@ -115,7 +102,7 @@ impl Controllers {
             address,
             _pages: pages,
         };
-        let status = status(&life);
+        let status = status(life.address.ip(), life.ready);
         self.pods.insert(name.clone(), life);
         self.write_status(&name, &status).await
     }
@@ -159,7 +146,7 @@ impl Controllers {
         for (name, ready) in changed {
             let Some(life) = self.pods.get_mut(&name) else { continue };
             life.ready = ready;
-            let status = status(life);
+            let status = status(life.address.ip(), life.ready);
             if let Err(error) = self.write_status(&name, &status).await {
                 self.complain("Pod", &name, &error);
             }
@@ -199,9 +186,29 @@ impl Controllers {
     }
 }
 
-fn status(life: &Life) -> Value {
-    let ip = life.address.ip().to_string();
-    let ready = if life.ready { "True" } else { "False" };
+/// A pod of a Deployment, as it is created.
+pub(super) fn pod(deployment: &Deployment, spec: &DeploymentSpec, name: &str) -> kube::Result<Pod> {
+    let meta = spec.template.metadata.clone().unwrap_or_default();
+    let mut pod_spec = spec.template.spec.clone().unwrap_or_default();
+    // A pod without a node has no grace: the API server removes it at once.
+    pod_spec.node_name = Some(NODE.into());
+    let pod = json!({
+        "metadata": {
+            "name": name, "labels": meta.labels, "annotations": meta.annotations,
+            "ownerReferences": [{
+                "apiVersion": "apps/v1", "kind": "Deployment", "controller": true,
+                "name": deployment.name_any(), "uid": deployment.uid().unwrap_or_default(),
+            }],
+        },
+        "spec": pod_spec,
+    });
+    serde_json::from_value(pod).map_err(kube::Error::SerdeError)
+}
+
+/// The status of a running pod.
+pub(super) fn status(ip: IpAddr, is_ready: bool) -> Value {
+    let ip = ip.to_string();
+    let ready = if is_ready { "True" } else { "False" };
     let now = Timestamp::from_second(Timestamp::now().as_second()).unwrap_or_default();
     let conditions: Vec<Value> = ["PodScheduled", "Initialized", "ContainersReady", "Ready"]
         .into_iter()
@@ -217,7 +224,7 @@ fn status(life: &Life) -> Value {
 }
 
 /// A loopback address of its own, with the admin port listening.
-async fn address() -> (TcpListener, SocketAddr) {
+pub(super) async fn address() -> (TcpListener, SocketAddr) {
     let mut random = StdRng::from_os_rng();
     loop {
         let [b, c, d]: [u8; 3] = rand::Rng::random(&mut random);

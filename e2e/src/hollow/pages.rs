@@ -46,8 +46,9 @@ async fn route(State((server, shared)): State<Pod>) -> Response {
     if answers(&server, &shared) {
         let report = {
             let mut seen = shared.seen();
-            seen.reads += 1;
-            seen.advance(Instant::now(), &shared.script());
+            let now = Instant::now();
+            seen.note(&server.name, now);
+            seen.advance(now, &shared.script());
             seen.routers.get(&server.name).and_then(RouterPage::report)
         };
         return report.map_or_else(no_table, |report| Json(report).into_response());
@@ -60,7 +61,7 @@ async fn evidence(State((server, shared)): State<Pod>) -> Response {
         let page = {
             let mut seen = shared.seen();
             let now = Instant::now();
-            seen.reads += 1;
+            seen.note(&server.name, now);
             seen.pages.push(now);
             seen.advance(now, &shared.script());
             seen.routers.get(&server.name).map(RouterPage::render)
@@ -73,7 +74,7 @@ async fn evidence(State((server, shared)): State<Pod>) -> Response {
 async fn profile(State((server, shared)): State<Pod>) -> Response {
     let known = {
         let mut seen = shared.seen();
-        seen.reads += 1;
+        seen.note(&server.name, Instant::now());
         seen.models.get(&server.revision).cloned()
     };
     let Some((version, asked)) = known else {

@@ -41,9 +41,17 @@ pub(super) struct Seen {
     /// When evidence pages were read.
     pub(super) pages: Vec<Instant>,
     pub(super) reads: u64,
+    /// When each pod was read last, by name.
+    pub(super) read: BTreeMap<String, Instant>,
 }
 
 impl Seen {
+    /// Notes that a page of this pod is read.
+    pub(super) fn note(&mut self, pod: &str, now: Instant) {
+        self.reads += 1;
+        self.read.insert(pod.to_owned(), now);
+    }
+
     /// Brings every router up to now.
     pub(super) fn advance(&mut self, now: Instant, script: &Script) {
         for (name, router) in &mut self.routers {
@@ -75,7 +83,7 @@ pub(super) struct RouterPage {
     table: Option<Table>,
     /// Tables that the watch has brought, with the time at which they are served.
     coming: VecDeque<(Instant, Table)>,
-    endpoints: BTreeMap<String, EndpointCounts>,
+    pub(super) endpoints: BTreeMap<String, EndpointCounts>,
     /// States in the order in which they were served.
     served: VecDeque<RouteState>,
     page: Page,
@@ -86,7 +94,7 @@ pub(super) struct RouterPage {
 }
 
 impl RouterPage {
-    fn new(name: &str, now: Instant) -> Self {
+    pub(super) fn new(name: &str, now: Instant) -> Self {
         let seed = name.bytes().fold(7u64, |seed, byte| seed.wrapping_mul(31).wrapping_add(byte.into()));
         let instance = format!("{name}-{:08x}", rand::random::<u32>());
         Self {
@@ -105,7 +113,8 @@ impl RouterPage {
         self.table.is_some() || self.coming.front().is_some_and(|(due, _)| *due <= Instant::now())
     }
 
-    fn offer(&mut self, table: Table, due: Instant) {
+    /// Brings a table, to be served from `due` on.
+    pub(super) fn offer(&mut self, table: Table, due: Instant) {
         let newest = self.coming.back().map(|(_, table)| table).or(self.table.as_ref());
         if newest != Some(&table) {
             self.coming.push_back((due, table));
@@ -239,7 +248,7 @@ impl Controllers {
     }
 }
 
-fn table(route: &ModelRoute) -> Table {
+pub(super) fn table(route: &ModelRoute) -> Table {
     let mut slots = BTreeMap::new();
     for revision in &route.spec.revisions {
         slots.insert(revision.name.clone(), revision.slots.iter().map(|s| s.to - s.from).sum());
