@@ -70,9 +70,9 @@ async fn resync(world: &mut World, n: usize) -> Result<Resync> {
 async fn roll_out(world: &mut World, n: usize, window: u64) -> Result<Rollouts> {
     say("rolling out another version");
     world.take_requests()?;
-    let from = Instant::now();
-    let (_, began) = tokio::try_join!(
-        world.each(0..n, &asking(NEW)),
+    let (from, wanted) = (Instant::now(), asking(NEW));
+    let ((), began) = tokio::try_join!(
+        world.each(0..n, &wanted),
         world.until("judged", n, from, |_, status| is_judged(status)),
     )?;
     // The first pages are only a baseline.
@@ -85,7 +85,7 @@ async fn roll_out(world: &mut World, n: usize, window: u64) -> Result<Rollouts> 
     let from = Instant::now();
     let mut promote = asking(NEW);
     promote["metadata"] = json!({"annotations": {api::names::ACTION: "promote-full"}});
-    let (_, ended) = tokio::try_join!(
+    let ((), ended) = tokio::try_join!(
         world.each(0..n, &promote),
         world.until("healthy with the new version", n, from, |_, status| is_healthy(status, NEW)),
     )?;
