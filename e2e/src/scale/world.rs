@@ -132,6 +132,7 @@ impl World {
                 let (name, apply, mut object) = (format!("model-{i}"), &apply, change.clone());
                 object["apiVersion"] = json!("sluice.dev/v1alpha1");
                 object["kind"] = json!("ModelDeployment");
+                object["metadata"]["name"] = json!(name);
                 async move { api.patch(&name, apply, &Patch::Apply(&object)).await.map(drop) }
             })
             .buffer_unordered(CLIENTS)
