@@ -113,17 +113,22 @@ impl Requests {
     /// The writes by what they are, per each of `n`, most first.
     #[must_use]
     pub fn writes_each(&self, n: usize) -> String {
-        let mut writes: Vec<(&String, u64)> = self
-            .0
-            .iter()
-            .filter(|(what, count)| Self([((*what).clone(), **count)].into()).writes() > 0)
-            .map(|(what, count)| (what, *count))
-            .collect();
-        writes.sort_by_key(|(_, count)| std::cmp::Reverse(*count));
+        self.each(n, |one| one.writes() > 0)
+    }
+
+    /// The reads by what they are, per each of `n`, most first.
+    #[must_use]
+    pub fn reads_each(&self, n: usize) -> String {
+        self.each(n, |one| one.reads() > 0)
+    }
+
+    fn each(&self, n: usize, counts: impl Fn(&Self) -> bool) -> String {
+        let alone = |(what, n): &(&String, &u64)| counts(&Self([((*what).clone(), **n)].into()));
+        let mut all: Vec<(&String, &u64)> = self.0.iter().filter(alone).collect();
+        all.sort_by_key(|(_, count)| std::cmp::Reverse(**count));
         let each = |count: u64| count as f64 / n.max(1) as f64;
-        let texts: Vec<String> =
-            writes.into_iter().map(|(what, count)| format!("{what} {:.2}", each(count))).collect();
-        texts.join(", ")
+        let texts = all.into_iter().map(|(what, count)| format!("{what} {:.2}", each(*count)));
+        texts.collect::<Vec<String>>().join(", ")
     }
 }
 

@@ -90,7 +90,9 @@ pub fn table(figures: &Figures) -> String {
             created.load
         ));
         let (writes, list) = (writes_each(created), created.requests.writes_each(created.deployments));
-        lines.push(format!("    {writes:.2} writes each: {list}; {} reads", created.requests.reads()));
+        lines.push(format!("    {writes:.2} writes each: {list}"));
+        let (reads, list) = (created.requests.reads(), created.requests.reads_each(created.deployments));
+        lines.push(format!("    {:.2} reads each: {list}", reads as f64 / created.deployments.max(1) as f64));
     }
     lines.push(format!("  at rest: {}", window(&figures.idle)));
     let resync = &figures.resync;
@@ -102,6 +104,7 @@ pub fn table(figures: &Figures) -> String {
         resync.requests.reads(),
         resync.requests.watches()
     ));
+    lines.push(format!("    writes each: {}", resync.requests.writes_each(n)));
     let rollouts = &figures.rollouts;
     let (judged, requests) = (&rollouts.judged, &rollouts.requests);
     lines.push(format!(

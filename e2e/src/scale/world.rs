@@ -28,7 +28,7 @@ const NAMESPACES: usize = 10;
 const CLIENTS: usize = 8;
 /// Longest time for anything.
 const LIMIT: Duration = Duration::from_secs(600);
-/// Without a write for so long is at rest.
+/// Without a request for so long is at rest.
 const REST: Duration = Duration::from_secs(5);
 
 /// What the operator lives in.
@@ -188,19 +188,17 @@ impl World {
         Ok(())
     }
 
-    /// Waits until the operator has written nothing but its Lease and read no page for a while. Returns the
-    /// requests since the last call of this or of [`World::window`].
+    /// Waits until the operator has asked nothing but its Lease of the API server for a while; of pods it may
+    /// read on, as it does after a promotion. Returns the requests since they were taken last.
     ///
     /// # Errors
     /// When it goes on writing.
     pub async fn rest(&mut self) -> Result<Requests> {
         let (from, mut changed) = (Instant::now(), Instant::now());
-        let mut pages = self.crowd.reads();
         while changed.elapsed() < REST {
             let found = self.audit.take()?;
-            if found.writes() + found.reads() > 0 || pages != self.crowd.reads() {
+            if found.writes() + found.reads() > 0 {
                 changed = Instant::now();
-                pages = self.crowd.reads();
             }
             self.requests.add(&found);
             self.check("rest", from, 0)?;
