@@ -102,12 +102,16 @@ pub struct Resync {
 /// Rollouts of all deployments at once, to their end.
 #[derive(Debug, Clone, Default, Serialize)]
 pub struct Rollouts {
-    /// Seconds from the first change of a spec until all were judged.
+    /// Seconds from the first change of a spec until all were judged, or until no more were waited for.
     pub began: f64,
-    /// All are judged.
+    /// How many were judged then.
+    pub judging: usize,
+    /// They are judged.
     pub judged: Window,
-    /// Seconds from the first `promote-full` until all were Healthy.
+    /// Seconds from the first `promote-full` until all were Healthy, or until no more were waited for.
     pub ended: f64,
+    /// How many were Healthy then.
+    pub promoted: usize,
     /// The operator's requests from the first change to the end, but those of `judged`.
     pub requests: Requests,
     /// Memory at the end.

@@ -14,6 +14,10 @@ use crate::trial::is_healthy;
 /// Between two readings of a router, in seconds.
 pub const INTERVAL: u64 = 15;
 
+/// Longest time for all rollouts to begin, and to end: where the API server cannot take the writes of so many,
+/// that is what is found.
+const PATIENCE: Duration = Duration::from_secs(240);
+
 const OLD: &str = "1.0.0";
 const NEW: &str = "2.0.0";
 
@@ -30,10 +34,13 @@ pub async fn run(settings: Settings) -> Result<Figures> {
     let mut figures = Figures { deployments: n, empty: world.memory()?, ..Figures::default() };
     for numbers in [0..n / 2, n / 2..n] {
         figures.created.push(create(&mut world, numbers).await?);
+        say(&serde_json::to_string(&figures.created)?);
     }
     say("at rest");
     figures.idle = world.window(settings.window).await?;
+    say(&serde_json::to_string(&figures.idle)?);
     figures.resync = resync(&mut world, n).await?;
+    say(&serde_json::to_string(&figures.resync)?);
     figures.rollouts = roll_out(&mut world, n, settings.window).await?;
     world.terminate().await?;
     Ok(figures)
@@ -71,10 +78,10 @@ async fn roll_out(world: &mut World, n: usize, window: u64) -> Result<Rollouts> 
     say("rolling out another version");
     world.take_requests()?;
     let (from, wanted) = (Instant::now(), asking(NEW));
-    let ((), began) = tokio::try_join!(
-        world.each(0..n, &wanted),
-        world.until("judged", n, from, |_, status| is_judged(status)),
-    )?;
+    let judging = || world.count(|_, status| is_judged(status));
+    let (accepted, (judging, began)) =
+        tokio::join!(world.each(0..n, &wanted), world.reach("judged", n, from, PATIENCE, judging));
+    accepted?;
     // The first pages are only a baseline.
     tokio::time::sleep(Duration::from_secs(INTERVAL + INTERVAL / 2)).await;
     let mut requests = world.take_requests()?;
@@ -85,12 +92,15 @@ async fn roll_out(world: &mut World, n: usize, window: u64) -> Result<Rollouts> 
     let from = Instant::now();
     let mut promote = asking(NEW);
     promote["metadata"] = json!({"annotations": {api::names::ACTION: "promote-full"}});
-    let ((), ended) = tokio::try_join!(
+    let healthy = || world.count(|_, status| is_healthy(status, NEW));
+    let (accepted, (promoted, ended)) = tokio::join!(
         world.each(0..n, &promote),
-        world.until("healthy with the new version", n, from, |_, status| is_healthy(status, NEW)),
-    )?;
-    requests.add(&world.rest().await?);
-    Ok(Rollouts { began, judged, ended, requests, memory: world.memory().context("at the end")? })
+        world.reach("healthy with the new version", n, from, PATIENCE, healthy)
+    );
+    accepted?;
+    requests.add(&if promoted == n { world.rest().await? } else { world.take_requests()? });
+    let memory = world.memory().context("at the end")?;
+    Ok(Rollouts { began, judging, judged, ended, promoted, requests, memory })
 }
 
 fn is_reconciled(object: &ModelDeployment, status: &ModelDeploymentStatus) -> bool {

@@ -105,7 +105,7 @@ impl World {
             anyhow::Ok(holder.is_some_and(|holder| !holder.is_empty()))
         };
         while !leads().await? {
-            self.check("the operator to lead", at, 0)?;
+            self.check("operator leads", usize::from(at.elapsed() > LIMIT), 0)?;
             tokio::time::sleep(Duration::from_millis(50)).await;
         }
         Ok(at)
@@ -152,12 +152,7 @@ impl World {
         from: Instant,
         wanted: impl Fn(&ModelDeployment, &ModelDeploymentStatus) -> bool,
     ) -> Result<f64> {
-        let none = ModelDeploymentStatus::default();
-        self.wait(what, n, from, || {
-            let all = self.deployments.state();
-            all.iter().filter(|o| wanted(o, o.status.as_ref().unwrap_or(&none))).count()
-        })
-        .await
+        self.wait(what, n, from, || self.count(&wanted)).await
     }
 
     /// Waits until a count has come to `n`; returns the seconds since `from`.
@@ -165,25 +160,46 @@ impl World {
     /// # Errors
     /// When it does not in time.
     pub async fn wait(&self, what: &str, n: usize, from: Instant, count: impl Fn() -> usize) -> Result<f64> {
+        let (found, seconds) = self.reach(what, n, from, LIMIT, count).await;
+        self.check(what, n, found)?;
+        Ok(seconds)
+    }
+
+    /// How many deployments are as wanted.
+    #[must_use]
+    pub fn count(&self, wanted: impl Fn(&ModelDeployment, &ModelDeploymentStatus) -> bool) -> usize {
+        let none = ModelDeploymentStatus::default();
+        let all = self.deployments.state();
+        all.iter().filter(|o| wanted(o, o.status.as_ref().unwrap_or(&none))).count()
+    }
+
+    /// Waits until a count has come to `n`, or this long; returns it with the seconds since `from`.
+    pub async fn reach(
+        &self,
+        what: &str,
+        n: usize,
+        from: Instant,
+        limit: Duration,
+        count: impl Fn() -> usize,
+    ) -> (usize, f64) {
         let mut told = Instant::now();
         loop {
             let now = count();
-            if now >= n {
-                return Ok(from.elapsed().as_secs_f64());
+            if now >= n || from.elapsed() > limit {
+                return (now, from.elapsed().as_secs_f64());
             }
             if told.elapsed() > Duration::from_secs(10) {
                 told = Instant::now();
                 say(&format!("{now} of {n} {what}, after {:.0} s", from.elapsed().as_secs_f64()));
             }
-            self.check(what, from, now)?;
             tokio::time::sleep(Duration::from_millis(50)).await;
         }
     }
 
-    fn check(&self, what: &str, from: Instant, count: usize) -> Result<()> {
-        if from.elapsed() > LIMIT {
+    fn check(&self, what: &str, wanted: usize, found: usize) -> Result<()> {
+        if found < wanted {
             let log = self.operator.as_ref().map(Operator::tail).unwrap_or_default();
-            bail!("waited {LIMIT:?} for {what}, {count} so far; the operator's log:\n{log}");
+            bail!("waited {LIMIT:?}: {found} of {wanted} {what}; the operator's log:\n{log}");
         }
         Ok(())
     }
@@ -201,7 +217,7 @@ impl World {
                 changed = Instant::now();
             }
             self.requests.add(&found);
-            self.check("rest", from, 0)?;
+            self.check("operator at rest", usize::from(from.elapsed() > LIMIT), 0)?;
             tokio::time::sleep(Duration::from_millis(250)).await;
         }
         Ok(std::mem::take(&mut self.requests))
