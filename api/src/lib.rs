@@ -24,8 +24,8 @@ mod status;
 mod strategy;
 
 pub use analysis::{
-    Against, Analysis, ChangeTest, Drift, ErrorRate, HarmTest, InvalidInputRate, Latency, Metric, OnBreach,
-    OnChange, OnHarm, OnNoData, Sequential, Series, Statistic,
+    Against, Analysis, ChangeTest, Disagreement, Drift, ErrorRate, HarmTest, InvalidInputRate, Latency,
+    Metric, NullOutputRate, OnBreach, OnChange, OnHarm, OnNoData, Sequential, Series, Statistic,
 };
 pub use deployment::{
     Match, MatchTo, Model, ModelDeployment, ModelDeploymentSpec, Rollback, RouterSettings, Routing, Server,

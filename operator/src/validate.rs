@@ -178,7 +178,17 @@ fn asked(
 
 /// Whether each metric that compares with stable is compared with it at any time.
 fn comparable(stages: &[Stage], holdback: u8, metrics: &[evidence::Metric]) -> Result<(), Invalid> {
-    let compares = stages.iter().any(|stage| stage.weight > 0 || stage.mirror > 0) || holdback > 0;
+    let copies = stages.iter().any(|stage| stage.mirror > 0);
+    let disagreement = metrics.iter().find(|metric| metric.kind == evidence::Kind::Disagreement);
+    if let Some(metric) = disagreement.filter(|_| !copies && !stages.is_empty()) {
+        let field = format!("spec.analysis.metrics.{}", metric.name);
+        return Err(invalid(
+            field,
+            "disagreement",
+            "but no stage copies requests: nothing would ever be compared",
+        ));
+    }
+    let compares = copies || holdback > 0 || stages.iter().any(|stage| stage.weight > 0);
     match metrics.iter().find(|metric| metric.compares_stable()) {
         Some(metric) if !compares && !stages.is_empty() => Err(invalid(
             format!("spec.analysis.metrics.{}", metric.name),
@@ -273,12 +283,14 @@ fn kind(field: &str, metric: &api::Metric) -> Result<evidence::Kind, Invalid> {
     kinds.extend(metric.error_rate.as_ref().map(|_| evidence::Kind::ErrorRate));
     kinds.extend(metric.latency.as_ref().map(|l| evidence::Kind::Latency { quantile: l.quantile }));
     kinds.extend(metric.invalid_input_rate.as_ref().map(|_| evidence::Kind::InvalidInputRate));
+    kinds.extend(metric.null_output_rate.as_ref().map(|_| evidence::Kind::NullOutputRate));
+    kinds.extend(metric.disagreement.as_ref().map(|_| evidence::Kind::Disagreement));
     match kinds[..] {
         [kind] => Ok(kind),
         _ => Err(invalid(
             field,
             format!("{} kinds", kinds.len()),
-            "set exactly one of drift, errorRate, latency, invalidInputRate",
+            "set exactly one of drift, errorRate, latency, invalidInputRate, nullOutputRate, disagreement",
         )),
     }
 }

@@ -58,6 +58,10 @@ pub struct Manifest {
     pub cpu: String,
     /// Steps, as a YAML list.
     pub steps: String,
+    /// Another strategy in place of a canary of these steps, as YAML.
+    pub strategy: Option<String>,
+    /// Whether requests may name their revision.
+    pub targeting: bool,
     /// Deadline.
     pub deadline: String,
 }
@@ -75,6 +79,8 @@ impl Manifest {
             cpu: "100m".into(),
             steps: "[{weight: 10, hold: 15s, minRequests: 100}, {weight: 50, hold: 15s, minRequests: 500}]"
                 .into(),
+            strategy: None,
+            targeting: false,
             deadline: "2m".into(),
         }
     }
@@ -82,7 +88,9 @@ impl Manifest {
     /// As YAML.
     #[must_use]
     pub fn yaml(&self) -> String {
-        let Self { name, version, uri, digest, replicas, cpu, steps, deadline } = self;
+        let Self { name, version, uri, digest, replicas, cpu, targeting, deadline, .. } = self;
+        let canary = || format!("{{canary: {{steps: {}}}}}", self.steps);
+        let strategy = self.strategy.clone().unwrap_or_else(canary);
         let interval = INTERVAL.as_secs();
         format!(
             "apiVersion: sluice.dev/v1alpha1
@@ -92,9 +100,8 @@ spec:
   replicas: {replicas}
   model: {{version: {version}, uri: '{uri}', sha256: {digest}}}
   server: {{resources: {{requests: {{cpu: {cpu}, memory: 128Mi}}, limits: {{memory: 1Gi}}}}}}
-  strategy:
-    canary:
-      steps: {steps}
+  routing: {{allowTargeting: {targeting}}}
+  strategy: {strategy}
   analysis:
     interval: {interval}s
     metrics:
