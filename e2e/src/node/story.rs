@@ -4,8 +4,9 @@
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, ensure};
-use api::{ModelDeploymentStatus, ModelRollout, Outcome, Phase, Record};
+use api::{ModelDeployment, ModelDeploymentStatus, ModelRollout, Outcome, Phase, Record, names};
 use kube::Api;
+use kube::api::{Patch, PatchParams};
 
 use super::{Change, Models, Node, Version, Watcher};
 use crate::load::{Load, Settings, Summary};
@@ -38,7 +39,8 @@ pub struct Story {
     pub watcher: Watcher,
     /// The client that sends all the time.
     pub load: Load,
-    client: kube::Client,
+    /// For what kubectl would be too slow for.
+    pub client: kube::Client,
 }
 
 /// A ModelDeployment of the story.
@@ -241,6 +243,18 @@ impl Story {
                 "--overwrite",
             ])
             .map(drop)
+    }
+
+    /// The same without kubectl, for who measures: returns when it was asked.
+    ///
+    /// # Errors
+    /// When the API server refuses it.
+    pub async fn act(&self, verb: &str) -> Result<Instant> {
+        let deployments: Api<ModelDeployment> = Api::namespaced(self.client.clone(), NAMESPACE);
+        let patch = serde_json::json!({"metadata": {"annotations": {names::ACTION: verb}}});
+        let asked = Instant::now();
+        deployments.patch(NAME, &PatchParams::default(), &Patch::Merge(patch)).await?;
+        Ok(asked)
     }
 
     /// The revision of a version, from the audit trail.

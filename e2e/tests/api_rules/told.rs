@@ -3,6 +3,8 @@
 use rstest::rstest;
 use serde_json::{Value, json};
 
+use e2e::trial::with;
+
 use crate::{RUNTIME, check, create, valid};
 
 fn notification(changes: &Value) -> Value {
