@@ -362,6 +362,8 @@ fn any_settings() -> impl Strategy<Value = Settings> {
 }
 
 proptest! {
+    #![proptest_config(ProptestConfig::with_cases(64))]
+
     #[test]
     fn it_is_always_within_its_limits(
         settings in any_settings(),
