@@ -32,7 +32,10 @@ pub fn tell(
     });
     let reason = &scaled.status.reason;
     let (is, word, message) = match (standing, scaled.ignored) {
-        (Standing::Suspended, _) => ("False", "Suspended", "spec.autoscaling.suspended".to_owned()),
+        (Standing::Suspended, _) => {
+            let message = "the number stays: spec.autoscaling is suspended, or cannot be carried out";
+            ("False", "Suspended", message.to_owned())
+        }
         (Standing::NoData, _) => {
             let message =
                 "the counters of a router are missing: there may be more model servers, never fewer";
