@@ -3,9 +3,10 @@
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, ensure};
-use api::ModelDeploymentStatus;
-use e2e::trial::{Trial, spec, with};
+use api::{ModelDeployment, ModelDeploymentStatus};
+use e2e::trial::{NAME, Trial, spec, with};
 use k8s_openapi::api::apps::v1::Deployment;
+use kube::ResourceExt;
 use serde_json::{Value, json};
 
 use crate::{at_stage, condition, rolled_back};
@@ -44,6 +45,13 @@ async fn pods_follow_the_requests_and_neither_a_restart_nor_a_rollout_loses_any(
         events.iter().any(|event| event.contains("requests per second at 400 each need 4")),
         "{events:?}"
     );
+
+    let version =
+        async || Ok::<_, anyhow::Error>(trial.api::<ModelDeployment>().get(NAME).await?.resource_version());
+    let (before, read) = (version().await?, trial.hollow.reads());
+    tokio::time::sleep(Duration::from_secs(5)).await;
+    ensure!(trial.hollow.reads() >= read + 6, "two routers are read once a second");
+    ensure!(version().await? == before, "while the number stays nothing is written");
 
     trial.apply(&scaled("1.1.0")).await?;
     trial.until(20, "the first stage", |s| at_stage(s, 1)).await?;

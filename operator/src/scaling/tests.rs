@@ -92,9 +92,16 @@ impl World {
         for page in &mut self.routers {
             serve(page, 1, ("a", Assignment::Split), requests);
         }
-        let all = self.routers.iter().enumerate();
-        let pages = all.map(|(i, page)| (page.instance.clone(), (!is_lost(i)).then(|| page.clone())));
-        self.load = self.meter.round(&pages.collect(), self.begin + Duration::from_secs(self.seconds));
+        let names: Vec<String> = self.routers.iter().map(|page| page.instance.clone()).collect();
+        let mut pages = BTreeMap::new();
+        for (i, page) in self.routers.iter_mut().enumerate() {
+            pages.insert(names[i].clone(), (!is_lost(i)).then(|| std::mem::take(page)));
+        }
+        self.load = self.meter.round(&pages, self.begin + Duration::from_secs(self.seconds));
+        for (page, name) in self.routers.iter_mut().zip(&names) {
+            // Not copied there and back: pages are large.
+            *page = pages.remove(name).flatten().unwrap_or_else(|| std::mem::take(page));
+        }
         let running = self.memory.as_ref().map_or(2, |memory| memory.replicas);
         let scaled = decide(Moment {
             settings: &self.settings,
