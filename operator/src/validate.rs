@@ -14,8 +14,10 @@ use rollout::{Pause, Stage, Wanted};
 
 use crate::revision::Asked;
 use crate::sampler::Contest;
+use crate::scaling::Settings;
 use stages::Compiled;
 
+mod scaling;
 mod sequential;
 mod stages;
 
@@ -43,6 +45,8 @@ pub struct Valid {
     pub contest: Option<Contest>,
     /// Budget of false rollbacks (S2).
     pub false_rollback: f64,
+    /// What the number of model servers follows; absent where the spec says the number itself.
+    pub scaling: Option<Settings>,
     /// Routers.
     pub routers: u32,
     /// Rollouts and unused revisions that are kept.
@@ -126,6 +130,9 @@ pub fn validate(
         _ if false_rollback == 0.0 => Tests::OFF,
         written => wrong.or(sequential::tests(written), Tests::default()),
     };
+    // One that is wrong changes no number: `spec.replicas` was not what ran.
+    let scaling =
+        spec.autoscaling.as_ref().map(|written| wrong.or(scaling::settings(written), Settings::HELD));
     let refused = wrong.refused();
     let names = || (asked[0].0.clone(), asked[1..].iter().map(|(name, _)| name.clone()).collect());
     let (revision, challengers) = served.filter(|_| refused.is_some()).map_or_else(names, Wanted::of_intent);
@@ -153,6 +160,7 @@ pub fn validate(
         tests,
         contest,
         false_rollback,
+        scaling,
         routers: router.and_then(|r| r.replicas).unwrap_or(ROUTERS).max(1),
         history: spec.revision_history_limit.unwrap_or(HISTORY).max(1) as usize,
     }
