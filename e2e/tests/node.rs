@@ -54,7 +54,7 @@ async fn the_whole_story_loses_no_request() -> Result<()> {
     chapters::copies_take_a_bad_version_back(&story).await?;
     chapters::green_is_previewed_and_switched_to(&story).await?;
     chapters::an_ab_test_is_lost(&story).await?;
-    chapters::a_bandit_moves_shares(&story).await?;
+    chapters::a_bandit_shares_until_time_is_out(&story).await?;
     chapters::on_call_many_times(&story).await?;
     chapters::every_pod_is_evicted_in_turn(&story).await?;
     chapters::uninstall_alone_never_stops_serving(&story).await?;
