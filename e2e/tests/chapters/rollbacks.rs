@@ -43,7 +43,8 @@ pub(crate) async fn on_call_many_times(story: &Story) -> Result<()> {
         start = story.act("retry").await?;
     }
     until_weight(story, start, 10).await?;
-    story.act("abort").await?;
+    let asked = story.act("abort").await?;
+    until(story, asked, 30, "the last abort", |s| s.phase == Some(Phase::RolledBack)).await?;
     stop.store(true, Ordering::Relaxed);
     let noise = noise.await?;
     println!("on-call rollback, annotation to weight 0 acknowledged: {}", distribution(took.clone()));
@@ -106,8 +107,16 @@ pub(crate) async fn every_pod_is_evicted_in_turn(story: &Story) -> Result<()> {
         let deadline = Instant::now() + Duration::from_secs(90);
         // A budget that does not allow it yet answers 429: whoever drains a node tries again a little later.
         while let Err(error) = pods.evict(&pod.name_any(), &EvictParams::default()).await {
-            let refused = matches!(&error, kube::Error::Api(status) if status.code == 429);
-            ensure!(refused && Instant::now() < deadline, "{} cannot be evicted: {error}", pod.name_any());
+            let code = if let kube::Error::Api(status) = &error { status.code } else { 0 };
+            // One that was on its way out has gone by itself.
+            if code == 404 {
+                break;
+            }
+            ensure!(
+                code == 429 && Instant::now() < deadline,
+                "{} cannot be evicted: {error}",
+                pod.name_any()
+            );
             tokio::time::sleep(Duration::from_secs(1)).await;
         }
         evicted += 1;
