@@ -107,8 +107,10 @@ pub enum OnChange {
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, KubeSchema)]
 #[serde(rename_all = "camelCase")]
 #[x_kube(
-    validation = Rule::new("[has(self.drift), has(self.errorRate), has(self.latency), has(self.invalidInputRate)].exists_one(x, x)")
-        .message("metric: set exactly one of drift, errorRate, latency, invalidInputRate"),
+    validation = Rule::new("[has(self.drift), has(self.errorRate), has(self.latency), has(self.invalidInputRate), has(self.nullOutputRate), has(self.disagreement)].exists_one(x, x)")
+        .message("metric: set exactly one of drift, errorRate, latency, invalidInputRate, nullOutputRate, disagreement"),
+    validation = Rule::new("!has(self.disagreement) || !has(self.maxRatio)")
+        .message("metric: disagreement takes max, not maxRatio: it is a comparison already"),
     validation = Rule::new("[has(self.max), has(self.maxRatio)].exists_one(x, x) || (has(self.drift) && !has(self.max) && !has(self.maxRatio))")
         .message("metric: set exactly one of max, maxRatio"),
     validation = Rule::new("!has(self.drift) || has(self.max) || has(self.maxRatio) || (has(self.significance) && self.significance > 0.0)")
@@ -117,7 +119,7 @@ pub enum OnChange {
         .message("metric: drift takes max, not maxRatio: it is a comparison already"),
     validation = Rule::new("!has(self.latency) || !has(self.max) || self.max > 0.0")
         .message("metric: latency max is in seconds and must be above 0"),
-    validation = Rule::new("!(has(self.errorRate) || has(self.invalidInputRate)) || !has(self.max) || self.max <= 1.0")
+    validation = Rule::new("!(has(self.errorRate) || has(self.invalidInputRate) || has(self.nullOutputRate) || has(self.disagreement)) || !has(self.max) || self.max <= 1.0")
         .message("metric: a rate's max is between 0 and 1 (0.02 for 2 %)"),
     validation = Rule::new("!has(self.drift) || self.drift.statistic in ['psi', 'chiSquare', 'g'] || !has(self.max) || self.max <= 1.0")
         .message("metric: this statistic is never more than 1, so max must be between 0 and 1"),
@@ -144,6 +146,12 @@ pub struct Metric {
     /// Share of requests that were refused because of their input.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub invalid_input_rate: Option<InvalidInputRate>,
+    /// Share of items whose answer was withheld or NaN.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub null_output_rate: Option<NullOutputRate>,
+    /// Share of copies whose class is another than that of the user's answer. Only measured in shadow stages.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub disagreement: Option<Disagreement>,
     /// Largest value that passes. Drift may leave it out and set `significance` alone: then it passes up to what
     /// noise reaches for this number of samples.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -257,6 +265,14 @@ pub struct ErrorRate {}
 /// No settings.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct InvalidInputRate {}
+
+/// No settings.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct NullOutputRate {}
+
+/// No settings.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct Disagreement {}
 
 /// Which latency.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]

@@ -5,7 +5,7 @@ use kube::{CustomResource, KubeSchema};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use crate::{Analysis, Duration, ModelDeploymentStatus, Notification, Retraining, Strategy};
+use crate::{Analysis, Autoscaling, Duration, ModelDeploymentStatus, Notification, Retraining, Strategy};
 
 /// A model in service, and how its next version is to be rolled out.
 #[derive(CustomResource, Debug, Clone, PartialEq, Serialize, Deserialize, KubeSchema)]
@@ -42,10 +42,14 @@ use crate::{Analysis, Duration, ModelDeploymentStatus, Notification, Retraining,
         .message("progressDeadline: must be at least 1s")
 )]
 pub struct ModelDeploymentSpec {
-    /// Model servers of the stable revision, 1..=1000. Not part of the revision. Default: 1.
+    /// Model servers of the stable revision, 1..=1000. Not part of the revision. With `autoscaling` only the number to
+    /// begin with. Default: 1.
     #[serde(default = "one")]
     #[schemars(range(min = 1, max = 1000))]
     pub replicas: u32,
+    /// As many model servers as the traffic needs, instead of `replicas`. Not part of the revision.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub autoscaling: Option<Autoscaling>,
     /// The model to serve. A change starts a rollout.
     pub model: Model,
     /// How it is served. A change starts a rollout.

@@ -13,6 +13,7 @@
 #![allow(clippy::duplicated_attributes, reason = "every printcolumn names its type")]
 
 mod analysis;
+mod autoscaling;
 mod deployment;
 mod duration;
 pub mod names;
@@ -24,9 +25,10 @@ mod status;
 mod strategy;
 
 pub use analysis::{
-    Against, Analysis, ChangeTest, Drift, ErrorRate, HarmTest, InvalidInputRate, Latency, Metric, OnBreach,
-    OnChange, OnHarm, OnNoData, Sequential, Series, Statistic,
+    Against, Analysis, ChangeTest, Disagreement, Drift, ErrorRate, HarmTest, InvalidInputRate, Latency,
+    Metric, NullOutputRate, OnBreach, OnChange, OnHarm, OnNoData, Sequential, Series, Statistic,
 };
+pub use autoscaling::{Autoscaling, AutoscalingStatus, AutoscalingTarget};
 pub use deployment::{
     Match, MatchTo, Model, ModelDeployment, ModelDeploymentSpec, Rollback, RouterSettings, Routing, Server,
     Sticky,

@@ -7,7 +7,7 @@ use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use serde::{Deserialize, Serialize};
 
 /// Every reason that an event of the operator can have, and so a notification.
-pub const EVENT_REASONS: [&str; 32] = [
+pub const EVENT_REASONS: [&str; 34] = [
     "RolloutStarted",
     "StageServed",
     "StagePassed",
@@ -40,6 +40,8 @@ pub const EVENT_REASONS: [&str; 32] = [
     "RetrainingStarted",
     "RetrainingRefused",
     "RetrainingSkipped",
+    "ScaledOut",
+    "ScaledIn",
 ];
 
 /// A receiver of events.
@@ -54,7 +56,7 @@ pub struct Notification {
     /// Which events, by reason. Default: those that people should know of: a rollout or rollback started, ended
     /// or stands still, and whatever is wrong. (Not `on`: YAML 1.1 reads that as true.)
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    #[schemars(length(max = 32))]
+    #[schemars(length(max = 34))]
     pub reasons: Vec<EventReason>,
 }
 
@@ -121,6 +123,6 @@ impl JsonSchema for EventReason {
     }
 
     fn json_schema(_: &mut SchemaGenerator) -> Schema {
-        json_schema!({"type": "string", "enum": EVENT_REASONS})
+        json_schema!({"type": "string", "enum": EVENT_REASONS.as_slice()})
     }
 }

@@ -5,7 +5,7 @@ use kube::KubeSchema;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use crate::RetrainingStatus;
+use crate::{AutoscalingStatus, RetrainingStatus};
 
 /// Status of a ModelDeployment. Written only when it changes.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize, KubeSchema)]
@@ -50,11 +50,14 @@ pub struct ModelDeploymentStatus {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(max = 16))]
     pub verdict: Option<String>,
-    /// Ready, Progressing, SpecServed, RollbackReady, Paused, Drifting, RetrainingReady.
+    /// Ready, Progressing, SpecServed, RollbackReady, Paused, Drifting, RetrainingReady, Autoscaling.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(length(max = 16))]
     #[x_kube(merge_strategy = ListMerge::Map(vec!["type".into()]))]
     pub conditions: Vec<Condition>,
+    /// How many model servers there are to be, and why; absent without `spec.autoscaling`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub autoscaling: Option<AutoscalingStatus>,
     /// What is remembered of retrainings.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub retraining: Option<RetrainingStatus>,

@@ -16,6 +16,7 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
+use hyper::header::HeaderValue;
 use tokio::task::JoinSet;
 use tokio::time::{Instant, MissedTickBehavior, interval_at};
 
@@ -46,6 +47,8 @@ pub struct Settings {
     /// Requests that may be on their way at one time, 1..=256. Every other worker opens a fresh connection
     /// for each of its requests.
     pub workers: u32,
+    /// The revision that every request asks for: `candidate`, `stable`, or a name.
+    pub target: Option<HeaderValue>,
     /// Longest time for one request.
     pub timeout: Duration,
     /// Requests, at most.
@@ -69,6 +72,7 @@ impl Settings {
             predictions,
             rate,
             workers: 8,
+            target: None,
             timeout: Duration::from_secs(10),
             max_requests: 2_000_000,
             max_time: Duration::from_secs(3600),
@@ -240,11 +244,14 @@ async fn request(
         Connection::open(shared.address, deadline).await?
     };
     // Both ways of sending an image.
-    let request = if number.is_multiple_of(4) {
+    let mut request = if number.is_multiple_of(4) {
         image.as_json(&shared.settings.address)
     } else {
         image.as_form(&shared.settings.address)
     };
+    if let Some(target) = &shared.settings.target {
+        request.headers_mut().insert(wire::header::TARGET, target.clone());
+    }
     kept.insert(connection).send(request, deadline).await
 }
 

@@ -14,9 +14,9 @@ use e2e::node::story::Story;
 use e2e::node::{Models, Node};
 
 /// Requests per second.
-const RATE: u32 = 200;
+const RATE: u32 = 220;
 /// Fewest requests of the whole story.
-const REQUESTS: u64 = 50_000;
+const REQUESTS: u64 = 200_000;
 
 #[tokio::test(flavor = "multi_thread")]
 #[ignore = "needs a node: make e2e"]
@@ -51,6 +51,12 @@ async fn the_whole_story_loses_no_request() -> Result<()> {
     chapters::pin_works_without_the_operator(&story).await?;
     chapters::unready_stable_does_not_stop_an_abort(&story).await?;
     chapters::bad_manifests_are_refused(&story)?;
+    chapters::copies_take_a_bad_version_back(&story).await?;
+    chapters::green_is_previewed_and_switched_to(&story).await?;
+    chapters::an_ab_test_is_lost(&story).await?;
+    chapters::a_bandit_shares_until_time_is_out(&story).await?;
+    chapters::on_call_many_times(&story).await?;
+    chapters::every_pod_is_evicted_in_turn(&story).await?;
     chapters::uninstall_alone_never_stops_serving(&story).await?;
 
     // Enough requests for the claim, whatever the chapters took.

@@ -31,6 +31,7 @@ use crate::resources::{Images, Owner};
 use crate::retrain::retrain;
 use crate::revision;
 use crate::sampler::Samplers;
+use crate::scaling::{self, Scaled};
 use crate::status::{self, Picture};
 use crate::validate::{Defaults, Valid, validate};
 use crate::world::{Guarded, World, key_of};
@@ -127,9 +128,13 @@ impl Context {
     async fn reconcile(&self, key: &Key, stored: &ModelDeployment) -> Result<Action, Error> {
         let now = now();
         let mut seen = observe(&self.world, &self.written, key, stored)?;
-        let valid = self.validate(&seen);
+        let mut valid = self.validate(&seen);
         let snapshot = self.samplers.snapshot(key);
         let observed = judge(&seen, &snapshot);
+        let scaled = scaling::scale(&seen, &valid, &observed, &snapshot, now);
+        if let Some(scaled) = &scaled {
+            valid.wanted.replicas = scaled.status.replicas;
+        }
         let plan = decide(&valid.wanted, &seen.state, &observed, now);
 
         let owner = seen.owner.clone();
@@ -162,7 +167,7 @@ impl Context {
             trouble,
             now,
         };
-        let soon = self.report(key, picture).await?;
+        let soon = self.report(key, picture, scaled.as_ref()).await?;
         let refused = acted.map_err(Error::Act)?;
         act.settle().await.map_err(Error::Act)?;
 
@@ -194,7 +199,12 @@ impl Context {
     }
 
     /// Tells what was done; returns when something of it is to be tried again.
-    async fn report(&self, key: &Key, picture: Picture<'_>) -> Result<Option<Duration>, Error> {
+    async fn report(
+        &self,
+        key: &Key,
+        picture: Picture<'_>,
+        scaled: Option<&Scaled>,
+    ) -> Result<Option<Duration>, Error> {
         let pen = || Pen::new(&self.client, &self.acting, &picture.seen.owner);
         let retrained = retrain(picture, &self.client, &pen()).await;
         let room = self.capacity.look(key, capacity::coming(picture.seen, picture.plan));
@@ -207,6 +217,7 @@ impl Context {
             recorder: &self.recorder,
             mail,
             retrained: &retrained,
+            scaled,
             room: &room,
             evidence_written: self.notes.with(key, |note| note.evidence),
         };

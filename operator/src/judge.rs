@@ -106,6 +106,7 @@ pub fn order(seen: &Seen, valid: &Valid, plan: &Plan) -> Order {
         false_rollback: valid.false_rollback,
         interval: valid.wanted.interval,
         contest: valid.contest,
+        scaling: valid.scaling,
         resume,
     }
 }

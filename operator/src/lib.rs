@@ -8,7 +8,7 @@
 //!
 //! [`controller`] is the list of those calls. Where to look: what becomes wanted from a spec in [`validate`];
 //! what a revision is in [`revision`]; the manifests in [`resources`], the route table among them; the order
-//! of writes in [`act`]; status, conditions, record and events in [`status`] and [`report`]; who is told of them in
+//! of writes in [`act`]; how many model servers there are in [`scaling`]; status, conditions, record and events in [`status`] and [`report`]; who is told of them in
 //! [`notify`]. Stages are
 //! decided in crate `rollout`, metrics in crate `evidence`.
 
@@ -30,6 +30,7 @@ pub mod resources;
 pub mod retrain;
 pub mod revision;
 pub mod sampler;
+pub mod scaling;
 pub mod status;
 pub mod validate;
 pub mod world;

@@ -19,6 +19,7 @@ use crate::notify::Mail;
 use crate::observe::Written;
 use crate::retrain::{self, Retrained};
 use crate::revision::DIGEST;
+use crate::scaling::{self, SCALED_IN, SCALED_OUT, Scaled, Step};
 use crate::status::{self, Picture};
 use crate::write::{Pen, REQUEST, WriteError};
 
@@ -49,6 +50,8 @@ pub struct Report<'a> {
     pub mail: Mail<'a>,
     /// What became of the triggers of a retraining.
     pub retrained: &'a Retrained,
+    /// How many model servers there are to be; absent where the spec says it.
+    pub scaled: Option<&'a Scaled>,
     /// Whether what is planned fits.
     pub room: &'a Room,
     /// When the evidence was written last.
@@ -80,7 +83,9 @@ impl Report<'_> {
     async fn status(&self) -> Result<Arc<ModelDeployment>, WriteError> {
         let seen = self.picture.seen;
         let mut status = status::status(self.picture);
-        self.retrained.tell(&mut status, seen.deployment.metadata.generation, self.picture.now);
+        let generation = seen.deployment.metadata.generation;
+        scaling::tell(self.scaled, &mut status, generation, self.picture.now);
+        self.retrained.tell(&mut status, generation, self.picture.now);
         self.room.tell(&mut status);
         if seen.deployment.status.as_ref() == Some(&status) {
             return Ok(seen.deployment.clone());
@@ -182,6 +187,13 @@ impl Report<'_> {
         trouble.extend(self.retrained.said.iter().map(|(reason, message)| match *reason {
             retrain::STARTED => Event { type_: EventType::Normal, ..warning(reason, message) },
             _ => warning(reason, message),
+        }));
+        trouble.extend(self.scaled.and_then(|scaled| {
+            let reason = match scaled.step? {
+                Step::Out => SCALED_OUT,
+                Step::In => SCALED_IN,
+            };
+            Some(Event { type_: EventType::Normal, ..warning(reason, &scaled.status.reason) })
         }));
         for event in &trouble {
             self.mail.tell_unrecorded(

@@ -2,8 +2,8 @@
 //!
 //! One task per deployment. It asks routers which table they serve ([`wire::endpoint::ROUTE`]) only while one
 //! of them is behind (`acknowledged.rs`), reads their counters ([`wire::endpoint::EVIDENCE`]) on a clock of
-//! its own while a stage is judged (`judging.rs`), and each ready server's profile once (`profiles.rs`).
-//! Settled and nothing to judge means: no reads at all.
+//! its own while a stage is judged (`judging.rs`) or the number of model servers follows them, and each ready server's profile once (`profiles.rs`).
+//! Settled, nothing to judge and no autoscaling means: no reads at all.
 //!
 //! A reconcile hands in an [`Order`] and looks at the newest [`Snapshot`]; the stream that [`Samplers::new`]
 //! returns names the deployments whose snapshot changed in something that a decision depends on.
@@ -45,6 +45,7 @@ use metrics::Metrics;
 use page::Pages;
 
 use crate::index::{Index, Key};
+use crate::scaling::{Load, Settings};
 
 /// Time between the death of a sampler and the reconcile that starts it anew: as often as pages may be read anyway.
 const PAUSE: Duration = Duration::from_secs(1);
@@ -71,6 +72,8 @@ pub struct Order {
     pub interval: Duration,
     /// What the candidates of a rollout that begins now compete by.
     pub contest: Option<Contest>,
+    /// What the number of model servers follows, if it follows the requests.
+    pub scaling: Option<Settings>,
     /// What was persisted for the rollout in `sampling`; used when this process has none.
     pub resume: Option<Memory>,
 }
@@ -84,6 +87,8 @@ pub struct Snapshot {
     pub evidence: BTreeMap<String, StageEvidence>,
     /// How a bandit would share.
     pub allotment: Option<Allotment>,
+    /// The requests per second; absent without autoscaling, and until this process has read twice.
+    pub load: Option<Load>,
     /// The memory of the judge, to be persisted for the rollout of `evidence`.
     pub memory: Option<Memory>,
     /// What the server pods say of themselves, by revision.

@@ -63,6 +63,7 @@ pub fn status(picture: Picture<'_>) -> ModelDeploymentStatus {
         rollout: (state.sequence > 0).then(|| names::rollout(&seen.owner.name, state.sequence)),
         verdict: verdict(picture, previous.verdict),
         conditions: conditions::all(picture, previous.conditions),
+        autoscaling: previous.autoscaling,
         retraining: previous.retraining,
         state: Some(serde_json::to_value(state).expect("the state is JSON")),
     }

@@ -14,8 +14,10 @@ use rollout::{Pause, Stage, Wanted};
 
 use crate::revision::Asked;
 use crate::sampler::Contest;
+use crate::scaling::Settings;
 use stages::Compiled;
 
+mod scaling;
 mod sequential;
 mod stages;
 
@@ -43,6 +45,8 @@ pub struct Valid {
     pub contest: Option<Contest>,
     /// Budget of false rollbacks (S2).
     pub false_rollback: f64,
+    /// What the number of model servers follows; absent where the spec says the number itself.
+    pub scaling: Option<Settings>,
     /// Routers.
     pub routers: u32,
     /// Rollouts and unused revisions that are kept.
@@ -126,6 +130,9 @@ pub fn validate(
         _ if false_rollback == 0.0 => Tests::OFF,
         written => wrong.or(sequential::tests(written), Tests::default()),
     };
+    // One that is wrong changes no number: `spec.replicas` was not what ran.
+    let scaling =
+        spec.autoscaling.as_ref().map(|written| wrong.or(scaling::settings(written), Settings::HELD));
     let refused = wrong.refused();
     let names = || (asked[0].0.clone(), asked[1..].iter().map(|(name, _)| name.clone()).collect());
     let (revision, challengers) = served.filter(|_| refused.is_some()).map_or_else(names, Wanted::of_intent);
@@ -153,6 +160,7 @@ pub fn validate(
         tests,
         contest,
         false_rollback,
+        scaling,
         routers: router.and_then(|r| r.replicas).unwrap_or(ROUTERS).max(1),
         history: spec.revision_history_limit.unwrap_or(HISTORY).max(1) as usize,
     }
@@ -178,7 +186,17 @@ fn asked(
 
 /// Whether each metric that compares with stable is compared with it at any time.
 fn comparable(stages: &[Stage], holdback: u8, metrics: &[evidence::Metric]) -> Result<(), Invalid> {
-    let compares = stages.iter().any(|stage| stage.weight > 0 || stage.mirror > 0) || holdback > 0;
+    let copies = stages.iter().any(|stage| stage.mirror > 0);
+    let disagreement = metrics.iter().find(|metric| metric.kind == evidence::Kind::Disagreement);
+    if let Some(metric) = disagreement.filter(|_| !copies && !stages.is_empty()) {
+        let field = format!("spec.analysis.metrics.{}", metric.name);
+        return Err(invalid(
+            field,
+            "disagreement",
+            "but no stage copies requests: nothing would ever be compared",
+        ));
+    }
+    let compares = copies || holdback > 0 || stages.iter().any(|stage| stage.weight > 0);
     match metrics.iter().find(|metric| metric.compares_stable()) {
         Some(metric) if !compares && !stages.is_empty() => Err(invalid(
             format!("spec.analysis.metrics.{}", metric.name),
@@ -273,12 +291,14 @@ fn kind(field: &str, metric: &api::Metric) -> Result<evidence::Kind, Invalid> {
     kinds.extend(metric.error_rate.as_ref().map(|_| evidence::Kind::ErrorRate));
     kinds.extend(metric.latency.as_ref().map(|l| evidence::Kind::Latency { quantile: l.quantile }));
     kinds.extend(metric.invalid_input_rate.as_ref().map(|_| evidence::Kind::InvalidInputRate));
+    kinds.extend(metric.null_output_rate.as_ref().map(|_| evidence::Kind::NullOutputRate));
+    kinds.extend(metric.disagreement.as_ref().map(|_| evidence::Kind::Disagreement));
     match kinds[..] {
         [kind] => Ok(kind),
         _ => Err(invalid(
             field,
             format!("{} kinds", kinds.len()),
-            "set exactly one of drift, errorRate, latency, invalidInputRate",
+            "set exactly one of drift, errorRate, latency, invalidInputRate, nullOutputRate, disagreement",
         )),
     }
 }

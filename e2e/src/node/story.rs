@@ -4,8 +4,9 @@
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, ensure};
-use api::{ModelDeploymentStatus, ModelRollout, Outcome, Phase, Record};
+use api::{ModelDeployment, ModelDeploymentStatus, ModelRollout, Outcome, Phase, Record, names};
 use kube::Api;
+use kube::api::{Patch, PatchParams};
 
 use super::{Change, Models, Node, Version, Watcher};
 use crate::load::{Load, Settings, Summary};
@@ -38,7 +39,8 @@ pub struct Story {
     pub watcher: Watcher,
     /// The client that sends all the time.
     pub load: Load,
-    client: kube::Client,
+    /// For what kubectl would be too slow for.
+    pub client: kube::Client,
 }
 
 /// A ModelDeployment of the story.
@@ -58,6 +60,10 @@ pub struct Manifest {
     pub cpu: String,
     /// Steps, as a YAML list.
     pub steps: String,
+    /// Another strategy in place of a canary of these steps, as YAML.
+    pub strategy: Option<String>,
+    /// Whether requests may name their revision.
+    pub targeting: bool,
     /// Deadline.
     pub deadline: String,
 }
@@ -75,6 +81,8 @@ impl Manifest {
             cpu: "100m".into(),
             steps: "[{weight: 10, hold: 15s, minRequests: 100}, {weight: 50, hold: 15s, minRequests: 500}]"
                 .into(),
+            strategy: None,
+            targeting: false,
             deadline: "2m".into(),
         }
     }
@@ -82,7 +90,9 @@ impl Manifest {
     /// As YAML.
     #[must_use]
     pub fn yaml(&self) -> String {
-        let Self { name, version, uri, digest, replicas, cpu, steps, deadline } = self;
+        let Self { name, version, uri, digest, replicas, cpu, targeting, deadline, .. } = self;
+        let canary = || format!("{{canary: {{steps: {}}}}}", self.steps);
+        let strategy = self.strategy.clone().unwrap_or_else(canary);
         let interval = INTERVAL.as_secs();
         format!(
             "apiVersion: sluice.dev/v1alpha1
@@ -92,9 +102,8 @@ spec:
   replicas: {replicas}
   model: {{version: {version}, uri: '{uri}', sha256: {digest}}}
   server: {{resources: {{requests: {{cpu: {cpu}, memory: 128Mi}}, limits: {{memory: 1Gi}}}}}}
-  strategy:
-    canary:
-      steps: {steps}
+  routing: {{allowTargeting: {targeting}}}
+  strategy: {strategy}
   analysis:
     interval: {interval}s
     metrics:
@@ -234,6 +243,18 @@ impl Story {
                 "--overwrite",
             ])
             .map(drop)
+    }
+
+    /// The same without kubectl, for who measures: returns when it was asked.
+    ///
+    /// # Errors
+    /// When the API server refuses it.
+    pub async fn act(&self, verb: &str) -> Result<Instant> {
+        let deployments: Api<ModelDeployment> = Api::namespaced(self.client.clone(), NAMESPACE);
+        let patch = serde_json::json!({"metadata": {"annotations": {names::ACTION: verb}}});
+        let asked = Instant::now();
+        deployments.patch(NAME, &PatchParams::default(), &Patch::Merge(patch)).await?;
+        Ok(asked)
     }
 
     /// The revision of a version, from the audit trail.

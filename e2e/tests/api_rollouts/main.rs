@@ -9,6 +9,7 @@ mod first;
 mod intents;
 mod operators;
 mod routers;
+mod scaling;
 mod strategies;
 mod verbs;
 

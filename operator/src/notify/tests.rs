@@ -350,7 +350,8 @@ fn the_templates_are_what_the_documentation_says() {
 
 #[test]
 fn every_reason_can_be_asked_for_and_the_default_is_what_people_should_know() {
-    let told = rollout::Reason::VARIANTS.iter().chain(&crate::status::TROUBLES);
+    let scaled = [crate::scaling::SCALED_OUT, crate::scaling::SCALED_IN];
+    let told = rollout::Reason::VARIANTS.iter().chain(&crate::status::TROUBLES).chain(&scaled);
     for reason in told {
         assert!(EVENT_REASONS.contains(reason), "api::EVENT_REASONS lacks {reason}");
     }

@@ -57,9 +57,9 @@ impl Bandit {
         counts: &BTreeMap<String, Counts>,
         at: Timestamp,
     ) {
-        let is_arm =
-            |name: &&str| sampling.stable != **name && !sampling.candidates.iter().any(|c| c == *name);
-        let removed: BTreeSet<String> = self.state.arms().filter(is_arm).map(str::to_owned).collect();
+        let is_gone =
+            |name: &&str| *name != sampling.stable && !sampling.candidates.iter().any(|c| c == name);
+        let removed: BTreeSet<String> = self.state.arms().filter(is_gone).map(str::to_owned).collect();
         match rewards.advance(&mut self.state, counts, &removed, at) {
             Ok(allotted) => self.newest = Some((at, allotted)),
             // Without an allotment the shares stay as they are.
@@ -79,5 +79,67 @@ impl Bandit {
             best: allotted.winner.clone(),
             reason: allotted.reason.clone(),
         })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use evidence::{Draw, Measure};
+    use jiff::SignedDuration;
+    use rollout::{StageKey, Until};
+    use wire::Outcome;
+
+    use super::*;
+
+    const REWARDS: Rewards =
+        Rewards { measure: Measure::SuccessRate, floor: 5, max_step: 20, half_life: None, stop_at: 0.95 };
+
+    fn sampling(candidates: &[&str]) -> Sampling {
+        Sampling {
+            key: StageKey { sequence: 2, index: 0 },
+            since: Timestamp::UNIX_EPOCH,
+            candidates: candidates.iter().map(|c| (*c).to_owned()).collect(),
+            stable: "a".into(),
+            draw: Draw::Split,
+            accept: false,
+            until: Until::Best,
+        }
+    }
+
+    fn counts(good: u64, bad: u64) -> Counts {
+        let mut counts = Counts::default();
+        counts.outcomes[Outcome::Ok.index()] = good;
+        counts.outcomes[Outcome::Error.index()] = bad;
+        counts
+    }
+
+    #[test]
+    fn shares_follow_the_rewards_and_stay_without_any() {
+        let all = sampling(&["b", "c"]);
+        let mut bandit = Bandit::new(&REWARDS, &all, None);
+        let at = |n| Timestamp::UNIX_EPOCH + SignedDuration::from_secs(n);
+        let rewards = BTreeMap::from([
+            ("a".to_owned(), counts(900, 100)),
+            ("b".to_owned(), counts(50, 0)),
+            ("c".to_owned(), counts(25, 25)),
+        ]);
+        bandit.round(&REWARDS, &all, &rewards, at(1));
+        let first = bandit.allotment(&all).unwrap();
+        assert!(
+            first.shares["b"] > 5 && first.shares["b"] <= 25,
+            "one step towards the better one: {first:?}"
+        );
+        assert_eq!((first.shares["c"], first.best), (5, None), "never below the floor");
+        bandit.round(&REWARDS, &all, &BTreeMap::new(), at(2));
+        let frozen = bandit.allotment(&all).unwrap();
+        assert_eq!(frozen.shares, first.shares, "{}", frozen.reason);
+
+        // c was dropped: it gets nothing, and what was learned of the others stays after a restart.
+        let two = sampling(&["b"]);
+        let mut bandit = Bandit::new(&REWARDS, &two, Some(bandit.state().clone()));
+        bandit.round(&REWARDS, &two, &rewards, at(3));
+        let last = bandit.allotment(&two).unwrap();
+        assert_eq!(last.shares.keys().collect::<Vec<_>>(), ["b"]);
+        assert!(last.shares["b"] > first.shares["b"], "{last:?}");
     }
 }

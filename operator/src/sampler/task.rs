@@ -23,6 +23,7 @@ use super::pods::{self, Target};
 use super::profiles::Profiles;
 use super::{Inner, Order, Snapshot};
 use crate::index::{Index, Key};
+use crate::scaling::{Load, Meter};
 
 /// How long a settled task sleeps if nothing happens: it wakes by orders.
 const IDLE: Duration = Duration::from_secs(3600);
@@ -31,7 +32,7 @@ const IDLE: Duration = Duration::from_secs(3600);
 enum Heard {
     Route { router: Target, answer: Result<RouteReport, PageError> },
     Profile { server: Target, answer: Result<Profile, PageError> },
-    Round { at: Timestamp, pages: BTreeMap<String, Option<Page>> },
+    Round { at: Timestamp, asked: Instant, pages: BTreeMap<String, Option<Page>> },
 }
 
 type Reads = FuturesUnordered<Pin<Box<dyn Future<Output = Heard> + Send>>>;
@@ -56,6 +57,8 @@ pub(super) struct Task {
     asking: BTreeSet<String>,
     profiles: Profiles,
     judging: Option<Judging>,
+    meter: Option<Meter>,
+    load: Option<Load>,
     /// A round of pages is on its way.
     reading: bool,
 }
@@ -77,6 +80,8 @@ impl Task {
             asking: BTreeSet::new(),
             profiles: Profiles::default(),
             judging: None,
+            meter: None,
+            load: None,
             reading: false,
         }
     }
@@ -110,24 +115,47 @@ impl Task {
             self.changed = Instant::now();
         }
         self.look();
-        match (&self.order.sampling, &mut self.judging) {
-            (None, judging) => {
-                let was_judging = judging.take().is_some();
-                *ticks = None;
-                if was_judging {
-                    self.publish();
-                }
-            }
-            (Some(sampling), Some(judging)) => judging.follow(sampling, &self.order),
-            (Some(sampling), none) => *none = Some(Judging::new(sampling.clone(), &self.order)),
+        let begins = self.judging.is_none() && self.order.sampling.is_some();
+        let ended = self.follow_judging() | self.follow_scaling();
+        if ended {
+            self.publish();
         }
-        let restart = ticks.as_ref().is_none_or(|t| t.period() != pace(&self.order));
-        if self.judging.is_some() && restart {
+        if !self.counts() {
+            *ticks = None;
+        } else if begins || ticks.as_ref().is_none_or(|t| t.period() != pace(&self.order)) {
             // The first tick is now: the first pages are only a baseline, the sooner they are read the better.
             let mut fresh = interval_at(Instant::now(), pace(&self.order));
             fresh.set_missed_tick_behavior(MissedTickBehavior::Skip);
             *ticks = Some(fresh);
         }
+    }
+
+    /// Whether anybody wants to know what routers count.
+    fn counts(&self) -> bool {
+        self.judging.is_some() || self.meter.is_some()
+    }
+
+    /// Returns whether judging ended.
+    fn follow_judging(&mut self) -> bool {
+        match (&self.order.sampling, &mut self.judging) {
+            (None, judging) => return judging.take().is_some(),
+            (Some(sampling), Some(judging)) => judging.follow(sampling, &self.order),
+            (Some(sampling), none) => *none = Some(Judging::new(sampling.clone(), &self.order)),
+        }
+        false
+    }
+
+    /// Returns whether autoscaling ended.
+    fn follow_scaling(&mut self) -> bool {
+        match (self.order.scaling, &mut self.meter) {
+            (None, meter) => {
+                self.load = None;
+                return meter.take().is_some();
+            }
+            (Some(settings), Some(meter)) => meter.follow(settings),
+            (Some(settings), none) => *none = Some(Meter::new(settings)),
+        }
+        false
     }
 
     /// Looks at the pods of now.
@@ -210,7 +238,7 @@ impl Task {
                     self.call();
                 }
             }
-            Heard::Round { at, pages } => self.judge(at, pages),
+            Heard::Round { at, asked, pages } => self.count(at, asked, pages),
         }
     }
 
@@ -224,13 +252,13 @@ impl Task {
     /// and the next are one.
     fn start_round(&mut self, planned: Instant, reads: &Reads) {
         self.metrics.late(Instant::now().duration_since(planned));
-        if self.reading || self.judging.is_none() {
+        if self.reading || !self.counts() {
             return;
         }
         self.reading = true;
         // The pods may have changed without an order.
         self.look();
-        let at = Timestamp::now();
+        let (at, asked) = (Timestamp::now(), Instant::now());
         let (pages, routers) = (self.pages.clone(), self.routers.clone());
         reads.push(Box::pin(async move {
             let read = routers.into_iter().map(async |router| {
@@ -240,15 +268,20 @@ impl Task {
                 }
                 (router.uid, page.ok())
             });
-            Heard::Round { at, pages: join_all(read).await.into_iter().collect() }
+            Heard::Round { at, asked, pages: join_all(read).await.into_iter().collect() }
         }));
     }
 
-    fn judge(&mut self, at: Timestamp, pages: BTreeMap<String, Option<Page>>) {
+    fn count(&mut self, at: Timestamp, asked: Instant, pages: BTreeMap<String, Option<Page>>) {
         self.reading = false;
-        let Some(judging) = &mut self.judging else { return };
-        for why in judging.round(pages, at, &self.order, &self.profiles).into_values() {
-            self.metrics.dropped(why);
+        if !self.counts() {
+            return;
+        }
+        self.load = self.meter.as_mut().and_then(|meter| meter.round(&pages, asked.into_std()));
+        if let Some(judging) = &mut self.judging {
+            for why in judging.round(pages, at, &self.order, &self.profiles).into_values() {
+                self.metrics.dropped(why);
+            }
         }
         self.publish();
         self.call();
@@ -258,8 +291,8 @@ impl Task {
         let (evidence, memory) = self.judging.as_ref().map(Judging::evidence).unwrap_or_default();
         let allotment = self.judging.as_ref().and_then(Judging::allotment);
         let servers = self.profiles.servers();
-        let reports = self.reports.clone();
-        self.published.store(Arc::new(Snapshot { reports, evidence, allotment, memory, servers }));
+        let (reports, load) = (self.reports.clone(), self.load);
+        self.published.store(Arc::new(Snapshot { reports, evidence, allotment, load, memory, servers }));
     }
 
     /// Has the deployment reconciled. Nobody listens any more only while the operator stops.

@@ -357,3 +357,37 @@ async fn each_ready_server_shows_its_profile_once() {
     tokio::time::sleep(Duration::from_millis(200)).await;
     assert_eq!(server.with(|s| s.profiles), 1);
 }
+
+#[tokio::test]
+async fn with_autoscaling_requests_are_counted_though_nothing_is_judged() {
+    // rule: C4
+    let mut world = World::new();
+    let (a, b) = (world.router("a").await, world.router("b").await);
+    for router in [&a, &b] {
+        router.with(|s| s.generation = 7);
+        router.serve(7, "old", 1_000_000);
+    }
+    let scaled = Order { scaling: Some(Settings { suspended: false, ..Settings::HELD }), ..order(7) };
+    world.samplers.order(&world.key, scaled.clone());
+    let quiet = world.until("a rate", |s| s.load.is_some()).await.load.unwrap();
+    assert_eq!((quiet.rate, quiet.complete), (0.0, true), "the first pages are only a baseline");
+    a.serve(7, "old", 40);
+    b.serve(6, "new", 2);
+    let busy = world.until("requests", |s| s.load.is_some_and(|load| load.rate > 0.0)).await;
+    assert!(busy.load.unwrap().complete && busy.evidence.is_empty());
+    b.with(|s| s.lose = true);
+    world.until("a page is missing", |s| s.load.is_some_and(|load| !load.complete)).await;
+
+    world.samplers.order(&world.key, order(7));
+    let ended = async {
+        while world.samplers.snapshot(&world.key).load.is_some() {
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+    };
+    timeout(Duration::from_secs(10), ended).await.expect("no load is shown without autoscaling");
+    // A round may be on its way.
+    tokio::time::sleep(Duration::from_millis(150)).await;
+    let read = a.with(|s| s.evidences);
+    tokio::time::sleep(Duration::from_millis(350)).await;
+    assert_eq!(a.with(|s| s.evidences), read, "nobody reads any more");
+}

@@ -124,7 +124,8 @@ fn every_distance_may_be_judged_by_what_noise_reaches(
 )]
 #[case(
     json!({"metrics": [{"name": "a", "max": 1.0}]}), json!([{"weight": 1}]),
-    "spec.analysis.metrics[0]: found 0 kinds, set exactly one of drift, errorRate, latency, invalidInputRate"
+    "spec.analysis.metrics[0]: found 0 kinds, set exactly one of drift, errorRate, latency, invalidInputRate, nullOutputRate, \
+     disagreement"
 )]
 #[case(
     json!({"metrics": [
@@ -212,4 +213,45 @@ fn sequential_tests_are_on_unless_they_have_no_budget() {
     let wrong = check(&json!({"sequential": {"latency": {"tolerance": 0.9}}}), &json!([{"weight": 1}]));
     let why = "spec.analysis.sequential.latency.tolerance: found 0.9, must be within 1 and 10";
     assert_eq!(wrong.refused(), Some(&Pause::Refused(why.into())));
+}
+
+fn scaled(autoscaling: &Value) -> Valid {
+    let mut spec = spec(&json!({"metrics": []}), &json!([{"weight": 10}]));
+    spec.autoscaling = Some(serde_json::from_value(autoscaling.clone()).unwrap());
+    validate(&spec, |_| "d-1".into(), Some("d-0"), DEFAULTS)
+}
+
+#[test]
+fn autoscaling_has_the_documented_defaults() {
+    let settings = Settings {
+        min: 1,
+        max: 10,
+        target: 50.0,
+        scale_out: Duration::from_secs(60),
+        scale_in: Duration::from_secs(300),
+        suspended: false,
+    };
+    let least = json!({"max": 10, "target": {"requestsPerReplica": 50}});
+    assert_eq!((scaled(&least).scaling, scaled(&least).refused()), (Some(settings), None));
+    let all = json!({
+        "min": 2, "max": 3, "target": {"requestsPerReplica": 0.5}, "scaleOutCooldown": "0s",
+        "scaleInCooldown": "10m", "suspended": true,
+    });
+    let (scale_out, scale_in) = (Duration::ZERO, Duration::from_secs(600));
+    let written = Settings { min: 2, max: 3, target: 0.5, scale_out, scale_in, suspended: true };
+    assert_eq!(scaled(&all).scaling, Some(written));
+}
+
+#[rstest]
+#[case(json!({"min": 4, "max": 3, "target": {"requestsPerReplica": 1}}), "spec.autoscaling.min: found 4")]
+#[case(json!({"min": 0, "max": 3, "target": {"requestsPerReplica": 1}}), "spec.autoscaling.min: found 0")]
+#[case(json!({"max": 1001, "target": {"requestsPerReplica": 1}}), "spec.autoscaling.max: found 1001")]
+#[case(json!({"max": 3, "target": {"requestsPerReplica": 0}}), "target.requestsPerReplica: found 0")]
+#[case(json!({"max": 3, "target": {"requestsPerReplica": 1}, "scaleOutCooldown": "2h"}), "scaleOutCooldown: found 7200s")]
+#[case(json!({"max": 3, "target": {"requestsPerReplica": 1}, "scaleInCooldown": "0s"}), "scaleInCooldown: found 0ns")]
+fn autoscaling_that_is_wrong_is_refused_and_changes_no_number(#[case] written: Value, #[case] message: &str) {
+    let valid = scaled(&written);
+    let why = valid.refused().map(ToString::to_string).unwrap_or_default();
+    assert!(why.contains(message), "{why}");
+    assert_eq!(valid.scaling, Some(Settings::HELD));
 }

@@ -169,3 +169,24 @@ fn a_refused_spec_asks_for_all_that_was_acted_upon() {
     assert_eq!(valid.wanted.intent(), "d-1+d-2");
     assert!(valid.wanted.names("d-2"));
 }
+
+#[test]
+fn every_example_can_be_carried_out() {
+    let folder = concat!(env!("CARGO_MANIFEST_DIR"), "/../examples");
+    let defaults = Defaults { interval: Duration::from_secs(15) };
+    let mut strategies = 0;
+    for entry in std::fs::read_dir(folder).unwrap() {
+        let text = std::fs::read_to_string(entry.unwrap().path()).unwrap();
+        for document in serde_yaml::Deserializer::from_str(&text) {
+            let object = <Value as serde::Deserialize>::deserialize(document).unwrap();
+            if object["kind"] == "ModelDeployment" {
+                let spec: ModelDeploymentSpec = serde_json::from_value(object["spec"].clone()).unwrap();
+                let name = |asked: &crate::revision::Asked| format!("d-{}", asked.model.version);
+                let valid = validate(&spec, name, None, defaults);
+                assert_eq!(valid.refused(), None, "{object}");
+                strategies += 1;
+            }
+        }
+    }
+    assert!(strategies >= 9, "{strategies} ModelDeployments in {folder}");
+}
