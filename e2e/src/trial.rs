@@ -14,6 +14,7 @@ use serde_json::{Value, json};
 use crate::apiserver::ApiServer;
 use crate::hollow::{Adopted, Hollow};
 use crate::operator::{Operator, Place};
+use crate::proxy::Proxy;
 
 /// Name of the ModelDeployment of a trial.
 pub const NAME: &str = "digits";
@@ -40,14 +41,22 @@ impl Trial {
     /// # Errors
     /// When one of them does not start.
     pub async fn start(name: &str) -> Result<Self> {
+        let mut trial = Self::without_operator(name).await?;
+        trial.operator = Some(trial.another_operator("operator-0").await?);
+        Ok(trial)
+    }
+
+    /// A namespace whose name begins with `name` and a hollow cluster.
+    ///
+    /// # Errors
+    /// When one of them does not start.
+    pub async fn without_operator(name: &str) -> Result<Self> {
         let server = ApiServer::shared().await?;
         let client = server.client().await?;
         let namespace = server.namespace(&client, name).await?;
         let hollow = Hollow::start(client.clone(), &namespace).await?;
         let logs = tempfile::tempdir()?;
-        let mut trial = Self { client, namespace, hollow, operator: None, server, logs };
-        trial.operator = Some(trial.another_operator("operator-0").await?);
-        Ok(trial)
+        Ok(Self { client, namespace, hollow, operator: None, server, logs })
     }
 
     /// Another operator for the same namespace.
@@ -55,8 +64,28 @@ impl Trial {
     /// # Errors
     /// When it does not start.
     pub async fn another_operator(&self, identity: &str) -> Result<Operator> {
-        let (kubeconfig, namespace, logs) = (self.server.kubeconfig(), Some(&*self.namespace), self.logs());
-        let filter = "info,operator=debug";
+        self.operator_with(self.server.kubeconfig(), identity).await
+    }
+
+    /// Another operator, whose every request goes through this proxy.
+    ///
+    /// # Errors
+    /// When it does not start.
+    pub async fn operator_through(&self, proxy: &Proxy, identity: &str) -> Result<Operator> {
+        let kubeconfig = proxy.kubeconfig();
+        self.operator_with(kubeconfig.to_str().context("its path is text")?, identity).await
+    }
+
+    /// A proxy for an operator of this namespace.
+    ///
+    /// # Errors
+    /// When it does not start.
+    pub async fn proxy(&self) -> Result<Proxy> {
+        Proxy::start(self.client.clone(), &self.namespace).await
+    }
+
+    async fn operator_with(&self, kubeconfig: &str, identity: &str) -> Result<Operator> {
+        let (namespace, logs, filter) = (Some(&*self.namespace), self.logs(), "info,operator=debug");
         Operator::start(Place { kubeconfig, namespace, identity, logs, filter }).await
     }
 

@@ -2,6 +2,7 @@
 
 mod errors;
 mod queue;
+mod turns;
 
 use std::collections::{HashMap, HashSet};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -69,6 +70,8 @@ pub struct Context {
 
 /// Pause before a retraining is tried again that could not be started.
 const AGAIN: Duration = Duration::from_secs(30);
+/// Pause before a status is written that was withheld until the pods are asked.
+const SOON: Duration = Duration::from_secs(1);
 
 /// What only this process remembers of a deployment; lost without harm.
 #[derive(Debug, Default)]
@@ -80,6 +83,8 @@ struct Note {
     failures: u32,
     /// When the evidence was written last.
     evidence: Option<Instant>,
+    /// When it was first looked at.
+    since: Option<Instant>,
 }
 
 impl Notes {
@@ -220,6 +225,7 @@ impl Context {
             scaled,
             room: &room,
             evidence_written: self.notes.with(key, |note| note.evidence),
+            since: self.notes.with(key, |note| *note.since.get_or_insert_with(Instant::now)),
         };
         let reported = report.report().await;
         if let Err(WriteError::Conflict { object }) = &reported
@@ -228,7 +234,8 @@ impl Context {
             // rule: C4. Someone else may have counted on: the next page is only a baseline.
             self.samplers.forget(key);
         }
-        if reported.map_err(Error::Report)?.evidence {
+        let reported = reported.map_err(Error::Report)?;
+        if reported.evidence {
             self.notes.with(key, |note| note.evidence = Some(Instant::now()));
         }
         for note in &picture.plan.notes {
@@ -237,7 +244,7 @@ impl Context {
                 deployment = %key, reason = %note.reason, rollout = note.sequence, "{}", note.message
             );
         }
-        Ok(retrained.again.then_some(AGAIN))
+        Ok(reported.withheld.then_some(SOON).or(retrained.again.then_some(AGAIN)))
     }
 
     /// After a conflict: what the objects are now, past every cache, so that the next reconcile need not wait

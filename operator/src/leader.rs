@@ -251,11 +251,9 @@ impl Candidate {
     /// Writes the lease as held by this process from `start` on; refused if another one wrote it meanwhile.
     async fn write(&mut self, start: Instant) -> Result<(), LeaseError> {
         let written = self.held();
-        let parameters =
-            PostParams { field_manager: Some(api::names::MANAGER.into()), ..PostParams::default() };
         let answer = match &self.lease {
-            Some(_) => timeout(REQUEST, self.leases.replace(&self.name, &parameters, &written)).await??,
-            None => timeout(REQUEST, self.leases.create(&parameters, &written)).await??,
+            Some(_) => timeout(REQUEST, self.leases.replace(&self.name, &ours(), &written)).await??,
+            None => timeout(REQUEST, self.leases.create(&ours(), &written)).await??,
         };
         self.note(Some(answer));
         if self.me.renewed.replace(start).is_none() {
@@ -287,12 +285,16 @@ impl Candidate {
         if let Some(spec) = &mut lease.spec {
             spec.holder_identity = None;
         }
-        match timeout(REQUEST, self.leases.replace(&self.name, &PostParams::default(), &lease)).await {
+        match timeout(REQUEST, self.leases.replace(&self.name, &ours(), &lease)).await {
             Ok(Ok(_)) => tracing::info!(lease = %self.name, "the lease is given up"),
             Ok(Err(error)) => tracing::warn!(%error, "the lease cannot be given up; it runs out by itself"),
             Err(_) => tracing::warn!("the lease cannot be given up in time; it runs out by itself"),
         }
     }
+}
+
+fn ours() -> PostParams {
+    PostParams { field_manager: Some(api::names::MANAGER.into()), ..PostParams::default() }
 }
 
 #[derive(Debug, thiserror::Error)]

@@ -33,6 +33,8 @@ const TEXT: usize = 1024;
 const ACTION: usize = 128;
 /// Bytes of the evidence state, at most (C6).
 const EVIDENCE: usize = 32 * 1024;
+/// How long a process that has just begun may leave a status as it found it; longer than an answer of a pod takes.
+const FIRST_LOOK: Duration = Duration::from_secs(4);
 /// Time between two writes of the evidence while a promoted revision is watched.
 const WATCHING: Duration = Duration::from_secs(180);
 
@@ -56,6 +58,8 @@ pub struct Report<'a> {
     pub room: &'a Room,
     /// When the evidence was written last.
     pub evidence_written: Option<Instant>,
+    /// When this process first looked at the deployment.
+    pub since: Instant,
 }
 
 /// What a report did.
@@ -63,6 +67,8 @@ pub struct Report<'a> {
 pub struct Reported {
     /// The evidence state was written.
     pub evidence: bool,
+    /// The status was left as it is until the pods are asked: it is to be looked at again soon.
+    pub withheld: bool,
 }
 
 impl Report<'_> {
@@ -72,12 +78,27 @@ impl Report<'_> {
     /// The first write that is not made. What comes after it is made by a later reconcile, except for the
     /// record of these very decisions.
     pub async fn report(&self) -> Result<Reported, WriteError> {
-        let deployment = self.status().await?;
+        let withheld = self.knows_less();
+        let deployment =
+            if withheld { self.picture.seen.deployment.clone() } else { self.status().await? };
         self.answer(&deployment).await?;
-        let reported = self.records().await?;
+        let reported = Reported { withheld, ..self.records().await? };
         self.digests().await?;
         self.events(&deployment).await;
         Ok(reported)
+    }
+
+    /// Whether the status says more than this process knows: it has just begun, has decided nothing, and has not
+    /// asked every pod yet. Else each restart would write every status twice.
+    fn knows_less(&self) -> bool {
+        let Picture { seen, snapshot, plan, trouble, .. } = self.picture;
+        let told = seen.deployment.status.as_ref().and_then(|status| status.observed_generation);
+        self.since.elapsed() < FIRST_LOOK
+            && told.is_some_and(|told| Some(told) == seen.deployment.metadata.generation)
+            && plan.notes.is_empty()
+            && plan.state == seen.state
+            && trouble.is_none()
+            && status::is_unheard(seen, snapshot)
     }
 
     async fn status(&self) -> Result<Arc<ModelDeployment>, WriteError> {

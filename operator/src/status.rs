@@ -6,12 +6,14 @@ mod conditions;
 mod tests;
 
 use std::collections::BTreeSet;
+use std::sync::Arc;
 
 use api::{
     CandidateStatus, ModelDeploymentStatus, Phase, ServedModel, StableStatus, StageStatus, Traffic, names,
 };
 use evidence::{Layer, Verdict};
 use jiff::Timestamp;
+use k8s_openapi::api::core::v1::Pod;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::MicroTime;
 use kube::ResourceExt;
 use rollout::{Kind, Observed, Plan, StageEvidence, Summary};
@@ -19,8 +21,8 @@ use rollout::{Kind, Observed, Plan, StageEvidence, Summary};
 pub use conditions::{TROUBLES, set, trouble};
 
 use crate::judge::digests;
-use crate::observe::Seen;
-use crate::sampler::Snapshot;
+use crate::observe::{Seen, is_ready};
+use crate::sampler::{Snapshot, running_routers};
 use crate::validate::Valid;
 
 /// Everything that the status tells of.
@@ -226,10 +228,22 @@ fn strategy_edited(picture: Picture<'_>) -> bool {
         && rolling.stages != picture.valid.wanted.stages
 }
 
+/// Whether there are pods that this process has not asked yet what they serve, or what they loaded.
+#[must_use]
+pub fn is_unheard(seen: &Seen, snapshot: &Snapshot) -> bool {
+    let heard = |pod: &Pod| {
+        let revision = pod.labels().get(names::REVISION).and_then(|name| snapshot.servers.get(name));
+        revision.is_some_and(|known| pod.metadata.uid.as_ref().is_some_and(|uid| known.heard.contains(uid)))
+    };
+    let silent = |router: &Arc<Pod>| !snapshot.reports.contains_key(&router.name_any());
+    running_routers(&seen.pods).any(silent)
+        || seen.running_revisions().flat_map(|(name, _)| seen.servers(name)).any(|pod| is_ready(pod) && !heard(pod))
+}
+
 /// Pods of routers that are ready.
 fn ready_routers(seen: &Seen) -> usize {
     let router = |labels: &std::collections::BTreeMap<String, String>| {
         labels.get(names::ROLE).map(String::as_str) == Some(names::ROLE_ROUTER)
     };
-    seen.pods.iter().filter(|p| router(p.labels()) && crate::observe::is_ready(p)).count()
+    seen.pods.iter().filter(|p| router(p.labels()) && is_ready(p)).count()
 }

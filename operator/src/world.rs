@@ -7,7 +7,7 @@ use api::{ModelDeployment, ModelRollout, ModelRoute, names};
 use futures::channel::mpsc::UnboundedSender;
 use futures::{Stream, StreamExt};
 use k8s_openapi::api::apps::v1::{ControllerRevision, Deployment};
-use k8s_openapi::api::core::v1::{Pod, Service, ServiceAccount};
+use k8s_openapi::api::core::v1::{Pod, PodSpec, PodStatus, Service, ServiceAccount};
 use k8s_openapi::api::policy::v1::PodDisruptionBudget;
 use k8s_openapi::api::rbac::v1::RoleBinding;
 use kube::core::{DeserializeGuard, NamespaceResourceScope};
@@ -94,7 +94,7 @@ impl World {
             accounts: starting.labelled("ServiceAccounts"),
             bindings: starting.labelled("RoleBindings"),
             budgets: starting.labelled("PodDisruptionBudgets"),
-            pods: starting.labelled("Pods"),
+            pods: starting.pods(),
         };
         (world, Synced(starting.synced))
     }
@@ -161,6 +161,11 @@ impl Starting<'_> {
         self.follow(what, events)
     }
 
+    fn pods(&mut self) -> Index<Pod> {
+        let events = self.events::<Pod>(ours()).map(|event| event.modify(slim));
+        self.follow("Pods", events)
+    }
+
     fn guarded<K>(&mut self, what: &str) -> Index<K>
     where
         K: Resource<Scope = NamespaceResourceScope> + Clone + Debug + DeserializeOwned,
@@ -207,6 +212,18 @@ impl Starting<'_> {
             }
         });
         store
+    }
+}
+
+/// Leaves out what nobody reads of a pod: there are more of them than of anything else.
+fn slim(pod: &mut Pod) {
+    if let Some(spec) = pod.spec.take() {
+        pod.spec = Some(PodSpec { node_name: spec.node_name, ..PodSpec::default() });
+    }
+    pod.metadata.annotations = None;
+    if let Some(status) = pod.status.take() {
+        let PodStatus { phase, pod_ip, conditions, .. } = status;
+        pod.status = Some(PodStatus { phase, pod_ip, conditions, ..PodStatus::default() });
     }
 }
 

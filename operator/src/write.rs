@@ -21,6 +21,9 @@ use crate::resources::{Owner, covers, stamp};
 /// others.
 pub const REQUEST: Duration = Duration::from_secs(5);
 
+/// Version of no object: the store's own first revision holds none.
+const NO_VERSION: &str = "1";
+
 /// Why a write was not made.
 #[derive(Debug, thiserror::Error)]
 pub enum WriteError {
@@ -186,15 +189,17 @@ impl<'a> Pen<'a> {
 
     /// Makes an object that is not there yet. One of the same name that is ours is a watch that is behind.
     async fn create<K: Object>(&self, wanted: &K) -> Result<K, WriteError> {
-        let name = wanted.name_any();
-        match self.read::<K>(&name).await? {
-            // Applied, not posted: a field that is posted stays with its poster when a later apply leaves it
-            // out. Not forced: what someone else makes in this very moment is not overwritten.
-            None => match self.apply(&name, to_value(wanted), false).await {
-                Err(WriteError::Conflict { object }) => Err(WriteError::NameTaken { object }),
-                other => other,
+        let (name, mut body) = (wanted.name_any(), to_value(wanted));
+        // rule: K3. Applied, not posted: a field that is posted stays with its poster when a later apply leaves
+        // it out. With a version that no object has, the apply makes what is absent and changes nothing else.
+        body["metadata"]["resourceVersion"] = json!(NO_VERSION);
+        match self.apply(&name, body, false).await {
+            Err(WriteError::Conflict { object }) => match self.read::<K>(&name).await? {
+                Some(found) => Err(WriteError::taken(&found, self.owner)),
+                // It went in this very moment.
+                None => Err(WriteError::Conflict { object }),
             },
-            Some(found) => Err(WriteError::taken(&found, self.owner)),
+            other => other,
         }
     }
 

@@ -1,14 +1,15 @@
-//! From changes in the world to reconciles: one at a time per deployment, a bounded number at once.
+//! From changes in the world to reconciles: one at a time per deployment, a bounded number at once, in turn.
 
 use std::convert::Infallible;
 use std::sync::Arc;
 
 use futures::channel::mpsc::UnboundedReceiver;
-use futures::{Stream, StreamExt, stream};
+use futures::{FutureExt, Stream, StreamExt, stream};
 use kube::runtime::applier;
 use kube::runtime::controller::{Action, Config, Error as QueueError, ReconcileReason, ReconcileRequest};
 use kube::runtime::reflector::ObjectRef;
 
+use super::turns::Turns;
 use super::{Context, Error, reconcile, reference};
 use crate::index::Key;
 use crate::world::{Guarded, Trigger, key_of};
@@ -22,26 +23,33 @@ pub async fn run(
     stop: impl Future<Output = ()> + Send + 'static,
 ) {
     let changes = stream::select(triggers, samples.map(Trigger::One));
-    let expanding = context.clone();
+    let (expanding, turns) = (context.clone(), Arc::new(Turns::new(concurrency)));
+    let closing = turns.clone();
+    let stop = stop.map(move |()| closing.close());
     let queue = stream::select(changes, began(context.clone()))
         .flat_map(move |trigger| stream::iter(expand(&expanding, trigger)))
         .map(|key| Ok::<_, Infallible>(request(&key)))
         .take_until(stop);
     let store = context.world.deployments.clone();
     let reconciles = applier(
-        |object, context| Box::pin(spawned(object, context)),
+        move |object, context| Box::pin(in_turn(object, context, turns.clone())),
         |object, error: &Error, context| follow(&context, &key_of(&object), error),
         context,
         store,
         queue,
-        Config::default().concurrency(concurrency),
+        // The turns are the limit.
+        Config::default(),
     );
     reconciles.for_each(async |result| log(result)).await;
 }
 
 /// Each reconcile is a task of its own: several run on several cores, and a panic ends only one of them.
-async fn spawned(object: Arc<Guarded>, context: Arc<Context>) -> Result<Action, Error> {
-    tokio::spawn(reconcile(object, context)).await.unwrap_or(Err(Error::Panicked))
+async fn in_turn(object: Arc<Guarded>, context: Arc<Context>, turns: Arc<Turns>) -> Result<Action, Error> {
+    let urgent = context.is_urgent(&object);
+    let Some(_turn) = turns.next(urgent).await else { return Ok(Action::await_change()) };
+    // It may have changed while it waited; one that went is told by its last state.
+    let newest = context.world.deployments.get(&reference(&key_of(&object))).unwrap_or(object);
+    tokio::spawn(reconcile(newest, context)).await.unwrap_or(Err(Error::Panicked))
 }
 
 /// Everything is looked at anew whenever this replica begins to lead; whoever led before may have been in the
@@ -108,7 +116,9 @@ impl Context {
     fn stand_by(&self) {
         self.courier.stand_by();
         for object in self.world.deployments.state() {
-            self.samplers.forget(&key_of(&object));
+            let key = key_of(&object);
+            self.samplers.forget(&key);
+            self.notes.with(&key, |note| note.since = None);
         }
     }
 }

@@ -1,0 +1,210 @@
+//! What came by, and what is done to it.
+
+use std::collections::HashSet;
+use std::fmt;
+use std::time::Instant;
+
+use http::{Method, Uri};
+
+/// A write that came by.
+#[derive(Debug, Clone)]
+pub struct Write {
+    /// When it came.
+    pub at: Instant,
+    /// `POST`, `PUT`, `PATCH` or `DELETE`.
+    pub method: Method,
+    /// Plural of the kind, with the name and the subresource if there are any: `modelroutes/digits/status`.
+    pub object: String,
+    /// Status of the answer; absent while there is none, and when it was not forwarded.
+    pub status: Option<u16>,
+}
+
+impl fmt::Display for Write {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} {}", self.method, self.object)
+    }
+}
+
+/// On which side of a write.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Moment {
+    /// The API server never sees it.
+    Before,
+    /// It is done, and the operator never learns it.
+    After,
+}
+
+/// What is done to requests.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Fault {
+    /// Every so many-th write is answered with this status, and not forwarded.
+    Refuse {
+        /// For example 409 or 500.
+        status: u16,
+        /// 1 is all of them.
+        every: usize,
+    },
+    /// Every so many-th write is done, and its answer is lost.
+    Lose {
+        /// 1 is all of them.
+        every: usize,
+    },
+}
+
+/// A crash that is to come.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Plan {
+    /// Index of the write.
+    pub(super) index: usize,
+    pub(super) moment: Moment,
+}
+
+/// What to do with one request.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Order {
+    /// As if there were no proxy. A write has an index.
+    Forward(Option<usize>),
+    /// Done, but the connection is closed instead of an answer.
+    ForwardAndLose(usize),
+    /// The process dies before it.
+    Die,
+    /// It is done, then the process dies.
+    DieAfter(usize),
+    /// Refused with this status.
+    Refuse(usize, u16),
+    /// A watch whose version is too old.
+    Gone,
+    /// The process is dead: nothing leaves it any more.
+    Silence,
+}
+
+/// Everything that came by so far.
+#[derive(Debug, Default)]
+pub(super) struct Requests {
+    pub(super) writes: Vec<Write>,
+    pub(super) plan: Option<Plan>,
+    pub(super) fault: Option<Fault>,
+    dead: bool,
+    /// Paths of watches that were told, since they were to expire.
+    told: Option<HashSet<String>>,
+}
+
+impl Requests {
+    pub(super) fn expire(&mut self) {
+        self.told = Some(HashSet::new());
+    }
+
+    pub(super) fn expired(&self) -> usize {
+        self.told.as_ref().map_or(0, HashSet::len)
+    }
+
+    /// Decides about a request that has just come.
+    pub(super) fn order(&mut self, method: &Method, uri: &Uri) -> Order {
+        if self.dead {
+            return Order::Silence;
+        }
+        if is_watch_from(uri)
+            && let Some(told) = &mut self.told
+            && told.insert(uri.path().to_owned())
+        {
+            return Order::Gone;
+        }
+        if !is_write(method, uri) {
+            return Order::Forward(None);
+        }
+        let index = self.writes.len();
+        let (object, method) = (object(uri.path()), method.clone());
+        self.writes.push(Write { at: Instant::now(), method, object, status: None });
+        if let Some(plan) = self.plan
+            && plan.index == index
+        {
+            self.dead = true;
+            return match plan.moment {
+                Moment::Before => Order::Die,
+                Moment::After => Order::DieAfter(index),
+            };
+        }
+        let is_due = |every: usize| (index + 1).is_multiple_of(every);
+        match self.fault {
+            Some(Fault::Refuse { status, every }) if is_due(every) => Order::Refuse(index, status),
+            Some(Fault::Lose { every }) if is_due(every) => Order::ForwardAndLose(index),
+            _ => Order::Forward(Some(index)),
+        }
+    }
+}
+
+/// A change of an object. Renewals of a Lease follow the clock, not the rollout: they are none.
+fn is_write(method: &Method, uri: &Uri) -> bool {
+    let changes = [Method::POST, Method::PUT, Method::PATCH, Method::DELETE].contains(method);
+    let asks = ["/leases", "accessreviews"].iter().any(|part| uri.path().contains(part));
+    changes && !asks && !uri.query().unwrap_or_default().contains("dryRun=")
+}
+
+fn is_watch_from(uri: &Uri) -> bool {
+    let query = uri.query().unwrap_or_default();
+    let version = query.split('&').find_map(|pair| pair.strip_prefix("resourceVersion="));
+    query.contains("watch=") && version.is_some_and(|version| !["", "0"].contains(&version))
+}
+
+/// What follows the namespace, or the group and version of an object without one.
+fn object(path: &str) -> String {
+    let parts: Vec<&str> = path.split('/').filter(|part| !part.is_empty()).collect();
+    let root = if parts.first() == Some(&"api") { 2 } else { 3 };
+    let from = if parts.get(root) == Some(&"namespaces") { root + 2 } else { root };
+    parts.get(from..).unwrap_or_default().join("/")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn ask(requests: &mut Requests, method: &Method, uri: &'static str) -> Order {
+        requests.order(method, &Uri::from_static(uri))
+    }
+
+    const ROUTE: &str = "/apis/sluice.dev/v1alpha1/namespaces/n/modelroutes/digits?fieldManager=sluice";
+
+    #[test]
+    fn writes_are_what_changes_an_object_but_a_lease() {
+        let mut requests = Requests::default();
+        let lease = "/apis/coordination.k8s.io/v1/namespaces/n/leases/sluice";
+        assert_eq!(ask(&mut requests, &Method::PUT, lease), Order::Forward(None));
+        assert_eq!(ask(&mut requests, &Method::GET, ROUTE), Order::Forward(None));
+        let dry = "/api/v1/namespaces/n/pods?dryRun=All";
+        assert_eq!(ask(&mut requests, &Method::POST, dry), Order::Forward(None));
+        assert_eq!(ask(&mut requests, &Method::PUT, ROUTE), Order::Forward(Some(0)));
+        assert_eq!(ask(&mut requests, &Method::POST, "/api/v1/namespaces/n/pods"), Order::Forward(Some(1)));
+        let told: Vec<String> = requests.writes.iter().map(ToString::to_string).collect();
+        assert_eq!(told, ["PUT modelroutes/digits", "POST pods"]);
+    }
+
+    #[test]
+    fn nothing_leaves_a_process_after_its_last_write() {
+        let mut requests = Requests { plan: Some(Plan { index: 1, moment: Moment::After }), ..Default::default() };
+        assert_eq!(ask(&mut requests, &Method::PUT, ROUTE), Order::Forward(Some(0)));
+        assert_eq!(ask(&mut requests, &Method::PUT, ROUTE), Order::DieAfter(1));
+        assert_eq!(ask(&mut requests, &Method::PUT, ROUTE), Order::Silence);
+        assert_eq!(ask(&mut requests, &Method::GET, ROUTE), Order::Silence);
+        assert_eq!(requests.writes.len(), 2);
+    }
+
+    #[test]
+    fn every_third_write_is_refused() {
+        let fault = Some(Fault::Refuse { status: 409, every: 3 });
+        let mut requests = Requests { fault, ..Default::default() };
+        let orders: Vec<Order> = (0..4).map(|_| ask(&mut requests, &Method::PUT, ROUTE)).collect();
+        let forwarded = |index| Order::Forward(Some(index));
+        assert_eq!(orders, [forwarded(0), forwarded(1), Order::Refuse(2, 409), forwarded(3)]);
+    }
+
+    #[test]
+    fn a_watch_that_goes_on_is_told_once_that_its_version_is_gone() {
+        let mut requests = Requests::default();
+        let watch = "/api/v1/namespaces/n/pods?watch=true&resourceVersion=7";
+        assert_eq!(ask(&mut requests, &Method::GET, watch), Order::Forward(None));
+        requests.expire();
+        assert_eq!(ask(&mut requests, &Method::GET, watch), Order::Gone);
+        assert_eq!(ask(&mut requests, &Method::GET, watch), Order::Forward(None));
+        assert_eq!(requests.expired(), 1);
+    }
+}

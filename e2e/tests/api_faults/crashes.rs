@@ -1,0 +1,185 @@
+//! The operator dies before and after each of its writes.
+
+use std::time::Duration;
+
+use anyhow::{Context, Result, ensure};
+use api::Phase;
+use e2e::proxy::{Moment, Proxy, Write};
+use e2e::trial::{Trial, is_healthy, spec, with};
+use futures::{StreamExt, TryStreamExt, stream};
+use serde_json::{Value, json};
+
+use crate::end::{End, given};
+use crate::{at_stage, free_lease};
+
+/// Worlds at the same time; they wait most of the time.
+const TOGETHER: usize = 6;
+/// How long each step of the canary is held.
+const HOLD: Duration = Duration::from_secs(1);
+
+/// What is done, while the operator dies once.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Story {
+    /// From the first apply of all to the promotion of another version.
+    Rollout,
+    /// From the apply of another version to its end by a person's hand in its first step.
+    Rollback,
+}
+
+impl Story {
+    fn spec(self, version: &str) -> Value {
+        let hold = if self == Self::Rollout { "1s" } else { "60s" };
+        with(spec(version), &[("/strategy/canary/steps/0", json!({"weight": 10, "hold": hold}))])
+    }
+
+    /// What is done before it, with an operator that lives.
+    async fn begin(self, trial: &Trial) -> Result<()> {
+        if self == Self::Rollback {
+            trial.serve_first(&self.spec("1.0.0")).await?;
+            End::settled(trial).await?;
+        }
+        Ok(())
+    }
+
+    async fn tell(self, trial: &Trial) -> Result<()> {
+        if self == Self::Rollout {
+            trial.serve_first(&self.spec("1.0.0")).await?;
+            trial.apply(&self.spec("1.1.0")).await?;
+            trial.until(40, "1.1.0 to be promoted", |s| is_healthy(s, "1.1.0")).await?;
+        } else {
+            trial.apply(&self.spec("1.1.0")).await?;
+            trial.until(30, "the first step", |s| at_stage(s, 1)).await?;
+            trial.act("rollback").await?;
+            trial.until(30, "the way back", |s| s.phase == Some(Phase::RolledBack)).await?;
+        }
+        Ok(())
+    }
+
+    /// What no router may have seen.
+    fn check(self, trial: &Trial, end: &End) -> Result<()> {
+        let wanted: &[f64] = if self == Self::Rollout { &[0.0, 10.0, 50.0, 100.0] } else { &[0.0, 10.0, 0.0] };
+        for (router, shares) in given(&trial.hollow.adopted(), end.last_revision()) {
+            // A router may see two changes as one, but none that was not made, and no hold is cut short.
+            let mut rest = wanted.iter();
+            let in_order = shares.iter().all(|(share, _)| rest.any(|wanted| wanted == share));
+            ensure!(in_order, "{router} was told {shares:?}");
+            for (share, lasted) in shares.iter().filter(|(share, _)| self == Self::Rollout && [10.0, 50.0].contains(share)) {
+                ensure!(*lasted >= HOLD, "{router} gave {share} % for {lasted:?}");
+            }
+        }
+        Ok(())
+    }
+}
+
+/// A whole story with nothing in its way: its end, and its writes.
+async fn undisturbed(story: Story) -> Result<(End, Vec<Write>)> {
+    let mut trial = Trial::without_operator("undisturbed").await?;
+    let proxy = trial.proxy().await?;
+    trial.operator = Some(trial.operator_through(&proxy, "operator-0").await?);
+    story.begin(&trial).await?;
+    let before = proxy.writes().len();
+    story.tell(&trial).await?;
+    let end = End::settled(&trial).await?;
+    story.check(&trial, &end)?;
+    Ok((end, proxy.writes().split_off(before)))
+}
+
+/// What a crash did.
+struct Crashed {
+    /// The write at which it died; absent where the story had fewer writes.
+    at: Option<String>,
+    /// Writes of both processes.
+    writes: usize,
+}
+
+async fn crashed(story: Story, k: usize, moment: Moment, expected: &End) -> Result<Crashed> {
+    let trial = Trial::without_operator("crash").await?;
+    let (first, second) = (trial.proxy().await?, trial.proxy().await?);
+    let operator = trial.operator_through(&first, "operator-0").await?;
+    story.begin(&trial).await?;
+    let before = first.writes().len();
+    first.crash_at(k, moment);
+    let whole = async {
+        story.tell(&trial).await?;
+        expected.reached(&trial).await
+    };
+    tokio::pin!(whole);
+    let died = tokio::select! {
+        done = &mut whole => { done?; None }
+        () = first.crashed() => Some(first.writes()[before + k - 1].to_string()),
+    };
+    let mut successor = None;
+    if died.is_some() {
+        operator.kill().await?;
+        free_lease(&trial).await?;
+        successor = Some(trial.operator_through(&second, "operator-1").await?);
+        whole.await.map_err(|error| {
+            let log = successor.as_ref().map(e2e::operator::Operator::tail).unwrap_or_default();
+            error.context(format!("its successor's log:\n{log}"))
+        })?;
+    }
+    story.check(&trial, expected)?;
+    drop(successor);
+    Ok(Crashed { at: died, writes: first.writes().len() - before + second.writes().len() })
+}
+
+/// Each write in turn, before and after it; returns how many crashes there were.
+async fn sweep(story: Story) -> Result<usize> {
+    let (end, writes) = undisturbed(story).await?;
+    println!("{story:?}: {} writes when nothing happens:", writes.len());
+    for (k, write) in (1..).zip(&writes) {
+        println!("  {k:>2} {write}");
+    }
+    let moments = (1..=writes.len()).flat_map(|k| [(k, Moment::Before), (k, Moment::After)]);
+    let runs = stream::iter(moments.map(|(k, moment)| {
+        let end = &end;
+        async move {
+            let crashed = crashed(story, k, moment, end).await;
+            crashed.with_context(|| format!("{story:?}, dead {moment:?} write {k}"))
+        }
+    }));
+    let all: Vec<Crashed> = runs.buffer_unordered(TOGETHER).try_collect().await?;
+    let died = all.iter().filter(|run| run.at.is_some()).count();
+    let most = all.iter().map(|run| run.writes).max().unwrap_or(0);
+    println!("{story:?}: {died} crashes at {} writes, each with the same end; at most {most} writes", writes.len());
+    // The number of writes varies a little: statistics are written as they come.
+    ensure!(died + 8 >= 2 * writes.len(), "only {died} crashes for {} writes", writes.len());
+    ensure!(most <= 2 * writes.len(), "a restart made {most} writes of {}", writes.len());
+    Ok(writes.len())
+}
+
+#[tokio::test]
+async fn a_rollout_ends_the_same_wherever_the_operator_dies() -> Result<()> {
+    // rule: T1, R3
+    let writes = sweep(Story::Rollout).await?;
+    ensure!(writes >= 20, "{writes} writes: is the proxy on the way?");
+    Ok(())
+}
+
+#[tokio::test]
+async fn a_way_back_ends_the_same_wherever_the_operator_dies() -> Result<()> {
+    // rule: V2, R4
+    let writes = sweep(Story::Rollback).await?;
+    ensure!(writes >= 10, "{writes} writes: is the proxy on the way?");
+    Ok(())
+}
+
+/// Its kubeconfig leads to the proxy and holds nothing else: what the operator does, the proxy sees.
+#[tokio::test]
+async fn no_write_takes_another_way_than_the_proxy() -> Result<()> {
+    let mut trial = Trial::without_operator("bypass").await?;
+    let proxy: Proxy = trial.proxy().await?;
+    let kubeconfig = std::fs::read_to_string(proxy.kubeconfig())?;
+    ensure!(!kubeconfig.contains("https") && !kubeconfig.contains("client-certificate"), "{kubeconfig}");
+    trial.operator = Some(trial.operator_through(&proxy, "operator-0").await?);
+    trial.serve_first(&spec("1.0.0")).await?;
+    let seen = proxy.writes();
+    let end = End::now(&trial).await?;
+    for made in end.everything() {
+        let (kind, name) = made.split_once(' ').context("kind and name")?;
+        let plural = format!("{}s", kind.to_lowercase());
+        let is_it = |write: &Write| write.object.starts_with(&plural) || write.object.contains(&format!("{plural}/{name}"));
+        ensure!(seen.iter().any(is_it), "{made} was made, and no write of {plural} came by");
+    }
+    Ok(())
+}
