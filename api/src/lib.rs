@@ -42,7 +42,7 @@ pub use rollout::{
 };
 pub use route::{ModelRoute, ModelRouteSpec, RouteMirror, RouteRevision, SlotRange};
 pub use status::{
-    CandidateStatus, ModelDeploymentStatus, Phase, ServedModel, StableStatus, StageStatus, Traffic,
+    CandidateStatus, Decision, ModelDeploymentStatus, Phase, ServedModel, StableStatus, StageStatus, Traffic,
 };
 pub use strategy::{
     AbTest, Advance, Bandit, BlueGreen, Canary, Challenger, Direction, Gradual, Hypothesis, Measure,

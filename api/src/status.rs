@@ -5,7 +5,7 @@ use kube::KubeSchema;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use crate::{AutoscalingStatus, RetrainingStatus};
+use crate::{AutoscalingStatus, Record, RetrainingStatus};
 
 /// Status of a ModelDeployment. Written only when it changes.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize, KubeSchema)]
@@ -61,11 +61,26 @@ pub struct ModelDeploymentStatus {
     /// What is remembered of retrainings.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub retraining: Option<RetrainingStatus>,
+    /// What was decided last. The record of the ModelRollout has it too, unless the operator died in between: then
+    /// it is recorded from here.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(length(max = 32))]
+    pub decisions: Vec<Decision>,
     /// What the operator must remember between two reconciles: the state of crate `rollout`. For the operator
     /// only; everything in it that people need is in the fields above.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(schema_with = "any_object")]
     pub state: Option<serde_json::Value>,
+}
+
+/// A decision about a rollout.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
+pub struct Decision {
+    /// Number of the rollout.
+    pub rollout: u64,
+    /// What, when and why.
+    #[serde(flatten)]
+    pub record: Record,
 }
 
 fn any_object(_: &mut schemars::SchemaGenerator) -> schemars::Schema {

@@ -75,9 +75,9 @@ impl Proxy {
         self.shared.requests().writes.clone()
     }
 
-    /// What is done to requests from now on.
-    pub fn fault(&self, fault: Option<Fault>) {
-        self.shared.requests().fault = fault;
+    /// What is done to a share of the writes from now on.
+    pub fn fault(&self, fault: Fault, share: f64) {
+        self.shared.requests().fault = Some((fault, share));
     }
 
     /// Plans a crash: before or after write `k` from now on, from 1. From then on nothing is answered any

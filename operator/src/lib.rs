@@ -17,6 +17,7 @@ pub mod args;
 pub mod capacity;
 pub mod controller;
 pub mod crd;
+pub mod decisions;
 pub mod fresh;
 pub mod index;
 pub mod judge;

@@ -162,7 +162,10 @@ fn recovered(rollouts: &BTreeMap<u64, Arc<ModelRollout>>) -> State {
     let goes_back = newest.spec.kind == api::RolloutKind::Rollback && ended.is_none();
     let to = promoted || goes_back;
     let Some(stable) = (if to { Some(newest.spec.to.clone()) } else { newest.spec.from.clone() }) else {
-        return State { sequence: newest.spec.sequence, ..State::default() };
+        // A first one that was opened and never told of anything is opened again, with its number: else each failed
+        // try would leave one behind.
+        let opened = u64::from(newest.status.is_some());
+        return State { sequence: newest.spec.sequence - 1 + opened, ..State::default() };
     };
     let of_spec = newest.spec.kind == api::RolloutKind::Rollout;
     State {
@@ -297,6 +300,24 @@ mod tests {
             "status": {"outcome": outcome},
         }));
         BTreeMap::from([(2, Arc::new(rollout.unwrap()))])
+    }
+
+    #[test]
+    fn a_first_rollout_that_was_only_opened_keeps_its_number() {
+        // rule: I2
+        let opened = |status: serde_json::Value| {
+            let rollout = serde_json::from_value(serde_json::json!({
+                "apiVersion": "sluice.dev/v1alpha1", "kind": "ModelRollout", "metadata": {"name": "digits-1"},
+                "spec": {
+                    "deployment": "digits", "sequence": 1, "kind": "Rollout", "to": "a", "toVersion": "1",
+                    "stages": [], "salt": "s",
+                },
+                "status": status,
+            }));
+            recovered(&BTreeMap::from([(1, Arc::new(rollout.unwrap()))])).sequence
+        };
+        assert_eq!(opened(serde_json::Value::Null), 0, "the next one is its first");
+        assert_eq!(opened(serde_json::json!({"outcome": "RolledBack"})), 1);
     }
 
     #[test]

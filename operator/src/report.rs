@@ -15,6 +15,7 @@ use serde_json::json;
 use tokio::time::timeout;
 
 use crate::capacity::Room;
+use crate::decisions;
 use crate::notify::Mail;
 use crate::observe::Written;
 use crate::retrain::{self, Retrained};
@@ -28,7 +29,7 @@ const RECORDS: usize = 100;
 /// Verdicts that a record keeps, beside the one about the record itself.
 const VERDICTS: usize = 127;
 /// Bytes of a text for people, at most.
-const TEXT: usize = 1024;
+pub(crate) const TEXT: usize = 1024;
 /// Bytes of an event's action, at most: the API server's limit.
 const ACTION: usize = 128;
 /// Bytes of the evidence state, at most (C6).
@@ -75,8 +76,8 @@ impl Report<'_> {
     /// Writes what changed, and nothing else.
     ///
     /// # Errors
-    /// The first write that is not made. What comes after it is made by a later reconcile, except for the
-    /// record of these very decisions.
+    /// The first write that is not made. What comes after it is made by a later reconcile, the record of these
+    /// very decisions too: the status holds them.
     pub async fn report(&self) -> Result<Reported, WriteError> {
         let withheld = self.knows_less();
         let deployment =
@@ -144,11 +145,12 @@ impl Report<'_> {
     async fn records(&self) -> Result<Reported, WriteError> {
         let Picture { seen, plan, .. } = self.picture;
         let mut reported = Reported::default();
+        let held = status::decisions(self.picture);
         for (sequence, stored) in &seen.rollouts {
             let before = stored.status.clone().unwrap_or_default();
-            let mut after = record(before.clone(), *sequence, plan, self.picture.now);
-            let added = plan.notes.iter().filter(|n| n.sequence == *sequence).count();
-            self.mail.mark(*sequence, &mut after, added);
+            let added: Vec<&Record> = decisions::missing(&held, *sequence, &before.record).collect();
+            let mut after = record(before.clone(), &added, *sequence, (plan, self.picture.now));
+            self.mail.mark(*sequence, &mut after, added.len());
             let judged = status::judged(self.picture).iter().any(|(_, e)| e.key.sequence == *sequence);
             if judged && (after != before || self.evidence_is_due()) {
                 self.add_evidence(&mut after);
@@ -282,18 +284,11 @@ fn troubles(
 /// What the record of one rollout is after this plan.
 fn record(
     mut status: ModelRolloutStatus,
+    added: &[&Record],
     sequence: u64,
-    plan: &Plan,
-    now: jiff::Timestamp,
+    (plan, now): (&Plan, jiff::Timestamp),
 ) -> ModelRolloutStatus {
-    for note in plan.notes.iter().filter(|n| n.sequence == sequence) {
-        status.record.push(Record {
-            time: MicroTime(now),
-            reason: note.reason.to_string(),
-            message: cut(&note.message, TEXT),
-            weight: weight(plan),
-        });
-    }
+    status.record.extend(added.iter().copied().cloned());
     let excess = status.record.len().saturating_sub(RECORDS);
     status.record.drain(..excess);
     if let Some((outcome, reason)) = outcome(sequence, plan)
@@ -338,16 +333,6 @@ fn outcome(sequence: u64, plan: &Plan) -> Option<(api::Outcome, String)> {
     over.then(|| (api::Outcome::Superseded, format!("rollout {} followed", state.sequence)))
 }
 
-/// Percent of the revision that is on its way.
-fn weight(plan: &Plan) -> u8 {
-    let revision = match &plan.state.phase {
-        Phase::Rolling(r) => Some(&r.to),
-        Phase::Returning(r) => Some(&r.candidate),
-        Phase::Watching(_) | Phase::Idle => plan.state.last.as_ref().map(|l| &l.to),
-    };
-    revision.and_then(|r| plan.route.shares.get(r)).copied().unwrap_or(0)
-}
-
 fn verdict(candidate: Option<&str>, reading: &evidence::Reading) -> VerdictStatus {
     VerdictStatus {
         candidate: candidate.map(str::to_owned),
@@ -389,10 +374,10 @@ fn store(after: &mut ModelRolloutStatus, text: String) -> Option<&VerdictStatus>
 }
 
 /// At most as long as the API server stores it, at a character's border.
-fn cut(text: &str, bytes: usize) -> String {
+pub(crate) fn cut(text: &str, bytes: usize) -> String {
     let end = text.char_indices().map(|(i, c)| i + c.len_utf8()).take_while(|end| *end <= bytes).last();
     text[..end.unwrap_or(0)].to_owned()
 }
 
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;

@@ -9,7 +9,7 @@ use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use api::{
-    CandidateStatus, ModelDeploymentStatus, Phase, ServedModel, StableStatus, StageStatus, Traffic, names,
+    CandidateStatus, Decision, ModelDeploymentStatus, Phase, ServedModel, StableStatus, StageStatus, Traffic, names,
 };
 use evidence::{Layer, Verdict};
 use jiff::Timestamp;
@@ -67,8 +67,16 @@ pub fn status(picture: Picture<'_>) -> ModelDeploymentStatus {
         conditions: conditions::all(picture, previous.conditions),
         autoscaling: previous.autoscaling,
         retraining: previous.retraining,
+        decisions: decisions(picture),
         state: Some(serde_json::to_value(state).expect("the state is JSON")),
     }
+}
+
+/// What was decided last, see [`crate::decisions`].
+#[must_use]
+pub fn decisions(picture: Picture<'_>) -> Vec<Decision> {
+    let before = picture.seen.deployment.status.as_ref().map_or(&[][..], |status| &status.decisions);
+    crate::decisions::held(before, &picture.seen.rollouts, picture.plan, picture.now)
 }
 
 /// The numbers of each candidate in the stage that is judged now, as far as there are any yet; on the way back, those

@@ -5,6 +5,8 @@ use std::fmt;
 use std::time::Instant;
 
 use http::{Method, Uri};
+use rand::rngs::StdRng;
+use rand::{Rng, SeedableRng};
 
 /// A write that came by.
 #[derive(Debug, Clone)]
@@ -37,18 +39,10 @@ pub enum Moment {
 /// What is done to requests.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Fault {
-    /// Every so many-th write is answered with this status, and not forwarded.
-    Refuse {
-        /// For example 409 or 500.
-        status: u16,
-        /// 1 is all of them.
-        every: usize,
-    },
-    /// Every so many-th write is done, and its answer is lost.
-    Lose {
-        /// 1 is all of them.
-        every: usize,
-    },
+    /// A write is answered with this status, and not forwarded.
+    Refuse(u16),
+    /// A write is done, and its answer is lost.
+    Lose,
 }
 
 /// A crash that is to come.
@@ -78,12 +72,24 @@ pub(super) enum Order {
     Silence,
 }
 
+/// The same in every run.
+#[derive(Debug)]
+struct Dice(StdRng);
+
+impl Default for Dice {
+    fn default() -> Self {
+        Self(StdRng::seed_from_u64(7))
+    }
+}
+
 /// Everything that came by so far.
 #[derive(Debug, Default)]
 pub(super) struct Requests {
     pub(super) writes: Vec<Write>,
     pub(super) plan: Option<Plan>,
-    pub(super) fault: Option<Fault>,
+    /// With the share of writes that it meets: every so many-th would always meet the same one of a plan.
+    pub(super) fault: Option<(Fault, f64)>,
+    dice: Dice,
     dead: bool,
     /// Paths of watches that were told, since they were to expire.
     told: Option<HashSet<String>>,
@@ -124,11 +130,11 @@ impl Requests {
                 Moment::After => Order::DieAfter(index),
             };
         }
-        let is_due = |every: usize| (index + 1).is_multiple_of(every);
-        match self.fault {
-            Some(Fault::Refuse { status, every }) if is_due(every) => Order::Refuse(index, status),
-            Some(Fault::Lose { every }) if is_due(every) => Order::ForwardAndLose(index),
-            _ => Order::Forward(Some(index)),
+        let fault = self.fault.filter(|(_, share)| self.dice.0.random_bool(*share));
+        match fault.map(|(fault, _)| fault) {
+            Some(Fault::Refuse(status)) => Order::Refuse(index, status),
+            Some(Fault::Lose) => Order::ForwardAndLose(index),
+            None => Order::Forward(Some(index)),
         }
     }
 }
@@ -189,12 +195,12 @@ mod tests {
     }
 
     #[test]
-    fn every_third_write_is_refused() {
-        let fault = Some(Fault::Refuse { status: 409, every: 3 });
+    fn a_share_of_the_writes_is_refused() {
+        let fault = Some((Fault::Refuse(409), 0.3));
         let mut requests = Requests { fault, ..Default::default() };
-        let orders: Vec<Order> = (0..4).map(|_| ask(&mut requests, &Method::PUT, ROUTE)).collect();
-        let forwarded = |index| Order::Forward(Some(index));
-        assert_eq!(orders, [forwarded(0), forwarded(1), Order::Refuse(2, 409), forwarded(3)]);
+        let orders: Vec<Order> = (0..1000).map(|_| ask(&mut requests, &Method::PUT, ROUTE)).collect();
+        let refused = orders.iter().filter(|order| matches!(order, Order::Refuse(_, 409))).count();
+        assert!((250..350).contains(&refused), "{refused}");
     }
 
     #[test]
