@@ -8,7 +8,7 @@ pub const RESULTS: [&str; 2] = ["correct", "wrong"];
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Feedback {
     /// Right and wrong answers, in the order of [`RESULTS`], per cell of [`crate::Grid::Doubt`]; an answer without a
-    /// confidence is in the last cell.
+    /// confidence is in the last cell. Routers count four cells as one, the last of them.
     pub cells: [Vec<u64>; 2],
     /// Right and wrong answers of the revision under states that are no longer on the page, whose labels arrived under
     /// this one. Shares were others then: they never enter a comparison of arms that have one split.

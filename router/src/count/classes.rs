@@ -7,6 +7,7 @@ use wire::{
     Assignment, CELLS, FEATURES, LATENCY_CELLS, Outcome, PairOutcome, RESULTS, SlotSet, Slots, endpoint,
 };
 
+use super::LabelCounts;
 use super::series::Shown;
 use crate::{Revision, Table};
 
@@ -51,7 +52,7 @@ impl Classes {
         let labels = |revision: &str| 80 + table.state.uid.len() + revision.len();
         let outcomes = Outcome::ALL.len() + 1 + FEATURES.len() + 2;
         let cells = (FEATURES.len() + 1) * CELLS + LATENCY_CELLS;
-        let results = RESULTS.len() * (CELLS + 1);
+        let results = RESULTS.len() * (LabelCounts::CELLS + 1);
         let mut room = (endpoint::PAGE_LIMIT - MARGIN) / STATES;
         let (mut around, mut times) = (0, 0);
         for (i, Revision { name, .. }) in table.revisions.iter().enumerate() {

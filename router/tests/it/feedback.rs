@@ -87,7 +87,7 @@ async fn a_label_is_counted_for_the_answer_that_it_names() {
     assert_eq!(labelled(&rig), [(1, 2), (0, 0)]);
     let page = rig.ledger.page();
     let counts = page.feedback.values().flat_map(|keys| keys.values()).next().unwrap();
-    let cell = Grid::Doubt.cell(1.0 - 0.9).unwrap();
+    let cell = Grid::Doubt.cell(1.0 - 0.9).unwrap() | 3;
     assert_eq!(counts.cells.each_ref().map(|cells| cells[cell]), [1, 1], "by the answer's confidence");
     // rule: C2. The answer's state decides, also when the label comes under the next one.
     let (late, later) = (id(&rig).await.unwrap(), id(&rig).await.unwrap());
