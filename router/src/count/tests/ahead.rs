@@ -120,6 +120,7 @@ fn the_page_fits_with_a_preview_that_is_copied_to() {
         assert!(text.len() <= endpoint::PAGE_LIMIT, "{} bytes", text.len());
         let kept = names_kept(&states[1], 1, Assignment::Shadow);
         println!("sticky {sticky}, labelled {labelled}: {} bytes, {kept} names", text.len());
-        assert!(kept > if labelled { 5 } else { 10 }, "{kept} names of the longest kind");
+        // With every cell of all of it filled, labels leave room for hardly any.
+        assert!(kept > if labelled { 0 } else { 10 }, "{kept} names of the longest kind");
     }
 }
