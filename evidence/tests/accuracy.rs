@@ -87,7 +87,7 @@ fn a_drop_below_stable_is_compared_only_where_both_are_labelled_alike() {
     let skewed = judged(drop, (350, 500), (475, 500));
     assert_eq!((skewed.verdict, skewed.n, skewed.n_stable), (Verdict::NoData, 500, Some(500)));
     assert!(
-        skewed.reason.contains("500 of 1000 labels are of the candidate's answers, whose share is 10 %"),
+        skewed.reason.contains("500 of 1,000 labels are of the candidate's answers, whose share is 10 %"),
         "{}",
         skewed.reason
     );
