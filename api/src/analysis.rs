@@ -103,16 +103,18 @@ pub enum OnChange {
 }
 
 /// One thing to watch and its threshold: exactly one kind, and `max` or `maxRatio` (for drift `max`, `significance`
-/// or both).
+/// or both; for accuracy `min` or `maxDrop`).
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, KubeSchema)]
 #[serde(rename_all = "camelCase")]
 #[x_kube(
-    validation = Rule::new("[has(self.drift), has(self.errorRate), has(self.latency), has(self.invalidInputRate), has(self.nullOutputRate), has(self.disagreement)].exists_one(x, x)")
-        .message("metric: set exactly one of drift, errorRate, latency, invalidInputRate, nullOutputRate, disagreement"),
+    validation = Rule::new("[has(self.drift), has(self.errorRate), has(self.latency), has(self.invalidInputRate), has(self.nullOutputRate), has(self.disagreement), has(self.accuracy)].exists_one(x, x)")
+        .message("metric: set exactly one of drift, errorRate, latency, invalidInputRate, nullOutputRate, disagreement, accuracy"),
     validation = Rule::new("!has(self.disagreement) || !has(self.maxRatio)")
         .message("metric: disagreement takes max, not maxRatio: it is a comparison already"),
-    validation = Rule::new("[has(self.max), has(self.maxRatio)].exists_one(x, x) || (has(self.drift) && !has(self.max) && !has(self.maxRatio))")
-        .message("metric: set exactly one of max, maxRatio"),
+    validation = Rule::new("[has(self.max), has(self.maxRatio), has(self.min), has(self.maxDrop)].exists_one(x, x) || (has(self.drift) && !has(self.max) && !has(self.maxRatio))")
+        .message("metric: set exactly one of max, maxRatio, or for accuracy of min, maxDrop"),
+    validation = Rule::new("has(self.accuracy) == (has(self.min) || has(self.maxDrop))")
+        .message("metric: accuracy takes min or maxDrop, and nothing else does: more of it is better"),
     validation = Rule::new("!has(self.drift) || has(self.max) || has(self.maxRatio) || (has(self.significance) && self.significance > 0.0)")
         .message("metric: drift needs max, or a significance above 0 that says which distance is more than noise"),
     validation = Rule::new("!has(self.drift) || !has(self.maxRatio)")
@@ -152,6 +154,10 @@ pub struct Metric {
     /// Share of copies whose class is another than that of the user's answer. Only measured in shadow stages.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub disagreement: Option<Disagreement>,
+    /// Share of right answers, of those whose true labels arrived. Needs `router.feedback`; not measured in shadow
+    /// stages, whose answers nobody gets. `minSamples` counts labels.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub accuracy: Option<Accuracy>,
     /// Largest value that passes. Drift may leave it out and set `significance` alone: then it passes up to what
     /// noise reaches for this number of samples.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -161,6 +167,15 @@ pub struct Metric {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(range(min = 0.01, max = 1000.0))]
     pub max_ratio: Option<f64>,
+    /// Smallest value that passes, of accuracy alone.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(range(min = 0.0, max = 1.0))]
+    pub min: Option<f64>,
+    /// How far below stable's value in the same window the candidate's may be, of accuracy alone: 0.02 is two points.
+    /// Compared only while answers of both are labelled alike.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(range(min = 0.0, max = 1.0))]
+    pub max_drop: Option<f64>,
     /// How far back to look; extended to the stage's start until `minSamples` are there. Default: 5m.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub window: Option<Duration>,
@@ -273,6 +288,10 @@ pub struct NullOutputRate {}
 /// No settings.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct Disagreement {}
+
+/// No settings.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct Accuracy {}
 
 /// Which latency.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]

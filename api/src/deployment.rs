@@ -141,9 +141,31 @@ pub struct RouterSettings {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(range(min = 1, max = 100))]
     pub replicas: Option<u32>,
-    /// CPU and memory. Default: 100m CPU and 32Mi requested, 128Mi limit.
+    /// CPU and memory. Default: 100m CPU and 32Mi requested, 128Mi limit; with `feedback` 16Mi more.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub resources: Option<ResourceRequirements>,
+    /// Takes true labels of answers, on port 8081 of the Service. Absent: answers have no id, and nothing can be judged
+    /// by accuracy.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub feedback: Option<RouterFeedback>,
+}
+
+/// Where true labels of answers come from.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, KubeSchema)]
+#[serde(rename_all = "camelCase")]
+#[x_kube(
+    validation = Rule::new("!has(self.window) || (duration(self.window) >= duration('1m') && duration(self.window) <= duration('720h'))")
+        .message("router.feedback.window: must be between 1m and 720h")
+)]
+pub struct RouterFeedback {
+    /// Name of a Secret in the same namespace. Its `key`, 32 bytes or more, signs the ids of answers; its `token`, 16
+    /// characters or more, is what clients send as `Authorization: Bearer`; `classes`, one a line, is optional: labels
+    /// outside of it are refused. Routers alone read it.
+    #[schemars(length(min = 1, max = 253), regex(pattern = r"^[a-z0-9]([-.a-z0-9]*[a-z0-9])?$"))]
+    pub secret_name: String,
+    /// How old an answer may be whose label comes. Default: 24h.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub window: Option<Duration>,
 }
 
 /// How requests are assigned to revisions.

@@ -25,13 +25,13 @@ mod status;
 mod strategy;
 
 pub use analysis::{
-    Against, Analysis, ChangeTest, Disagreement, Drift, ErrorRate, HarmTest, InvalidInputRate, Latency,
-    Metric, NullOutputRate, OnBreach, OnChange, OnHarm, OnNoData, Sequential, Series, Statistic,
+    Accuracy, Against, Analysis, ChangeTest, Disagreement, Drift, ErrorRate, HarmTest, InvalidInputRate,
+    Latency, Metric, NullOutputRate, OnBreach, OnChange, OnHarm, OnNoData, Sequential, Series, Statistic,
 };
 pub use autoscaling::{Autoscaling, AutoscalingStatus, AutoscalingTarget};
 pub use deployment::{
-    Match, MatchTo, Model, ModelDeployment, ModelDeploymentSpec, Rollback, RouterSettings, Routing, Server,
-    Sticky,
+    Match, MatchTo, Model, ModelDeployment, ModelDeploymentSpec, Rollback, RouterFeedback, RouterSettings,
+    Routing, Server, Sticky,
 };
 pub use duration::Duration;
 pub use notifications::{EVENT_REASONS, EventReason, Notification, Template, UrlFrom, Webhook};

@@ -279,7 +279,8 @@ pub enum Measure {
     SuccessRate,
     /// Share of requests that were answered with a confidence of 0.9 or more.
     HighConfidence,
-    /// Share of feedback that says the answer was right.
+    /// Share of right answers, of those whose true labels arrived. Needs `router.feedback`; an A/B test by it also
+    /// requests that are drawn one by one, so no `routing.sticky`.
     Accuracy,
 }
 

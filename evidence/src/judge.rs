@@ -159,6 +159,9 @@ impl Judging<'_> {
             let why = reason::short(n, n_stable, metric.min_samples, unit, window);
             return Err(Lack { verdict: Verdict::NoData, n, n_stable, why });
         }
+        if let Some(why) = compare::skew(metric, window) {
+            return Err(Lack { verdict: Verdict::NoData, n, n_stable, why });
+        }
         Ok((window, reference))
     }
 
@@ -282,6 +285,10 @@ impl Judging<'_> {
             return Some(format!(
                 "waits: stable served {drained} requests while the candidate's only endpoints were terminating"
             ));
+        }
+        if metric.kind == Kind::Accuracy {
+            // Labels are of answers that it gave itself.
+            return None;
         }
         // rule: T2. Fallbacks count as errors, so they may be a breach; they never prove that all is well.
         let own = own(&window.candidate);

@@ -18,8 +18,9 @@
 //! Under sticky routing users are drawn, not requests: [`SlotState`] turns the pages' slots into counts of
 //! slots instead (C5).
 //!
-//! Beside them: [`Labels`] counts true classes that arrive late, and says accuracy, precision, recall, F1,
-//! calibration and AUC with limits. [`experiment`] judges A/B tests, with one look or any
+//! Labels that arrive late are counted by routers; [`Labelled`] is what they say of both arms, for the metric
+//! [`Kind::Accuracy`], for trials and for bandits. Beside them: [`Labels`] counts true classes one by one, and says
+//! accuracy, precision, recall, F1, calibration and AUC with limits. [`experiment`] judges A/B tests, with one look or any
 //! number of them, and [`Bandit`] moves shares towards the better arm; [`Trial`] and [`Rewards`] feed them with the
 //! same intervals, by a [`Measure`].
 //!
@@ -34,6 +35,7 @@ pub mod experiment;
 mod harm;
 mod interval;
 mod judge;
+mod labelled;
 mod labels;
 mod level;
 mod metric;
@@ -62,6 +64,7 @@ pub use draw::Draw;
 pub use harm::{ALERT_LEVEL, Harm, SEQUENTIAL_SHARE, Tests};
 pub use interval::clopper_pearson;
 pub use judge::{ACCEPT_LEVEL, ACCEPT_MARGIN, References, Rules, judge};
+pub use labelled::Labelled;
 pub use labels::{
     Calibration, CalibrationBin, ClassScores, Confusion, Histogram, HistogramError, LabelError, Labels,
     MAX_PAIRS, Macro, OTHER, Scores, Tally, auc, auc_variance, calibration, confidence_bins, macro_f1,

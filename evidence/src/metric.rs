@@ -4,7 +4,7 @@ use jiff::SignedDuration;
 use serde::{Deserialize, Serialize};
 use wire::Feature;
 
-use crate::Interval;
+use crate::{Draw, Interval};
 
 /// One threshold of the user's.
 #[derive(Debug, Clone, PartialEq)]
@@ -62,6 +62,9 @@ pub enum Kind {
     /// Copies whose class differs from that of stable's answer, over all pairs of good answers whose classes could be
     /// compared. Measured in shadow stages with a stable alone.
     Disagreement,
+    /// Labelled answers that were right, over all answers whose labels arrived. The one kind of which more is better.
+    /// Measured where users get the candidate's answers: not in shadow stages.
+    Accuracy,
 }
 
 /// What a drift statistic looks at, per item of a request.
@@ -156,6 +159,11 @@ pub enum Bound {
     Max(f64),
     /// The candidate's value over that of stable in the same window.
     MaxRatio(f64),
+    /// What the value must reach: of [`Kind::Accuracy`] alone.
+    Min(f64),
+    /// How far the candidate's value may lie below that of stable in the same window, 0.01 is one point: of
+    /// [`Kind::Accuracy`] alone.
+    MaxDrop(f64),
     /// What noise alone reaches at the metric's own `significance`: for drift whose user names no distance. A fixed
     /// one is too small for few samples and too large for many.
     Noise,
@@ -253,6 +261,17 @@ impl Metric {
             (Bound::MaxRatio(ratio), Kind::Disagreement) => {
                 refuse("maxRatio", &ratio, "but a disagreement is one share, not two values: use max")
             }
+            (Bound::Min(bound) | Bound::MaxDrop(bound), Kind::Accuracy) if !(0.0..=1.0).contains(&bound) => {
+                refuse(self.bound.field(), &bound, "must lie within 0 and 1")
+            }
+            (Bound::Min(bound) | Bound::MaxDrop(bound), kind) if kind != Kind::Accuracy => {
+                refuse(self.bound.field(), &bound, "but that is for accuracy alone: use max or maxRatio")
+            }
+            (Bound::Max(bound) | Bound::MaxRatio(bound), Kind::Accuracy) => refuse(
+                self.bound.field(),
+                &bound,
+                "but more accuracy is better: use min, or maxDrop for how far below stable it may be",
+            ),
             (Bound::Noise, Kind::Drift { .. }) if self.significance.is_none_or(|level| level == 0.0) => {
                 let found = if self.significance.is_some() { "0" } else { "absent" };
                 refuse("significance", &found, "must be above 0 where there is no max")
@@ -298,7 +317,7 @@ impl Metric {
     /// Whether stable is part of the comparison itself, so that both arms need `min_samples` (T2).
     #[must_use]
     pub const fn compares_stable(&self) -> bool {
-        matches!(self.bound, Bound::MaxRatio(_))
+        matches!(self.bound, Bound::MaxRatio(_) | Bound::MaxDrop(_))
             || matches!(self.kind, Kind::Drift { against: Against::Stable, .. })
     }
 
@@ -306,6 +325,8 @@ impl Metric {
     pub(crate) fn is_measured_in(&self, interval: &Interval) -> bool {
         match self.kind {
             Kind::Disagreement => interval.pairs.is_some(),
+            // Nobody gets the answers to copies, so nobody labels them.
+            Kind::Accuracy if interval.draw == Draw::Shadow => false,
             _ => interval.compares_stable() || !self.compares_stable(),
         }
     }
@@ -317,12 +338,28 @@ impl Metric {
     }
 }
 
+impl Bound {
+    /// The field, spelt as in the manifest.
+    const fn field(self) -> &'static str {
+        match self {
+            Self::Max(_) | Self::Noise => "max",
+            Self::MaxRatio(_) => "maxRatio",
+            Self::Min(_) => "min",
+            Self::MaxDrop(_) => "maxDrop",
+        }
+    }
+}
+
 impl Kind {
     const fn is_unbounded(self) -> bool {
         match self {
             Self::Latency { .. } => true,
             Self::Drift { statistic, .. } => statistic.is_unbounded(),
-            Self::ErrorRate | Self::InvalidInputRate | Self::NullOutputRate | Self::Disagreement => false,
+            Self::ErrorRate
+            | Self::InvalidInputRate
+            | Self::NullOutputRate
+            | Self::Disagreement
+            | Self::Accuracy => false,
         }
     }
 }
@@ -383,6 +420,24 @@ mod tests {
         }
         assert_eq!(field(&Metric { last_requests: Some(99), ..good.clone() }), "lastRequests");
         assert_eq!(field(&Metric { bound: Bound::Noise, significance: Some(0.01), ..good }), "max");
+    }
+
+    #[test]
+    fn accuracy_has_lower_bounds_and_nothing_else_has() {
+        for (kind, bound, refused) in [
+            (Kind::Accuracy, Bound::Min(0.9), None),
+            (Kind::Accuracy, Bound::MaxDrop(0.02), None),
+            (Kind::Accuracy, Bound::Min(1.1), Some("min")),
+            (Kind::Accuracy, Bound::MaxDrop(f64::NAN), Some("maxDrop")),
+            (Kind::Accuracy, Bound::Max(0.9), Some("max")),
+            (Kind::Accuracy, Bound::MaxRatio(1.1), Some("maxRatio")),
+            (Kind::Accuracy, Bound::Noise, Some("max")),
+            (Kind::ErrorRate, Bound::Min(0.9), Some("min")),
+            (KS, Bound::MaxDrop(0.1), Some("maxDrop")),
+        ] {
+            let error = Metric::new("a", kind, bound).check().err();
+            assert_eq!(error.map(|error| error.field), refused, "{kind:?} {bound:?}");
+        }
     }
 
     #[test]

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use jiff::Timestamp;
 use wire::{Counts, PairOutcome, Pairs};
 
-use crate::{Draw, Interval};
+use crate::{Draw, Interval, Labelled};
 
 /// An interval whose cells are written in eights: a byte that says which of them are not empty, and the counts of
 /// those in LEB128. A class is the cell behind the fixed ones that [`Classes`] gave it. A bit per cell, and little more
@@ -20,6 +20,8 @@ pub(crate) struct Packed {
     stable: Box<[u8]>,
     /// Boxed, because most stages have none.
     pairs: Option<Box<Outcomes>>,
+    /// So too.
+    labelled: Option<Box<Labelled>>,
 }
 
 /// Those of the pairs. Their histograms are not kept: nothing that is judged by windows needs them.
@@ -53,6 +55,7 @@ impl Packed {
             candidate: pack(&interval.candidate, classes),
             stable: pack(&interval.stable, classes),
             pairs: interval.pairs.as_ref().map(|pairs| Box::new(pairs.outcomes)),
+            labelled: (!interval.labelled.is_empty()).then(|| Box::new(interval.labelled)),
         }
     }
 
@@ -65,7 +68,8 @@ impl Packed {
     /// Bytes on the heap.
     pub(crate) fn bytes(&self) -> usize {
         let pairs = if self.pairs.is_some() { size_of::<Outcomes>() } else { 0 };
-        self.candidate.len() + self.stable.len() + pairs
+        let labelled = if self.labelled.is_some() { size_of::<Labelled>() } else { 0 };
+        self.candidate.len() + self.stable.len() + pairs + labelled
     }
 }
 
@@ -101,6 +105,7 @@ pub(crate) struct Sum {
     candidate: Vec<u64>,
     stable: Vec<u64>,
     pairs: Option<Outcomes>,
+    labelled: Labelled,
 }
 
 impl Sum {
@@ -114,6 +119,9 @@ impl Sum {
         if let Some(theirs) = &other.pairs {
             let mine = self.pairs.get_or_insert_default();
             mine.iter_mut().zip(theirs.iter()).for_each(|(mine, theirs)| *mine += theirs);
+        }
+        if let Some(theirs) = &other.labelled {
+            self.labelled.add(theirs);
         }
     }
 
@@ -139,6 +147,7 @@ impl Sum {
             candidate: counts(&self.candidate),
             stable: counts(&self.stable),
             pairs: self.pairs.map(|outcomes| Box::new(Pairs { outcomes, ..Pairs::default() })),
+            labelled: self.labelled,
             slots: None,
         }
     }
@@ -191,6 +200,8 @@ mod tests {
             cells in prop::collection::vec((0usize..10_000, 1u64..u64::MAX / 4), 0..40),
             names in prop::collection::vec(("[a-e]", 1u64..1_000_000), 0..8),
             outcomes in prop::option::of(prop::array::uniform5(0u64..1_000_000)),
+            (right, labels) in (0u64..3, 3u64..5),
+            any_label: bool,
         ) {
             let mut counts = Counts::default();
             let size = counts.cells().count();
@@ -202,7 +213,12 @@ mod tests {
             let (from, to) = (Timestamp::UNIX_EPOCH, Timestamp::MAX);
             let pairs = outcomes.map(|outcomes| Box::new(Pairs { outcomes, ..Pairs::default() }));
             let (draw, split) = (Draw::Shadow, Some(0.25));
-            let interval = Interval { from, to, draw, split, candidate: counts, stable, pairs, slots: None };
+            let mut labelled = Labelled::default();
+            if any_label {
+                labelled.candidate = crate::Share::new(right, labels);
+            }
+            let interval =
+                Interval { from, to, draw, split, candidate: counts, stable, pairs, labelled, slots: None };
             // Numbers of classes differ from the order of their names.
             let mut classes = Classes::default();
             classes.number("e");

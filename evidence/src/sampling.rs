@@ -3,11 +3,12 @@
 use std::collections::BTreeMap;
 
 use jiff::Timestamp;
-use wire::{Counts, Key, Page, Pairs, RouteState};
+use wire::{Counts, Feedback, Key, Page, Pairs, RouteState};
 
 use crate::draw::Side;
+use crate::labelled::shares;
 use crate::slots::{Shown, SlotRound};
-use crate::{Draw, Interval};
+use crate::{Draw, Interval, Labelled};
 
 /// Whose counts are evidence of the present stage.
 #[derive(Debug, Clone, PartialEq)]
@@ -50,6 +51,10 @@ pub struct Round {
     pub stable: Counts,
     /// What became of the copies beside stable's answers, in a shadow stage with a stable.
     pub pairs: Option<Box<Pairs>>,
+    /// The labels that arrived for answers under [`Arms::states`].
+    pub labelled: Labelled,
+    /// Those that arrived for answers under earlier states. Shares were others then: for a bandit alone.
+    pub labelled_late: Labelled,
     /// Number of pods that were counted.
     pub counted: usize,
     /// The pods that were not, by name.
@@ -71,6 +76,8 @@ impl Round {
         if let Some(pairs) = &mut self.pairs {
             pairs.add(&delta.pairs);
         }
+        self.labelled.add(&delta.labelled);
+        self.labelled_late.add(&delta.labelled_late);
         self.counted += 1;
     }
 
@@ -90,8 +97,8 @@ impl Round {
     /// without requests.
     #[must_use]
     pub fn interval(self, from: Timestamp, to: Timestamp) -> Option<Interval> {
-        let Self { draw, split, candidate, stable, pairs, counted, slots, .. } = self;
-        (counted > 0).then_some(Interval { from, to, draw, split, candidate, stable, pairs, slots })
+        let Self { draw, split, candidate, stable, pairs, labelled, counted, slots, .. } = self;
+        (counted > 0).then_some(Interval { from, to, draw, split, candidate, stable, pairs, labelled, slots })
     }
 }
 
@@ -115,6 +122,8 @@ struct Baseline {
     marks: ByState<Key, Counts>,
     /// The same of the pairs.
     pairs: ByState<String, Pairs>,
+    /// The same of the labels.
+    feedback: ByState<Key, Feedback>,
 }
 
 /// What one page adds to a round.
@@ -123,6 +132,8 @@ struct Delta {
     candidate: Counts,
     stable: Counts,
     pairs: Pairs,
+    labelled: Labelled,
+    labelled_late: Labelled,
 }
 
 impl Baselines {
@@ -170,8 +181,8 @@ impl Baselines {
         match known {
             Some(baseline) if baseline.instance == page.instance => baseline.advance(page, all),
             _ => {
-                let Page { instance, states, pairs, .. } = page;
-                let baseline = Baseline { instance, current: true, marks: states, pairs };
+                let Page { instance, states, pairs, feedback, .. } = page;
+                let baseline = Baseline { instance, current: true, marks: states, pairs, feedback };
                 self.pods.insert(pod.to_owned(), baseline);
                 Err(Dropped::Baseline)
             }
@@ -185,6 +196,7 @@ impl Baseline {
         let was_current = std::mem::replace(&mut self.current, true);
         if is_ahead(&self.marks, &page.states, Counts::since)
             || is_ahead(&self.pairs, &page.pairs, Pairs::since)
+            || is_ahead(&self.feedback, &page.feedback, Feedback::since)
         {
             // One process never counts backwards (`Page::instance`), so the page is older than the marks.
             // They stay: what lies between is not counted again.
@@ -195,8 +207,10 @@ impl Baseline {
         let is_of_stage = |state: &RouteState| all.iter().any(|arms| arms.states.contains(state));
         self.marks.retain(|state, _| page.states.contains_key(state) || is_of_stage(state));
         self.pairs.retain(|state, _| page.pairs.contains_key(state) || is_of_stage(state));
+        self.feedback.retain(|state, _| page.feedback.contains_key(state) || is_of_stage(state));
         self.marks.extend(page.states);
         self.pairs.extend(page.pairs);
+        self.feedback.extend(page.feedback);
         if was_current { Ok(deltas) } else { Err(Dropped::Baseline) }
     }
 
@@ -210,6 +224,20 @@ impl Baseline {
                     None => continue,
                 };
                 side.add(&since(now, mark(&self.marks, state, key), Counts::since));
+            }
+            for (key, now) in page.feedback.get(state).into_iter().flatten() {
+                let [own, late] = shares(&since(now, mark(&self.feedback, state, key), Feedback::since));
+                match arms.side(key) {
+                    Some(Side::Candidate) => {
+                        delta.labelled.candidate.add(own);
+                        delta.labelled_late.candidate.add(late);
+                    }
+                    Some(Side::Stable) => {
+                        delta.labelled.stable.add(own);
+                        delta.labelled_late.stable.add(late);
+                    }
+                    None => {}
+                }
             }
             if let Some(now) = mark(&page.pairs, state, &arms.candidate) {
                 delta.pairs.add(&since(now, mark(&self.pairs, state, &arms.candidate), Pairs::since));

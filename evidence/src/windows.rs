@@ -8,7 +8,7 @@ use wire::{Counts, Pairs};
 
 use crate::packed::{Classes, Packed, Sum};
 use crate::state::own;
-use crate::{Draw, SlotRound};
+use crate::{Draw, Labelled, SlotRound};
 
 /// Intervals kept at most; older ones are merged in pairs, the newest half never is: 5 minutes of 15 s, the default
 /// window. A window that is longer than that may reach back a little further than asked. More of them would take a
@@ -36,6 +36,8 @@ pub struct Interval {
     /// What became of the copies beside stable's answers; present in a shadow stage with a stable. Sums, and all but
     /// the newest, have the outcomes and not the histograms.
     pub pairs: Option<Box<Pairs>>,
+    /// The labels that arrived meanwhile, for answers under the states of the stage.
+    pub labelled: Labelled,
     /// The slots, where routing is sticky (C5). Sums have none.
     pub slots: Option<Box<SlotRound>>,
 }

@@ -6,7 +6,9 @@ mod common;
 
 use common::{alike, at, fail, interval, with_errors};
 use evidence::experiment::Direction;
-use evidence::{Draw, Interval, Measure, SlotRound, Trial, TrialReading, TrialState, TrialVerdict};
+use evidence::{
+    Draw, Interval, Labelled, Measure, Share, SlotRound, Trial, TrialReading, TrialState, TrialVerdict,
+};
 use wire::{Counts, Grid, Outcome, SLOTS, SlotSet, Slots};
 
 const TRIAL: Trial = Trial {
@@ -23,18 +25,27 @@ struct Run {
     split: Option<f64>,
     seconds: i64,
     ripe: i64,
+    labelled: Labelled,
 }
 
 impl Run {
     fn new(trial: Trial) -> Self {
-        Self { trial, state: TrialState::default(), split: Some(0.5), seconds: 0, ripe: 0 }
+        Self {
+            trial,
+            state: TrialState::default(),
+            split: Some(0.5),
+            seconds: 0,
+            ripe: 0,
+            labelled: Labelled::default(),
+        }
     }
 
     fn pass(&mut self, arms: &[Counts; 2], slots: Option<&SlotRound>) -> TrialReading {
         let (from, to) = (self.seconds, self.seconds + 15);
         self.seconds = to;
         let slots = slots.map(|slots| Box::new(slots.clone()));
-        let interval = Interval { split: self.split, slots, ..interval(from, to, &arms[0], &arms[1]) };
+        let (split, labelled) = (self.split, self.labelled);
+        let interval = Interval { split, labelled, slots, ..interval(from, to, &arms[0], &arms[1]) };
         self.state.observe(&self.trial, &interval, at(self.ripe));
         // rule: C4. The same one again changes nothing, and what is stored and read again goes on.
         let before = self.state.clone();
@@ -143,15 +154,34 @@ fn a_trial_has_one_split_and_only_what_is_drawn_counts() {
     assert_eq!(run.pass(&arms(0, 80), None).n, 1000);
 }
 
+/// Labels of each arm, of which so many percent are right.
+fn labels(candidate: (u64, u64), stable: (u64, u64)) -> Labelled {
+    let share = |(n, percent): (u64, u64)| Share::new(n * percent / 100, n);
+    Labelled { candidate: share(candidate), stable: share(stable) }
+}
+
 #[test]
-fn accuracy_is_not_counted_yet_and_nobody_wins_by_it() {
+fn accuracy_is_judged_by_labels_and_nobody_wins_without_any() {
+    let accuracy = Trial { measure: Measure::Accuracy, ..TRIAL };
+    let mut run = Run::new(accuracy);
+    let silent = (0..9).map(|_| run.pass(&arms(0, 800), None)).last().unwrap();
+    assert_eq!((silent.verdict, silent.n), (TrialVerdict::Running, 0));
+    assert!(silent.reason.contains("nothing was counted yet"), "{}", silent.reason);
+    let mut run = Run::new(accuracy);
+    run.labelled = labels((100, 95), (100, 80));
+    let won = (0..40).map(|_| run.pass(&arms(0, 0), None)).last().unwrap();
+    assert_eq!(won.verdict, TrialVerdict::Won, "{}", won.reason);
+    assert!(won.reason.starts_with("accuracy: 95 % against 80 %"), "{}", won.reason);
+}
+
+#[test]
+fn labels_that_do_not_arrive_in_the_ratio_of_the_shares_decide_nothing() {
     let mut run = Run::new(Trial { measure: Measure::Accuracy, ..TRIAL });
-    let reading = (0..9).map(|_| run.pass(&arms(0, 800), None)).last().unwrap();
-    assert_eq!((reading.verdict, reading.n), (TrialVerdict::Running, 0));
-    assert_eq!(reading.reason, "accuracy: no feedback is counted by this release");
-    let out = run.state.reading(&run.trial, true);
-    assert_eq!(out.verdict, TrialVerdict::Undecided);
-    assert_eq!(out.reason, "accuracy: no feedback is counted by this release; time is out");
+    // The requests are as they should be.
+    run.labelled = labels((150, 95), (50, 80));
+    let frozen = (0..40).map(|_| run.pass(&arms(0, 0), None)).last().unwrap();
+    assert_eq!(frozen.verdict, TrialVerdict::Frozen, "{}", frozen.reason);
+    assert!(frozen.reason.ends_with("; answers of both arms must be labelled alike"), "{}", frozen.reason);
 }
 
 #[test]
@@ -184,10 +214,13 @@ fn a_request_without_a_sure_answer_is_none_whatever_became_of_it() {
     fail(&mut counts, Outcome::Error, 15);
     fail(&mut counts, Outcome::Fallback, 5);
     fail(&mut counts, Outcome::Cancelled, 50);
-    let events = |measure: Measure| measure.of(&counts).map(|share| (share.events, share.trials));
-    assert_eq!(events(Measure::HighConfidence), Some((60, 100)), "0.9 lies in the cell below 0.907");
-    assert_eq!(events(Measure::SuccessRate), Some((80, 100)));
-    assert_eq!(events(Measure::Accuracy), None);
+    let events = |measure: Measure| {
+        let share = measure.of(&counts, Share::new(7, 9));
+        (share.events, share.trials)
+    };
+    assert_eq!(events(Measure::HighConfidence), (60, 100), "0.9 lies in the cell below 0.907");
+    assert_eq!(events(Measure::SuccessRate), (80, 100));
+    assert_eq!(events(Measure::Accuracy), (7, 9));
 }
 
 #[test]

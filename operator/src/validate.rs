@@ -15,8 +15,10 @@ use rollout::{Pause, Stage, Wanted};
 use crate::revision::Asked;
 use crate::sampler::Contest;
 use crate::scaling::Settings;
+use labels::Labels;
 use stages::Compiled;
 
+mod labels;
 mod scaling;
 mod sequential;
 mod stages;
@@ -115,13 +117,14 @@ pub fn validate(
     defaults: Defaults,
 ) -> Valid {
     let mut wrong = Wrong::default();
+    let labels = Labels::of(spec);
     let Compiled { stages, then, keep_warm, challengers, contest } =
-        wrong.or(stages::compile(&spec.strategy), Compiled::default());
+        wrong.or(stages::compile(&spec.strategy, labels), Compiled::default());
     let asked = asked(spec, challengers, name);
     let analysis = spec.analysis.as_ref();
     let interval = wrong.or(interval(analysis, defaults), defaults.interval);
     let false_rollback = wrong.or(false_rollback(analysis), FALSE_ROLLBACK);
-    let metrics = metrics(analysis, &mut wrong);
+    let metrics = metrics(analysis, labels, &mut wrong);
     let rollback = spec.rollback.as_ref();
     let holdback = rollback.and_then(|r| r.holdback).unwrap_or(0).min(100);
     wrong.or(comparable(&stages, holdback, &metrics), ());
@@ -196,6 +199,15 @@ fn comparable(stages: &[Stage], holdback: u8, metrics: &[evidence::Metric]) -> R
             "but no stage copies requests: nothing would ever be compared",
         ));
     }
+    let answers = holdback > 0 || stages.iter().any(|stage| stage.weight > 0 || stage.preview);
+    let accuracy = metrics.iter().find(|metric| metric.kind == evidence::Kind::Accuracy);
+    if let Some(metric) = accuracy.filter(|_| !answers && !stages.is_empty()) {
+        return Err(invalid(
+            format!("spec.analysis.metrics.{}", metric.name),
+            "accuracy",
+            "but no stage gives users the candidate's answers: none would ever be labelled",
+        ));
+    }
     let compares = copies || holdback > 0 || stages.iter().any(|stage| stage.weight > 0);
     match metrics.iter().find(|metric| metric.compares_stable()) {
         Some(metric) if !compares && !stages.is_empty() => Err(invalid(
@@ -229,13 +241,13 @@ fn false_rollback(analysis: Option<&Analysis>) -> Result<f64, Invalid> {
 }
 
 /// Those that are right; one that is not does not keep the others from judging.
-fn metrics(analysis: Option<&Analysis>, wrong: &mut Wrong) -> Vec<evidence::Metric> {
+fn metrics(analysis: Option<&Analysis>, labels: Labels, wrong: &mut Wrong) -> Vec<evidence::Metric> {
     let mut names = BTreeSet::new();
     let mut right = Vec::new();
     for (i, metric) in analysis.iter().flat_map(|a| &a.metrics).enumerate() {
         let field = format!("spec.analysis.metrics[{i}]");
         let checked = if names.insert(&metric.name) {
-            self::metric(&field, metric)
+            self::metric(&field, metric, labels)
         } else {
             Err(invalid(format!("{field}.name"), &metric.name, "but another metric has that name"))
         };
@@ -244,15 +256,11 @@ fn metrics(analysis: Option<&Analysis>, wrong: &mut Wrong) -> Vec<evidence::Metr
     right
 }
 
-fn metric(field: &str, metric: &api::Metric) -> Result<evidence::Metric, Invalid> {
-    let bound = match (metric.max, metric.max_ratio) {
-        (Some(max), None) => evidence::Bound::Max(max),
-        (None, None) if metric.drift.is_some() => evidence::Bound::Noise,
-        (None, Some(ratio)) => evidence::Bound::MaxRatio(ratio),
-        (None, None) => return Err(invalid(field, "no threshold", "set max or maxRatio")),
-        (Some(_), Some(_)) => return Err(invalid(field, "max and maxRatio", "set one of them")),
-    };
-    let mut judged = evidence::Metric::new(&metric.name, kind(field, metric)?, bound);
+fn metric(field: &str, metric: &api::Metric, labels: Labels) -> Result<evidence::Metric, Invalid> {
+    if metric.accuracy.is_some() {
+        labels.taken(field)?;
+    }
+    let mut judged = evidence::Metric::new(&metric.name, kind(field, metric)?, bound(field, metric)?);
     match (metric.window, metric.last_requests) {
         (Some(_), Some(requests)) => {
             let found = requests.to_string();
@@ -285,6 +293,24 @@ fn metric(field: &str, metric: &api::Metric) -> Result<evidence::Metric, Invalid
     Ok(judged)
 }
 
+fn bound(field: &str, metric: &api::Metric) -> Result<evidence::Bound, Invalid> {
+    let mut bounds = Vec::new();
+    bounds.extend(metric.max.map(|max| ("max", evidence::Bound::Max(max))));
+    bounds.extend(metric.max_ratio.map(|ratio| ("maxRatio", evidence::Bound::MaxRatio(ratio))));
+    bounds.extend(metric.min.map(|min| ("min", evidence::Bound::Min(min))));
+    bounds.extend(metric.max_drop.map(|drop| ("maxDrop", evidence::Bound::MaxDrop(drop))));
+    match bounds[..] {
+        [(_, bound)] => Ok(bound),
+        [] if metric.drift.is_some() => Ok(evidence::Bound::Noise),
+        [] if metric.accuracy.is_some() => Err(invalid(field, "no threshold", "set min or maxDrop")),
+        [] => Err(invalid(field, "no threshold", "set max or maxRatio")),
+        _ => {
+            let names: Vec<&str> = bounds.iter().map(|(name, _)| *name).collect();
+            Err(invalid(field, names.join(" and "), "set one of them"))
+        }
+    }
+}
+
 fn kind(field: &str, metric: &api::Metric) -> Result<evidence::Kind, Invalid> {
     let mut kinds = Vec::new();
     kinds.extend(metric.drift.as_ref().map(drift));
@@ -293,12 +319,13 @@ fn kind(field: &str, metric: &api::Metric) -> Result<evidence::Kind, Invalid> {
     kinds.extend(metric.invalid_input_rate.as_ref().map(|_| evidence::Kind::InvalidInputRate));
     kinds.extend(metric.null_output_rate.as_ref().map(|_| evidence::Kind::NullOutputRate));
     kinds.extend(metric.disagreement.as_ref().map(|_| evidence::Kind::Disagreement));
+    kinds.extend(metric.accuracy.as_ref().map(|_| evidence::Kind::Accuracy));
     match kinds[..] {
         [kind] => Ok(kind),
         _ => Err(invalid(
             field,
             format!("{} kinds", kinds.len()),
-            "set exactly one of drift, errorRate, latency, invalidInputRate, nullOutputRate, disagreement",
+            "set exactly one of drift, errorRate, latency, invalidInputRate, nullOutputRate, disagreement, accuracy",
         )),
     }
 }

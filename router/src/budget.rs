@@ -14,6 +14,9 @@ pub(crate) const HELD_KIB: usize = 20 * 1024;
 /// Memory for the bodies of copies, over all of them, in KiB: from the moment in which they are kept for a copy to the
 /// end of its answer. When it is used up, copies are dropped.
 pub(crate) const COPIED_KIB: usize = 8 * 1024;
+/// Most connections of clients that send labels; further ones wait. Each holds a head, a body of 64 KiB, the labels read
+/// from it, and an answer of as much.
+pub(crate) const LABELLERS: usize = 32;
 /// Most copies that wait for an answer at the same time; others are dropped.
 pub(crate) const COPIES: usize = 64;
 
@@ -25,6 +28,17 @@ mod tests {
     const CONTAINER_128_MI: usize = 128 << 20;
     /// For the program itself, its tables and counters, and bytes on their way to a client.
     const REST: usize = 24 << 20;
+
+    /// What the container has more where labels are taken, as there.
+    const LABELS_16_MI: usize = 16 << 20;
+    /// What is remembered of the last labels.
+    const SEEN: usize = 4 << 20;
+
+    #[test]
+    fn labels_stay_within_what_they_add() {
+        let connection = HEAD + 4 * 64 * 1024;
+        assert!(LABELLERS * connection + SEEN < LABELS_16_MI);
+    }
 
     #[test]
     fn the_sum_of_all_budgets_stays_below_the_containers_limit() {

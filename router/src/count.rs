@@ -3,6 +3,7 @@
 
 mod classes;
 mod collector;
+mod labels;
 mod ledger;
 mod pairs;
 mod series;
@@ -12,15 +13,18 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
 use std::time::{Duration, Instant};
 
-use wire::{Assignment, Counts, FEATURES, Grid, Outcome, PairOutcome, RouteState};
+use wire::{Assignment, Counts, FEATURES, Feedback, Grid, Outcome, PairOutcome, RouteState};
+use xxhash_rust::xxh3::xxh3_64;
 
 pub(crate) use classes::Classes;
 pub use collector::Collector;
 pub use ledger::Ledger;
 
 use crate::compare::Pair;
-use crate::items::AnswerHeaders;
+use crate::feedback::{NO_CONFIDENCE, PredictionId};
+use crate::items::{AnswerHeaders, Item};
 use crate::{Choice, Table};
+use labels::LabelCounts;
 use pairs::PairCounts;
 use series::{Series, Shown, observe};
 use slots::SlotCounts;
@@ -30,6 +34,8 @@ use slots::SlotCounts;
 pub(crate) struct Tally {
     pub(crate) counts: Counts,
     pub(crate) sums: [f64; 2 + FEATURES.len()],
+    /// Where labels are taken.
+    pub(crate) feedback: Option<Feedback>,
 }
 
 impl Tally {
@@ -58,12 +64,17 @@ impl Tally {
         for (mine, theirs) in self.sums.iter_mut().zip(other.sums) {
             *mine += theirs;
         }
+        if let Some(theirs) = &other.feedback {
+            self.feedback.get_or_insert_default().add(theirs);
+        }
     }
 }
 
 /// Counters of one state, by index of the table's revisions.
 pub(crate) struct StateCounts {
     state: RouteState,
+    /// The state in short, as ids of answers name it.
+    digest: u64,
     revisions: Vec<Arc<str>>,
     /// Absent for what this state's table never draws.
     series: Vec<[Option<Box<Series>>; Assignment::ALL.len()]>,
@@ -75,17 +86,26 @@ pub(crate) struct StateCounts {
 }
 
 impl StateCounts {
-    fn new(table: &Table) -> Self {
+    /// `labelled` where labels are taken.
+    fn new(table: &Table, labelled: bool) -> Self {
         let state = table.state.clone();
         let revisions: Vec<_> = table.revisions.iter().map(|r| r.name.clone()).collect();
-        let classes = Classes::new(table);
+        // Nothing is evidence while all is pinned (C1), and the page is bounded.
+        let labelled = labelled && table.state.pin.is_none();
+        let classes = Classes::new(table, labelled);
         let shown: Vec<_> = (0..revisions.len())
             .map(|revision| Assignment::ALL.map(|assignment| Shown::of(table, revision, assignment)))
             .collect();
-        let series = |shown| (shown != Shown::Nothing).then(|| Box::new(Series::new()));
-        let series = shown.iter().map(|all| all.map(series)).collect();
+        let series = |all: &[Shown; Assignment::ALL.len()]| {
+            Assignment::ALL.map(|assignment| {
+                let shown = all[assignment as usize];
+                let labelled = labelled && shown.is_labelled(assignment);
+                (shown != Shown::Nothing).then(|| Box::new(Series::new(labelled)))
+            })
+        };
+        let series = shown.iter().map(series).collect();
         let (slots, pairs) = (SlotCounts::new(table), PairCounts::new(table));
-        Self { state, revisions, series, shown, classes, slots, pairs }
+        Self { digest: digest(&state), state, revisions, series, shown, classes, slots, pairs }
     }
 
     /// What was counted for each revision and assignment, with what of it is on the page.
@@ -99,6 +119,12 @@ impl StateCounts {
         })
     }
 
+    /// Where the labels of a revision's answers are counted, if they are.
+    fn labels(&self, revision: &str, assignment: Assignment) -> Option<&LabelCounts> {
+        let at = self.revisions.iter().position(|name| **name == *revision)?;
+        self.series[at][assignment as usize].as_ref()?.labels.as_deref()
+    }
+
     /// Counts a copy that was not sent.
     pub(crate) fn drop_copy(&self) {
         self.pair(&Pair { outcome: PairOutcome::Dropped, gap: None, ratio: None });
@@ -110,6 +136,12 @@ impl StateCounts {
             pairs.count(pair);
         }
     }
+}
+
+/// A state in 64 bits.
+fn digest(state: &RouteState) -> u64 {
+    let RouteState { uid, generation, pin } = state;
+    xxh3_64(format!("{uid}\0{generation}\0{}", pin.as_deref().unwrap_or_default()).as_bytes())
 }
 
 /// One assigned request. It is counted exactly once: by [`Ticket::finish`], or as cancelled when it is
@@ -167,6 +199,22 @@ impl Ticket {
             }
         }
         self.count(outcome);
+    }
+
+    /// The name of an item of its answer, given at `time`; `None` for one without a class, and where labels are not
+    /// counted: of requests that are no evidence (C1), and of all where none are taken.
+    pub(crate) fn name(&self, item: &Item, time: u32) -> Option<PredictionId> {
+        self.series().labels.as_ref()?;
+        let doubt = item.confidence.and_then(|confidence| Grid::Doubt.cell(1.0 - confidence));
+        Some(PredictionId {
+            time,
+            nonce: rand::random(),
+            state: self.counts.digest,
+            assignment: self.choice.assignment,
+            cell: doubt.unwrap_or(NO_CONFIDENCE),
+            revision: self.counts.revisions[self.choice.revision].to_string(),
+            class: item.class.clone()?,
+        })
     }
 
     fn series(&self) -> &Series {

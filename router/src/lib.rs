@@ -5,6 +5,7 @@
 //! client ─> serve ─> Proxy: take the body, choose, attempt … ─> answer
 //!                                 │                               └─ Draft ─> copy ─> compare
 //!                                 └─ Ticket ─> Ledger ─> /evidence, /metrics <───────────┘
+//! label ─> Feedback ───────────────────────────┘
 //! ```
 //!
 //! Pure, and therefore where to look first: [`Table`] (what a ModelRoute says), [`choose`] (whom a request is
@@ -23,6 +24,7 @@ mod choose;
 mod compare;
 mod count;
 mod endpoints;
+mod feedback;
 mod items;
 mod listen;
 mod mirror;
@@ -38,6 +40,7 @@ pub use budget::CONNECTIONS;
 pub use choose::{Choice, choose, copied_to, slot_of, slot_of_key};
 pub use count::{Collector, Ledger};
 pub use endpoints::{Condition, EndpointStatus, Endpoints, endpoints_of};
+pub use feedback::{Feedback, SecretError, serve_feedback};
 pub use listen::{Limits, serve};
 pub use pages::pages;
 pub use proxy::Proxy;

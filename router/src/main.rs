@@ -1,12 +1,13 @@
 //! The router's program.
 
 use std::net::SocketAddr;
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::Context;
 use clap::Parser;
-use router::{Board, Collector, Ledger, Limits, Proxy, Source};
+use router::{Board, Collector, Feedback, Ledger, Limits, Proxy, Source};
 use tokio::net::TcpListener;
 use tokio::task::JoinHandle;
 
@@ -39,6 +40,15 @@ struct Args {
     #[arg(long, env = "SLUICE_MAX_CONNECTIONS", default_value_t = router::CONNECTIONS as u32,
         value_parser = clap::value_parser!(u32).range(2..=100_000))]
     max_connections: u32,
+    /// Folder of the Secret with the files key, token and perhaps classes: with it labels are taken.
+    #[arg(long, env = "SLUICE_FEEDBACK_SECRET")]
+    feedback_secret: Option<PathBuf>,
+    /// Address for labels.
+    #[arg(long, env = "SLUICE_FEEDBACK", default_value_t = SocketAddr::from(([0, 0, 0, 0], wire::endpoint::FEEDBACK_PORT)))]
+    feedback: SocketAddr,
+    /// How old an answer may be whose label comes, such as 24h.
+    #[arg(long, env = "SLUICE_FEEDBACK_WINDOW", default_value = "24h", value_parser = duration)]
+    feedback_window: Duration,
     /// Name of this pod: begins the name of this process on its pages.
     #[arg(long, env = "HOSTNAME", default_value = "router")]
     pod: String,
@@ -64,10 +74,16 @@ fn bytes(text: &str) -> Result<u64, String> {
 async fn main() -> anyhow::Result<()> {
     let args = Args::parse();
     admin::init_tracing()?;
-    let ledger = Arc::new(Ledger::new(format!("{}-{:08x}", args.pod, rand::random::<u32>())));
+    let ledger = Ledger::new(format!("{}-{:08x}", args.pod, rand::random::<u32>()));
+    let labelled = args.feedback_secret.is_some();
+    let ledger = Arc::new(if labelled { ledger.with_feedback() } else { ledger });
     let board = Arc::new(Board::new(ledger.clone()));
-    let proxy = Arc::new(Proxy::new(board.clone(), args.max_body).with_intake(args.intake));
     let registry = prometheus::Registry::new();
+    let mut proxy = Proxy::new(board.clone(), args.max_body).with_intake(args.intake);
+    if let Some(folder) = args.feedback_secret.clone() {
+        proxy = proxy.with_feedback(feedback(folder, &args, &ledger, &registry).await?);
+    }
+    let proxy = Arc::new(proxy);
     registry.register(Box::new(Collector::new(ledger.clone())))?;
     proxy.register(&registry)?;
 
@@ -97,6 +113,22 @@ async fn main() -> anyhow::Result<()> {
     drop(drained);
     admin.await?.context("the admin port broke")?;
     ending
+}
+
+/// Begins to take labels, until the program ends. Without a good Secret it serves all the same: a prediction never waits
+/// for who may label it.
+async fn feedback(
+    folder: PathBuf,
+    args: &Args,
+    ledger: &Arc<Ledger>,
+    registry: &prometheus::Registry,
+) -> anyhow::Result<Arc<Feedback>> {
+    let feedback = Arc::new(Feedback::new(ledger.clone(), args.feedback_window));
+    feedback.register(registry)?;
+    let listener = bind(args.feedback, "--feedback").await?;
+    tokio::spawn(feedback.clone().follow(folder));
+    tokio::spawn(router::serve_feedback(listener, feedback.clone()));
+    Ok(feedback)
 }
 
 /// Waits for the signal to stop. A router whose watch has ended would serve its last table for ever, and look

@@ -19,6 +19,7 @@ use wire::Assignment;
 use crate::board::Snapshot;
 use crate::choose::{TARGET, choose, copied_to, slot_of, slot_of_key};
 use crate::count::Ticket;
+use crate::feedback::Feedback;
 use crate::mirror::{Draft, Mirror};
 use crate::{Board, Choice, budget};
 use forward::Journey;
@@ -38,6 +39,8 @@ pub struct Proxy {
     intake: Duration,
     held: Arc<Semaphore>,
     mirror: Arc<Mirror>,
+    /// Where labels are taken.
+    feedback: Option<Arc<Feedback>>,
     pub(crate) draining: AtomicBool,
     pub(crate) load: Arc<Load>,
     numbers: Numbers,
@@ -123,6 +126,7 @@ impl Proxy {
             held: Arc::new(Semaphore::new(budget::HELD_KIB)),
             draining: AtomicBool::new(false),
             load: Arc::new(load),
+            feedback: None,
             numbers: Numbers::new(),
         }
     }
@@ -132,6 +136,12 @@ impl Proxy {
     #[must_use]
     pub fn with_intake(self, limit: Duration) -> Self {
         Self { intake: limit, ..self }
+    }
+
+    /// The same that names its answers, so that they can be labelled.
+    #[must_use]
+    pub fn with_feedback(self, feedback: Arc<Feedback>) -> Self {
+        Self { feedback: Some(feedback), ..self }
     }
 
     /// Shows the router's own numbers to a registry.

@@ -6,6 +6,10 @@ pub const ROUTER_PORT: u16 = 8080;
 pub const SERVER_PORT: u16 = 8000;
 /// Port of the administrative endpoints of every program: `/livez`, `/readyz`, `/metrics` and the paths below.
 pub const ADMIN_PORT: u16 = 9091;
+/// Port of true labels on a router, where the deployment takes them.
+pub const FEEDBACK_PORT: u16 = 8081;
+/// Router, port of labels: true labels of answers (JSON, posted).
+pub const FEEDBACK: &str = "/feedback";
 /// Router, admin port: the evidence page (Prometheus text, see [`crate::Page`]).
 pub const EVIDENCE: &str = "/evidence";
 /// Router, admin port: which table it serves (JSON, see [`crate::RouteReport`]).

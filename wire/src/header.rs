@@ -13,6 +13,9 @@ pub const REVISION: &str = "x-sluice-revision";
 pub const TARGET: &str = "x-sluice-target";
 /// `1` on every copy of a request, set by the router, so that a server can tell. A client's own is not passed on.
 pub const SHADOW: &str = "x-sluice-shadow";
+/// Names one answer, so that its true label can be sent later ([`crate::endpoint::FEEDBACK`]): set by the router where
+/// it takes labels. Of a batch one item has an id, drawn at random; the others have `-` (C3). Opaque to clients.
+pub const PREDICTION_ID: &str = "x-sluice-prediction-id";
 /// Predicted class name; `-` for an answer that was withheld (a null output). Percent-encoded outside
 /// of visible ASCII, and for `%` and `,`.
 pub const PREDICTION: &str = "x-prediction";

@@ -4,10 +4,11 @@
 //! ([`header`]), ports and paths ([`endpoint`]), the fixed grids on which live traffic and reference
 //! profiles are counted ([`Grid`]), the slots of a route table ([`SLOTS`]), how a request is classified
 //! ([`Assignment`], [`Outcome`]), and the three documents that travel: the evidence page ([`Page`], with the
-//! [`Slots`] of a sticky route and the [`Pairs`] of a mirror), the route report ([`RouteReport`]) and the reference
+//! [`Slots`] of a sticky route, the [`Pairs`] of a mirror and the [`Feedback`] of true labels), the route report ([`RouteReport`]) and the reference
 //! profile ([`Profile`]). No I/O, almost no dependencies.
 
 pub mod endpoint;
+mod feedback;
 mod grid;
 pub mod header;
 mod outcome;
@@ -17,6 +18,7 @@ mod profile;
 mod route;
 mod slots;
 
+pub use feedback::{Feedback, RESULTS};
 pub use grid::{CELLS, FEATURES, Feature, GRID_VERSION, Grid, LATENCY_CELLS, LATENCY_GROWTH};
 pub use outcome::{Assignment, Outcome};
 pub use page::{Counts, Key, Page, PageError, family};

@@ -3,9 +3,11 @@
 //! The families are those of `/metrics`, with three labels more that name the state of the route table
 //! under which a request was assigned (`uid`, `generation`, `pin`; C2, R1), so that a change of weights
 //! drops nothing. Histogram buckets are cumulative, and written only where a cell is not empty. Where requests are
-//! copied, pairs follow ([`Pairs`]); under sticky routing the slots, in lines that are comments to others ([`Slots`],
-//! C5).
+//! copied, pairs follow ([`Pairs`]); where labels arrived, what they say ([`Feedback`]); under
+//! sticky routing the slots, in lines that are comments to others ([`Slots`], C5). Families that a reader does not know
+//! are not for it: a later router may say more.
 
+mod feedback;
 mod pairs;
 mod parse;
 mod slots;
@@ -16,7 +18,7 @@ mod tests;
 
 use std::collections::BTreeMap;
 
-use crate::{Assignment, CELLS, FEATURES, Grid, LATENCY_CELLS, Outcome, Pairs, RouteState, Slots};
+use crate::{Assignment, CELLS, FEATURES, Feedback, Grid, LATENCY_CELLS, Outcome, Pairs, RouteState, Slots};
 
 /// Names of the families, shared by `/evidence` and `/metrics`.
 pub mod family {
@@ -36,6 +38,12 @@ pub mod family {
     pub const PREDICTIONS: &str = "sluice_predictions_total";
     /// Items whose answer was withheld or NaN (counter).
     pub const NULL_OUTPUTS: &str = "sluice_null_outputs_total";
+    /// 1 - confidence of labelled answers (histogram on the evidence page, label `result`).
+    pub const FEEDBACK: &str = "sluice_feedback";
+    /// Labelled answers that were given under a state which is no longer shown (counter, label `result`).
+    pub const FEEDBACK_LATE: &str = "sluice_feedback_late_total";
+    /// All labelled answers (counter on `/metrics` alone, label `result`).
+    pub const LABELS: &str = "sluice_labels_total";
     /// Slots of a sticky route (base64 in comments of the evidence page, labels `kind` and `revision`).
     pub const SLOTS: &str = "sluice_slots";
     /// Copies of requests by what became of them beside the user's answer (counter, labels `revision`, `result`).
@@ -51,7 +59,7 @@ pub mod family {
 const MAX_COUNT: u64 = 1 << 43;
 /// Most states that are read: routers show up to 8, the current one, the one before and pins. Twice that, so
 /// that a later router may show more. With [`MAX_KEYS`] and [`MAX_PAIRED`] a page of any content takes less than 4 MiB
-/// in memory: 3.3 KiB for each key, 1.1 KiB for each revision with pairs, and 21 KiB for each state with slots.
+/// in memory: 3.3 KiB for each key and 1.1 KiB for its labels, 1.1 KiB for each revision with pairs, and 21 KiB for each state with slots.
 const MAX_STATES: usize = 16;
 /// Most keys of one state that are read: a table has up to 16 revisions, each with split and pin; only stable and the
 /// candidate have match and target, and one revision shadow.
@@ -178,6 +186,8 @@ pub struct Page {
     pub slots: BTreeMap<RouteState, Slots>,
     /// The pairs of those states whose requests are copied, by the revision that gets the copies.
     pub pairs: BTreeMap<RouteState, BTreeMap<String, Pairs>>,
+    /// The labels of those states that got any, by whose answers they are about.
+    pub feedback: BTreeMap<RouteState, BTreeMap<Key, Feedback>>,
 }
 
 /// Why a page cannot be read.

@@ -148,6 +148,7 @@ impl RouterPage {
             self.page.states.retain(|state, _| self.served.contains(state));
             self.page.slots.retain(|state, _| self.served.contains(state));
             self.page.pairs.retain(|state, _| self.served.contains(state));
+            self.page.feedback.retain(|state, _| self.served.contains(state));
             self.table = Some(table);
         }
         self.count(now, script, models);
@@ -169,9 +170,10 @@ impl RouterPage {
         let counts_slots = table.sticky && table.state.pin.is_none();
         let mut slots = counts_slots
             .then(|| self.page.slots.entry(table.state.clone()).or_insert_with(|| traffic::slots(table)));
+        let feedback = self.page.feedback.entry(table.state.clone()).or_default();
         for _ in 0..due as u64 {
             let slot = self.random.random_range(0..SLOTS);
-            let book = Book { counts: &mut *counts, slots: slots.as_deref_mut() };
+            let book = Book { counts: &mut *counts, slots: slots.as_deref_mut(), feedback: &mut *feedback };
             let random = &mut self.random;
             let answer = traffic::one(table, slot, &self.endpoints, script, models, random, book);
             if let (Some(answer), Some((revision, percent))) = (answer, &table.mirror)

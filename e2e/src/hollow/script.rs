@@ -46,6 +46,8 @@ pub struct Model {
     pub classes: Vec<(String, f64)>,
     /// Share of copies whose class is another than the user's.
     pub disagrees: f64,
+    /// Share of its labelled answers that are right.
+    pub accuracy: f64,
     /// Digests that its pods report in turn; the first pod the first one.
     pub digests: Vec<String>,
 }
@@ -60,6 +62,7 @@ impl Default for Model {
             doubt: (-2.0, 0.7),
             classes: (0..10).map(|digit| (digit.to_string(), 1.0)).collect(),
             disagrees: 0.02,
+            accuracy: 0.95,
             digests: Vec::new(),
         }
     }
@@ -78,6 +81,8 @@ pub struct Routers {
     pub deaf: BTreeSet<usize>,
     /// Share of requests that a rule sends to the candidate, while there is one.
     pub matched: f64,
+    /// Share of answers whose labels arrive, at once.
+    pub labelled: f64,
     /// Mean brightness of the images that clients send; the reference profiles were made with 0.4.
     pub brightness: f64,
 }
@@ -93,6 +98,7 @@ impl Default for Routers {
             silent: BTreeSet::new(),
             deaf: BTreeSet::new(),
             matched: 0.1,
+            labelled: 0.0,
             brightness: REFERENCE_BRIGHTNESS,
         }
     }

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use rand::Rng;
 use rand::rngs::StdRng;
-use wire::{Assignment, Counts, EndpointCounts, Feature, Grid, Key, Outcome, Profile, Slots};
+use wire::{Assignment, Counts, EndpointCounts, Feature, Feedback, Grid, Key, Outcome, Profile, Slots};
 
 use super::router::Table;
 use super::script::{Model, REFERENCE_BRIGHTNESS, Script};
@@ -17,6 +17,7 @@ pub(super) struct Book<'a> {
     pub(super) counts: &'a mut BTreeMap<Key, Counts>,
     /// Only under sticky routing, for split requests (C5).
     pub(super) slots: Option<&'a mut Slots>,
+    pub(super) feedback: &'a mut BTreeMap<Key, Feedback>,
 }
 
 /// A table's slots, none of which was asked yet.
@@ -51,7 +52,8 @@ pub(super) fn one(
         book.slots = None;
     }
     let seen = endpoints.get(&revision).copied().unwrap_or_default();
-    let counts = book.counts.entry(Key { revision: revision.clone(), assignment }).or_default();
+    let key = Key { revision: revision.clone(), assignment };
+    let counts = book.counts.entry(key.clone()).or_default();
     let mut became = |outcome: Outcome| {
         counts.outcomes[outcome.index()] += 1;
         if let Some(slots) = &mut book.slots {
@@ -80,6 +82,11 @@ pub(super) fn one(
     }
     let item = Item::draw(&model, script.routers.brightness, random);
     item.count(counts);
+    // Not drawn where nobody labels: all else stays as it is.
+    if script.routers.labelled > 0.0 && random.random::<f64>() < script.routers.labelled {
+        let wrong = random.random::<f64>() >= model.accuracy;
+        book.feedback.entry(key).or_default().cells[usize::from(wrong)][item.doubt] += 1;
+    }
     book.slots.iter_mut().for_each(|slots| slots.raise_doubt(slot, item.doubt));
     (assignment == Assignment::Split && table.stable.as_ref() == Some(&revision)).then_some(item)
 }

@@ -7,6 +7,7 @@
 mod back;
 mod first;
 mod intents;
+mod labels;
 mod operators;
 mod routers;
 mod scaling;

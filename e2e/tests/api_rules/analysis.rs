@@ -51,8 +51,7 @@ fn metrics_are_few_and_named_apart(#[case] count: u32, #[case] message: Option<&
     check("/spec/analysis/metrics", twice, Some("Duplicate value"));
 }
 
-const KIND: &str =
-    "metric: set exactly one of drift, errorRate, latency, invalidInputRate, nullOutputRate, disagreement";
+const KIND: &str = "metric: set exactly one of drift, errorRate, latency, invalidInputRate, nullOutputRate, disagreement, accuracy";
 const BOUND: &str = "metric: set exactly one of max, maxRatio";
 const RATE: &str = "metric: a rate's max is between 0 and 1";
 const ORDER: &str =
@@ -60,6 +59,7 @@ const ORDER: &str =
 const SHARE: &str = "metric: this statistic is never more than 1, so max must be between 0 and 1";
 const NOISE: &str =
     "metric: drift needs max, or a significance above 0 that says which distance is more than noise";
+const MORE: &str = "metric: accuracy takes min or maxDrop, and nothing else does";
 const FEW: &str = "metric: lastRequests must be at least minSamples (default 100)";
 const WINDOW: &str = "metric: window must be between 1s and 24h";
 
@@ -143,6 +143,13 @@ fn drift(feature: &str, statistic: &str, against: &str) -> Value {
 #[case(json!({"errorRate": null, "disagreement": {}, "max": 1.5}), Some(RATE))]
 #[case(json!({"errorRate": null, "disagreement": {}, "max": null, "maxRatio": 2.0}), Some("disagreement takes max, not maxRatio"))]
 #[case(json!({"errorRate": null, "nullOutputRate": {}, "maxRatio": 2.0, "max": null}), None)]
+#[case(json!({"errorRate": null, "accuracy": {}, "max": null, "min": 0.9}), None)]
+#[case(json!({"errorRate": null, "accuracy": {}, "max": null, "maxDrop": 0.02}), None)]
+#[case(json!({"errorRate": null, "accuracy": {}, "max": null, "min": 1.01}), Some("min"))]
+#[case(json!({"errorRate": null, "accuracy": {}, "max": null, "min": 0.9, "maxDrop": 0.02}), Some(BOUND))]
+#[case(json!({"errorRate": null, "accuracy": {}, "max": null}), Some(BOUND))]
+#[case(json!({"errorRate": null, "accuracy": {}, "max": 0.9}), Some(MORE))]
+#[case(json!({"max": null, "min": 0.9}), Some(MORE))]
 #[case(json!({"disagreement": {}}), Some(KIND))]
 fn a_metric_is_one_kind_with_one_bound(#[case] changes: Value, #[case] message: Option<&str>) {
     check("/spec/analysis/metrics", json!([metric(&changes)]), message);

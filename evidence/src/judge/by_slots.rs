@@ -3,7 +3,7 @@
 use wire::{Counts, Pairs, SlotSet};
 
 use super::compare::{Comparison, Finding, sample};
-use crate::{Draw, Interval, Metric};
+use crate::{Draw, Interval, Labelled, Metric, Share};
 
 /// The slots of both arms that were asked anything in this stage.
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -38,6 +38,10 @@ impl Asked {
         let thinned = Interval {
             candidate: thinned(&window.candidate, self.candidate),
             stable: thinned(&window.stable, self.stable),
+            labelled: Labelled {
+                candidate: thinned_labels(window.labelled.candidate, self.candidate),
+                stable: thinned_labels(window.labelled.stable, self.stable),
+            },
             pairs: window.pairs.as_ref().map(|pairs| Box::new(thinned_pairs(pairs, self.candidate))),
             ..window.clone()
         };
@@ -85,6 +89,15 @@ fn thinned_pairs(pairs: &Pairs, units: u64) -> Pairs {
     thinned
 }
 
+/// The same share of labels of at most `units` users.
+fn thinned_labels(labels: Share, units: u64) -> Share {
+    let mut counts = [labels.events, labels.others()];
+    if labels.trials > units {
+        thin(&mut counts.iter_mut(), units as f64 / labels.trials as f64);
+    }
+    Share::new(counts[0], counts[0] + counts[1])
+}
+
 /// A part of the counts. The sums up to each cell are rounded, not the cells: no share at a bound is off by more than
 /// one of the total.
 fn thin(cells: &mut dyn Iterator<Item = &mut u64>, part: f64) {
@@ -115,5 +128,8 @@ mod tests {
         assert_eq!(few.classes["a"], 250);
         assert_eq!(thinned(&counts, 10_000), counts);
         assert_eq!(thinned(&counts, 0).requests(), 0);
+        // However few of the requests are labelled, those of one user may say the same.
+        assert_eq!(thinned_labels(Share::new(950, 1_000), 100), Share::new(95, 100));
+        assert_eq!(thinned_labels(Share::new(95, 100), 1_000), Share::new(95, 100));
     }
 }

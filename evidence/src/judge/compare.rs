@@ -6,7 +6,8 @@ use crate::interval::clopper_pearson;
 use crate::judge::drift::{Side, cells_of, drift};
 use crate::quantile::quantile;
 use crate::state::own;
-use crate::{Bound, Cell, Interval, Kind, Metric, Series};
+use crate::text::{count, number};
+use crate::{Bound, Cell, Interval, Kind, Labelled, Metric, Series, Share};
 
 /// Two-sided level of the limit that stands for a zero rate of stable in a ratio: its 95 % upper limit.
 const ZERO_RATE_LEVEL: f64 = 0.1;
@@ -54,6 +55,12 @@ pub(super) fn sample(metric: &Metric, window: &Interval) -> Sample {
     if metric.kind == Kind::Disagreement {
         return Sample { n: disagreements(window).1, n_stable: None, unit: unit(metric.kind) };
     }
+    if metric.kind == Kind::Accuracy {
+        // Labels are of earlier requests: there may be more of them than of requests.
+        let Labelled { candidate, stable } = window.labelled;
+        let n_stable = metric.compares_stable().then_some(stable.trials);
+        return Sample { n: candidate.trials, n_stable, unit: unit(metric.kind) };
+    }
     let of = |counts: &Counts| match metric.kind {
         Kind::ErrorRate => counts.errors().1,
         kind => size(kind, counts).min(own(counts)),
@@ -69,6 +76,7 @@ pub(super) const fn unit(kind: Kind) -> &'static str {
     match kind {
         Kind::Drift { .. } | Kind::NullOutputRate => "items",
         Kind::Disagreement => "pairs",
+        Kind::Accuracy => "labels",
         Kind::ErrorRate | Kind::Latency { .. } | Kind::InvalidInputRate => "requests",
     }
 }
@@ -80,7 +88,7 @@ fn size(kind: Kind, counts: &Counts) -> u64 {
         Kind::NullOutputRate => nulls(counts).1,
         Kind::Drift { series: Series::Class, .. } => counts.classes.values().sum(),
         Kind::Drift { series, .. } => cells_of(series, counts).iter().sum(),
-        Kind::Disagreement => unreachable!("its samples are pairs"),
+        Kind::Disagreement | Kind::Accuracy => unreachable!("its samples are pairs, or labels"),
     }
 }
 
@@ -98,7 +106,7 @@ fn disagreements(window: &Interval) -> (u64, u64) {
 /// The bound as far as it is known before the comparison.
 pub(super) const fn threshold(metric: &Metric) -> Option<f64> {
     match metric.bound {
-        Bound::Max(bound) | Bound::MaxRatio(bound) => Some(bound),
+        Bound::Max(bound) | Bound::MaxRatio(bound) | Bound::Min(bound) | Bound::MaxDrop(bound) => Some(bound),
         Bound::Noise => None,
     }
 }
@@ -118,6 +126,7 @@ pub(super) fn compare(
         }
         Kind::NullOutputRate => rates(metric.bound, window, nulls, level),
         Kind::Disagreement => rate(metric.bound, disagreements(window), None, level),
+        Kind::Accuracy => accuracy(metric.bound, window.labelled, level),
         Kind::Latency { quantile: q } => latency(metric.bound, window, q, level),
         Kind::Drift { series, .. } => {
             if let Some(profile) = reference {
@@ -175,7 +184,9 @@ fn rate(bound: Bound, (x, n): (u64, u64), stable: Option<(u64, u64)>, level: f64
         Bound::Max(max) => {
             Comparison { threshold: max, finding: finding(ours > max, low > max, level), ..empty }
         }
-        Bound::Noise => unreachable!("`Metric::check` refuses it for rates"),
+        Bound::Noise | Bound::Min(_) | Bound::MaxDrop(_) => {
+            unreachable!("`Metric::check` refuses it for rates")
+        }
         Bound::MaxRatio(ratio) => {
             // rule: J2
             let (y, m) = stable.expect("`Metric::check` refuses ratios of what stable has no share of");
@@ -193,6 +204,75 @@ fn rate(bound: Bound, (x, n): (u64, u64), stable: Option<(u64, u64)>, level: f64
             }
         }
     }
+}
+
+/// A share of right answers, with its Clopper-Pearson interval; below stable's, each arm's interval has `level`, half of
+/// it on the side that matters, so that both together err with probability `level`.
+fn accuracy(bound: Bound, Labelled { candidate, stable }: Labelled, level: f64) -> Comparison {
+    let limits = |share: Share| {
+        let value = share.events as f64 / share.trials as f64;
+        let raw = (value, value);
+        (value, if level > 0.0 { clopper_pearson(share.events, share.trials, level) } else { raw })
+    };
+    let known = |limit: f64| (level > 0.0).then_some(limit);
+    let (ours, (low, high)) = limits(candidate);
+    let empty = Comparison {
+        value: ours,
+        threshold: 0.0,
+        n: candidate.trials,
+        n_stable: None,
+        low: known(low),
+        high: known(high),
+        critical: None,
+        cells: Vec::new(),
+        finding: Finding::Within,
+        slots: None,
+    };
+    // rule: J2
+    match bound {
+        Bound::Min(min) => {
+            Comparison { threshold: min, finding: finding(ours < min, high < min, level), ..empty }
+        }
+        Bound::MaxDrop(most) => {
+            let (theirs, (floor, ceiling)) = limits(stable);
+            let drop = theirs - ours;
+            Comparison {
+                value: drop,
+                threshold: most,
+                n_stable: Some(stable.trials),
+                low: known(floor - high),
+                high: known(ceiling - low),
+                finding: finding(drop > most, floor - high > most, level),
+                ..empty
+            }
+        }
+        Bound::Max(_) | Bound::MaxRatio(_) | Bound::Noise => {
+            unreachable!("`Metric::check` refuses it for accuracy")
+        }
+    }
+}
+
+/// Why the labels of both arms cannot be compared, if so: they do not arrive in the ratio of the shares, or under sticky
+/// routing of the requests, so that who is labelled depends on who answered.
+pub(super) fn skew(metric: &Metric, window: &Interval) -> Option<String> {
+    if metric.kind != Kind::Accuracy || !metric.compares_stable() {
+        return None;
+    }
+    let Labelled { candidate, stable } = window.labelled;
+    let requests = own(&window.candidate);
+    let split = window.split.unwrap_or_else(|| {
+        let all = requests + own(&window.stable);
+        if all > 0 { requests as f64 / all as f64 } else { 0.0 }
+    });
+    window.labelled.is_skewed(split).then(|| {
+        format!(
+            "{} of {} labels are of the candidate's answers, whose share is {} %: answers of both arms must be \
+             labelled alike",
+            count(candidate.trials),
+            count(candidate.trials + stable.trials),
+            number(100.0 * split)
+        )
+    })
 }
 
 /// A latency quantile, with its order-statistic interval at bucket bounds.
@@ -222,7 +302,9 @@ fn latency(bound: Bound, window: &Interval, q: f64, level: f64) -> Comparison {
             let finding = if ours.open && found == Finding::Within { Finding::Unclear } else { found };
             Comparison { threshold: max, finding, ..empty }
         }
-        Bound::Noise => unreachable!("`Metric::check` refuses it for latency"),
+        Bound::Noise | Bound::Min(_) | Bound::MaxDrop(_) => {
+            unreachable!("`Metric::check` refuses it for latency")
+        }
         Bound::MaxRatio(ratio) => {
             let theirs = estimate(&window.stable);
             let value = ours.value / theirs.value;

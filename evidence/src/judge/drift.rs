@@ -75,7 +75,9 @@ pub(super) fn drift(metric: &Metric, window: &Interval, against: &Side, level: f
             let beyond = exceeds(Some(critical));
             (critical, Some(critical), if beyond { Finding::Breach } else { Finding::Within })
         }
-        Bound::MaxRatio(_) => unreachable!("`Metric::check` refuses it for drift"),
+        Bound::MaxRatio(_) | Bound::Min(_) | Bound::MaxDrop(_) => {
+            unreachable!("`Metric::check` refuses it for drift")
+        }
     };
     Comparison {
         value: found.value,

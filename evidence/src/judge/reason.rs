@@ -41,6 +41,18 @@ pub(super) fn sentence(
 fn beyond(metric: &Metric, found: &Comparison) -> String {
     let show = |value: f64| show(metric, value);
     let threshold = show(found.threshold);
+    if matches!(metric.bound, Bound::Min(_)) {
+        return match (found.finding, found.high) {
+            (Finding::Within, _) => format!("at least {threshold}"),
+            (Finding::Breach, Some(high)) => {
+                format!("below {threshold} even at its upper limit {}", show(high))
+            }
+            (Finding::Unclear, Some(high)) => {
+                format!("below {threshold}, but its upper limit is {}", show(high))
+            }
+            (Finding::Breach | Finding::Unclear, None) => format!("below {threshold}"),
+        };
+    }
     match (found.finding, found.critical, found.low) {
         (Finding::Within, ..) if metric.bound == Bound::Noise => {
             format!("within noise, which may reach {threshold}")
@@ -92,6 +104,8 @@ fn measured(metric: &Metric) -> String {
         Kind::InvalidInputRate => format!("rate of rejected inputs{ratio}"),
         Kind::NullOutputRate => format!("rate of withheld answers{ratio}"),
         Kind::Disagreement => "disagreement with stable".to_owned(),
+        Kind::Accuracy if metric.compares_stable() => "accuracy lost against stable".to_owned(),
+        Kind::Accuracy => "accuracy by labels".to_owned(),
         Kind::Latency { quantile } => format!("latency p{}{ratio}", number(100.0 * quantile)),
         Kind::Drift { series, statistic, against } => {
             let statistic = match statistic {
@@ -126,7 +140,15 @@ fn measured(metric: &Metric) -> String {
 fn show(metric: &Metric, value: f64) -> String {
     match (metric.bound, metric.kind) {
         (Bound::MaxRatio(_), _) => format!("{} times", number(value)),
-        (_, Kind::ErrorRate | Kind::InvalidInputRate | Kind::NullOutputRate | Kind::Disagreement) => {
+        (Bound::MaxDrop(_), _) => format!("{} points", number(100.0 * value)),
+        (
+            _,
+            Kind::ErrorRate
+            | Kind::InvalidInputRate
+            | Kind::NullOutputRate
+            | Kind::Disagreement
+            | Kind::Accuracy,
+        ) => {
             format!("{} %", number(100.0 * value))
         }
         (_, Kind::Latency { .. }) => seconds(value),

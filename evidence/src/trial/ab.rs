@@ -182,14 +182,21 @@ impl TrialState {
     }
 
     fn by_requests(&mut self, trial: &Trial, interval: &Interval, split: f64, is_ripe: bool) {
-        let shares = [&interval.candidate, &interval.stable].map(|counts| trial.measure.of(counts));
-        let [Some(ours), Some(theirs)] = shares else { return };
+        let arms = [
+            (&interval.candidate, interval.labelled.candidate),
+            (&interval.stable, interval.labelled.stable),
+        ];
+        let [ours, theirs] = arms.map(|(counts, labelled)| trial.measure.of(counts, labelled));
         if self.expected.is_none() || !is_ripe {
             self.learnt.add(theirs);
             self.learn(self.learnt);
         } else if self.is_drawn(Drawn::Requests(split)) {
-            let requests = [&interval.candidate, &interval.stable].map(wire::Counts::requests);
-            self.add([ours, theirs], requests, split);
+            let drawn = match trial.measure {
+                // Who is labelled must not depend on who answered.
+                Measure::Accuracy => [ours.trials, theirs.trials],
+                Measure::SuccessRate | Measure::HighConfidence => arms.map(|(counts, _)| counts.requests()),
+            };
+            self.add([ours, theirs], drawn, split);
         }
     }
 
@@ -258,7 +265,11 @@ impl TrialState {
             0 => String::new(),
             n => format!("; {} intervals with other shares are not counted", count(n)),
         };
-        let out = if verdict == TrialVerdict::Undecided { "; time is out" } else { "" };
+        let out = match (verdict, trial.measure) {
+            (TrialVerdict::Undecided, _) => "; time is out",
+            (TrialVerdict::Frozen, Measure::Accuracy) => "; answers of both arms must be labelled alike",
+            _ => "",
+        };
         TrialReading {
             verdict,
             value: difference.map(|d| d.value),
@@ -273,9 +284,6 @@ impl TrialState {
 
     /// Why nothing was counted.
     fn lack(&self, trial: &Trial) -> String {
-        if trial.measure == Measure::Accuracy {
-            return "no feedback is counted by this release".to_owned();
-        }
         match trial.check() {
             Err(error) => error.to_string(),
             Ok(()) if self.expected.is_none() => {

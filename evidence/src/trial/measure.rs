@@ -20,7 +20,9 @@ pub enum Measure {
     /// Requests that were answered with a confidence of 0.9 or more; on the grid, 0.907. Slots of which all were. A
     /// server that says no confidence has none.
     HighConfidence,
-    /// Answers that feedback says were right. No page counts feedback yet.
+    /// Answers that were right, of those whose labels arrived. An exception: what is drawn is the request, so the arms'
+    /// labels must arrive in the ratio of their shares. Under sticky routing there is none: labels are not counted by
+    /// slot.
     Accuracy,
 }
 
@@ -38,14 +40,14 @@ impl Measure {
         }
     }
 
-    /// The units of these counts; `None` where pages do not count it.
+    /// The units of one arm, by what its requests and its labels say.
     #[must_use]
-    pub fn of(self, counts: &Counts) -> Option<Share> {
+    pub fn of(self, counts: &Counts, labelled: Share) -> Share {
         let (failed, trials) = counts.errors();
         match self {
-            Self::SuccessRate => Some(Share::new(trials - failed, trials)),
-            Self::HighConfidence => Some(Share::new(counts.doubt[..*UNSURE].iter().sum(), trials)),
-            Self::Accuracy => None,
+            Self::SuccessRate => Share::new(trials - failed, trials),
+            Self::HighConfidence => Share::new(counts.doubt[..*UNSURE].iter().sum(), trials),
+            Self::Accuracy => labelled,
         }
     }
 

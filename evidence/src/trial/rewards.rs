@@ -2,13 +2,11 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use jiff::{SignedDuration, Timestamp};
-use serde::{Deserialize, Serialize};
-use wire::Counts;
-
 use super::Measure;
 use crate::text::number;
-use crate::{Arrived, Bandit, BanditError, BanditReading, BanditState, HalfLife, Lead};
+use crate::{Arrived, Bandit, BanditError, BanditReading, BanditState, HalfLife, Lead, Share};
+use jiff::{SignedDuration, Timestamp};
+use serde::{Deserialize, Serialize};
 
 /// Intervals with rewards for which an arm must lead before it wins: one lucky interval is not enough.
 pub const HELD: u32 = 10;
@@ -74,8 +72,8 @@ impl Rewards {
         self.bandit().check(arms)
     }
 
-    /// Takes what arms counted in an interval, once, and sets the next shares. An arm that is not named counted
-    /// nothing; `removed` ones get nothing from now on ([`BanditState::advance`]). `state` begins as
+    /// Takes what arms earned in an interval ([`Measure::of`]), once, and sets the next shares. An arm that is not named
+    /// earned nothing; `removed` ones get nothing from now on ([`BanditState::advance`]). `state` begins as
     /// [`BanditState::new`] with shares that sum to 100.
     ///
     /// # Errors
@@ -83,15 +81,12 @@ impl Rewards {
     pub fn advance(
         &self,
         state: &mut BanditState,
-        counts: &BTreeMap<String, Counts>,
+        earned: &BTreeMap<String, Share>,
         removed: &BTreeSet<String>,
         now: Timestamp,
     ) -> Result<Allotted, BanditError> {
-        let reward = |counts| {
-            let share = self.measure.of(counts).unwrap_or_default();
-            Arrived { trials: share.trials, successes: share.events }
-        };
-        let arrived = counts.iter().map(|(arm, counts)| (arm.clone(), reward(counts))).collect();
+        let reward = |share: &Share| Arrived { trials: share.trials, successes: share.events };
+        let arrived = earned.iter().map(|(arm, share)| (arm.clone(), reward(share))).collect();
         let found = state.advance(&self.bandit(), &arrived, removed, now)?;
         let reason = self.reason(&found);
         let BanditReading { shares, best, frozen, lead, .. } = found;
@@ -115,7 +110,7 @@ impl Rewards {
         });
         let what = match (found.frozen, self.measure) {
             (true, Measure::Accuracy) => {
-                format!("{measure}: no feedback is counted by this release, shares stay")
+                format!("{measure}: no label arrived, shares stay")
             }
             (true, _) => format!("{measure}: no request was counted, shares stay"),
             (false, _) => format!("shares follow the {measure}"),

@@ -5,8 +5,8 @@
 pub(crate) mod regret;
 
 use evidence::{
-    Against, Bound, Confusion, Draw, Interval, Kind, Metric, Reading, References, Rules, Series, State,
-    Statistic, Tests, Windows, judge,
+    Against, Bound, Confusion, Draw, Interval, Kind, Labelled, Metric, Reading, References, Rules, Series,
+    State, Statistic, Tests, Windows, judge,
 };
 use jiff::{SignedDuration, Timestamp};
 use wire::{ClassCount, Counts, Feature, Grid, Outcome, Profile};
@@ -56,6 +56,7 @@ pub(crate) fn interval(from: i64, to: i64, candidate: &Counts, stable: &Counts) 
         candidate: candidate.clone(),
         stable: stable.clone(),
         pairs: None,
+        labelled: Labelled::default(),
         slots: None,
     }
 }
@@ -87,15 +88,26 @@ pub(crate) fn read_with(
     state: &mut State,
     now: i64,
 ) -> Reading {
+    read_all(std::slice::from_ref(metric), windows, references, state, now).remove(0)
+}
+
+/// The readings of all of them; a metric that the stage cannot measure has none.
+pub(crate) fn read_all(
+    metrics: &[Metric],
+    windows: &Windows,
+    references: References<'_>,
+    state: &mut State,
+    now: i64,
+) -> Vec<Reading> {
     let rules = Rules {
-        metrics: std::slice::from_ref(metric),
+        metrics,
         tests: &Tests::OFF,
         false_rollback: 0.01,
         interval: EVERY,
         timeout: SignedDuration::ZERO,
         accept: false,
     };
-    judge(&rules, windows, references, state, at(now)).remove(0)
+    judge(&rules, windows, references, state, at(now))
 }
 
 /// A profile in which every image looks and is answered like these.

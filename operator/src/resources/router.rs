@@ -1,6 +1,6 @@
 //! The routers in front of a deployment.
 
-use api::{RouterSettings, names};
+use api::{RouterFeedback, RouterSettings, names};
 use k8s_openapi::api::apps::v1::Deployment;
 use k8s_openapi::api::core::v1::{Service, ServiceAccount};
 use k8s_openapi::api::rbac::v1::RoleBinding;
@@ -15,6 +15,9 @@ use super::{
 const SERVICE_PORT: u16 = 80;
 /// Seconds that a router may take to start answering on its admin port.
 const START: u32 = 60;
+
+/// Where the Secret of labels is mounted.
+const FEEDBACK_SECRET: &str = "/etc/sluice/feedback";
 
 /// Everything that the routers need.
 #[derive(Debug, Clone)]
@@ -45,15 +48,14 @@ pub fn router(owner: &Owner, settings: Option<&RouterSettings>, replicas: u32, i
         },
     }));
     workload.metadata = owner.meta(&name, &role);
+    let port = |name: &str, port: u16, target: u16| json!({"name": name, "protocol": "TCP", "port": port, "targetPort": target});
+    let mut ports = vec![port("http", SERVICE_PORT, endpoint::ROUTER_PORT)];
+    if feedback(settings).is_some() {
+        ports.push(port("feedback", endpoint::FEEDBACK_PORT, endpoint::FEEDBACK_PORT));
+    }
     let mut service: Service = manifest(json!({
         "metadata": {},
-        "spec": {
-            "type": "ClusterIP",
-            "selector": labels(owner),
-            "ports": [{
-                "name": "http", "protocol": "TCP", "port": SERVICE_PORT, "targetPort": endpoint::ROUTER_PORT,
-            }],
-        },
+        "spec": {"type": "ClusterIP", "selector": labels(owner), "ports": ports},
     }));
     service.metadata = owner.meta(&owner.name, &role);
     let account = ServiceAccount {
@@ -77,9 +79,12 @@ fn labels(owner: &Owner) -> Value {
 fn template(owner: &Owner, account: &str, settings: Option<&RouterSettings>, images: &Images) -> Value {
     let resources = match settings.and_then(|s| s.resources.as_ref()) {
         Some(resources) => json!(resources),
-        None => json!({"requests": {"cpu": "100m", "memory": "32Mi"}, "limits": {"memory": "128Mi"}}),
+        None => {
+            let limit = if feedback(settings).is_some() { "144Mi" } else { "128Mi" };
+            json!({"requests": {"cpu": "100m", "memory": "32Mi"}, "limits": {"memory": limit}})
+        }
     };
-    let container = json!({
+    let mut container = json!({
         "name": "router",
         "image": images.router,
         "args": ["--namespace", owner.namespace, "--route", owner.name],
@@ -93,6 +98,10 @@ fn template(owner: &Owner, account: &str, settings: Option<&RouterSettings>, ima
         "lifecycle": {"preStop": {"sleep": {"seconds": PRE_STOP}}},
         "volumeMounts": [{"name": "tmp", "mountPath": "/tmp"}],
     });
+    let mut volumes = vec![tmp()];
+    if let Some(feedback) = feedback(settings) {
+        take_labels(feedback, &mut container, &mut volumes);
+    }
     let (fetch_container, fetch_pod) = images.fetching();
     let pod = json!({
         "serviceAccountName": account,
@@ -102,7 +111,27 @@ fn template(owner: &Owner, account: &str, settings: Option<&RouterSettings>, ima
         "terminationGracePeriodSeconds": GRACE,
         "topologySpreadConstraints": spread(&labels(owner)),
         "containers": [merge(merge(container, probes(START)), fetch_container)],
-        "volumes": [tmp()],
+        "volumes": volumes,
     });
     json!({"metadata": {"labels": labels(owner)}, "spec": merge(pod, fetch_pod)})
+}
+
+fn feedback(settings: Option<&RouterSettings>) -> Option<&RouterFeedback> {
+    settings?.feedback.as_ref()
+}
+
+/// Has a router take labels. It starts without the Secret too: predictions do not wait for who may label them.
+fn take_labels(feedback: &RouterFeedback, container: &mut Value, volumes: &mut Vec<Value>) {
+    let add = |list: &mut Value, more: Value| list.as_array_mut().expect("a list of this file").push(more);
+    let mut args = vec![json!("--feedback-secret"), json!(FEEDBACK_SECRET)];
+    args.extend(
+        feedback.window.map(|window| [json!("--feedback-window"), json!(window)]).into_iter().flatten(),
+    );
+    args.into_iter().for_each(|arg| add(&mut container["args"], arg));
+    add(&mut container["ports"], json!({"name": "feedback", "containerPort": endpoint::FEEDBACK_PORT}));
+    let mount = json!({"name": "feedback", "mountPath": FEEDBACK_SECRET, "readOnly": true});
+    add(&mut container["volumeMounts"], mount);
+    // Readable by the pod's group, which is ours alone.
+    let secret = json!({"secretName": feedback.secret_name, "optional": true, "defaultMode": 0o440});
+    volumes.push(json!({"name": "feedback", "secret": secret}));
 }

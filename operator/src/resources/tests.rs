@@ -47,6 +47,28 @@ fn a_revision_is_a_workload_and_a_headless_service() {
 }
 
 #[test]
+fn routers_take_labels_where_a_secret_is_named() {
+    let deployment = pvc();
+    let owner = Owner::of(&deployment).unwrap();
+    let settings = json!({"feedback": {"secretName": "digits-labels", "window": "1h30m"}});
+    let settings: api::RouterSettings = serde_json::from_value(settings).unwrap();
+    let router = router(&owner, Some(&settings), 2, &images());
+    let ports = router.service.spec.unwrap().ports.unwrap();
+    let ports: Vec<_> = ports.into_iter().map(|port| (port.name.unwrap(), port.port)).collect();
+    assert_eq!(ports, [("http".to_owned(), 80), ("feedback".to_owned(), 8081)]);
+    let pod = router.workload.spec.unwrap().template.spec.unwrap();
+    let container = &pod.containers[0];
+    let args = container.args.as_ref().unwrap().join(" ");
+    assert!(args.ends_with("--feedback-secret /etc/sluice/feedback --feedback-window 5400s"), "{args}");
+    let secret = pod.volumes.unwrap().into_iter().find_map(|volume| volume.secret).unwrap();
+    assert_eq!((secret.secret_name.as_deref(), secret.optional), (Some("digits-labels"), Some(true)));
+    let mounts = container.volume_mounts.as_ref().unwrap();
+    assert!(mounts.iter().any(|mount| mount.mount_path == "/etc/sluice/feedback"));
+    let limits = container.resources.as_ref().unwrap().limits.as_ref().unwrap();
+    assert_eq!(limits["memory"].0, "144Mi");
+}
+
+#[test]
 fn what_the_user_sets_of_the_server_is_used() {
     let deployment = deployment(json!({
         "model": {"version": "1.1.0", "uri": "file:///models/digits"},

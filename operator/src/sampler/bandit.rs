@@ -2,10 +2,10 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use evidence::{Allotted, BanditState, Rewards};
+use evidence::{Allotted, BanditState, Rewards, Share};
 use jiff::Timestamp;
 use rollout::{Allotment, Sampling};
-use wire::{Counts, RouteState};
+use wire::RouteState;
 
 /// States of the route whose rewards may still arrive: a router's page keeps the last two of them anyway.
 const STATES: usize = 8;
@@ -49,18 +49,18 @@ impl Bandit {
         &self.state
     }
 
-    /// Takes what each arm counted in an interval, stable too.
+    /// Takes what each arm earned in an interval, stable too.
     pub(super) fn round(
         &mut self,
         rewards: &Rewards,
         sampling: &Sampling,
-        counts: &BTreeMap<String, Counts>,
+        earned: &BTreeMap<String, Share>,
         at: Timestamp,
     ) {
         let is_gone =
             |name: &&str| *name != sampling.stable && !sampling.candidates.iter().any(|c| c == name);
         let removed: BTreeSet<String> = self.state.arms().filter(is_gone).map(str::to_owned).collect();
-        match rewards.advance(&mut self.state, counts, &removed, at) {
+        match rewards.advance(&mut self.state, earned, &removed, at) {
             Ok(allotted) => self.newest = Some((at, allotted)),
             // Without an allotment the shares stay as they are.
             Err(error) => tracing::error!(%error, rollout = sampling.key.sequence, "a bandit cannot go on"),
@@ -87,7 +87,6 @@ mod tests {
     use evidence::{Draw, Measure};
     use jiff::SignedDuration;
     use rollout::{StageKey, Until};
-    use wire::Outcome;
 
     use super::*;
 
@@ -106,22 +105,15 @@ mod tests {
         }
     }
 
-    fn counts(good: u64, bad: u64) -> Counts {
-        let mut counts = Counts::default();
-        counts.outcomes[Outcome::Ok.index()] = good;
-        counts.outcomes[Outcome::Error.index()] = bad;
-        counts
-    }
-
     #[test]
     fn shares_follow_the_rewards_and_stay_without_any() {
         let all = sampling(&["b", "c"]);
         let mut bandit = Bandit::new(&REWARDS, &all, None);
         let at = |n| Timestamp::UNIX_EPOCH + SignedDuration::from_secs(n);
         let rewards = BTreeMap::from([
-            ("a".to_owned(), counts(900, 100)),
-            ("b".to_owned(), counts(50, 0)),
-            ("c".to_owned(), counts(25, 25)),
+            ("a".to_owned(), Share::new(900, 1_000)),
+            ("b".to_owned(), Share::new(50, 50)),
+            ("c".to_owned(), Share::new(25, 50)),
         ]);
         bandit.round(&REWARDS, &all, &rewards, at(1));
         let first = bandit.allotment(&all).unwrap();

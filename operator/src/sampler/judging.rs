@@ -3,10 +3,10 @@
 
 use std::collections::BTreeMap;
 
-use evidence::{Arms, Baselines, Draw, Dropped, Rewards, Round, Trial};
+use evidence::{Arms, Baselines, Draw, Dropped, Measure, Rewards, Round, Share, Trial};
 use jiff::Timestamp;
 use rollout::{Sampling, StageEvidence, Until};
-use wire::{Counts, Page, RouteState};
+use wire::{Page, RouteState};
 
 use super::bandit::Bandit;
 use super::candidate::Candidate;
@@ -134,8 +134,8 @@ impl Judging {
             candidate.round(round, span, &self.sampling, trial.as_ref(), (order, profiles));
         }
         if let (Some(rewards), Some(bandit)) = (rewards, &mut self.bandit) {
-            let counts = by_arm(&self.sampling, self.candidates.keys(), rounds);
-            bandit.round(&rewards, &self.sampling, &counts, at);
+            let earned = by_arm(rewards.measure, &self.sampling, self.candidates.keys(), rounds);
+            bandit.round(&rewards, &self.sampling, &earned, at);
         }
         dropped
     }
@@ -174,16 +174,20 @@ impl Judging {
     }
 }
 
-/// What each arm counted, stable too, from a round of each candidate.
+/// What each arm earned, stable too, from a round of each candidate. Labels count whenever their answers were given: the
+/// shares of a bandit change faster than labels come.
 fn by_arm<'a>(
+    measure: Measure,
     sampling: &Sampling,
     candidates: impl Iterator<Item = &'a String>,
     rounds: impl Iterator<Item = Round>,
-) -> BTreeMap<String, Counts> {
-    let mut counts = BTreeMap::new();
+) -> BTreeMap<String, Share> {
+    let mut earned = BTreeMap::new();
     for (name, round) in candidates.zip(rounds) {
-        counts.insert(name.clone(), round.candidate);
-        counts.insert(sampling.stable.clone(), round.stable);
+        let (mut labels, late) = (round.labelled, round.labelled_late);
+        labels.add(&late);
+        earned.insert(name.clone(), measure.of(&round.candidate, labels.candidate));
+        earned.insert(sampling.stable.clone(), measure.of(&round.stable, labels.stable));
     }
-    counts
+    earned
 }

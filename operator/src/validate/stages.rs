@@ -7,7 +7,7 @@ use evidence::experiment::{Direction, ExperimentError};
 use evidence::{BanditError, Rewards, Trial};
 use rollout::{Limit, OnLimit, OnLose, OnWin, Stage, Then, Until};
 
-use super::{Invalid, invalid, signed};
+use super::{Invalid, Labels, invalid, signed};
 use crate::sampler::Contest;
 
 /// Probability of a wrong win, and of a wrong loss.
@@ -32,14 +32,14 @@ pub(super) struct Compiled<'a> {
 }
 
 /// Compiles a strategy.
-pub(super) fn compile(strategy: &Strategy) -> Result<Compiled<'_>, Invalid> {
+pub(super) fn compile(strategy: &Strategy, labels: Labels) -> Result<Compiled<'_>, Invalid> {
     let Strategy { canary, blue_green, shadow, ab_test, bandit } = strategy;
     let mut all = Vec::new();
     all.extend(canary.as_ref().map(self::canary));
     all.extend(blue_green.as_ref().map(self::blue_green));
     all.extend(shadow.as_ref().map(self::shadow));
-    all.extend(ab_test.as_ref().map(self::ab_test));
-    all.extend(bandit.as_ref().map(self::bandit));
+    all.extend(ab_test.as_ref().map(|test| self::ab_test(test, labels)));
+    all.extend(bandit.as_ref().map(|bandit| self::bandit(bandit, labels)));
     let found = match all.len() {
         1 => return all.remove(0),
         0 => "no strategy".to_owned(),
@@ -127,8 +127,11 @@ fn shadow(shadow: &Shadow) -> Result<Compiled<'_>, Invalid> {
     Ok(Compiled { stages: vec![stage], then, ..Compiled::default() })
 }
 
-fn ab_test(test: &AbTest) -> Result<Compiled<'_>, Invalid> {
+fn ab_test(test: &AbTest, labels: Labels) -> Result<Compiled<'_>, Invalid> {
     let trial = trial(test)?;
+    if trial.measure == evidence::Measure::Accuracy {
+        labels.drawn_one_by_one("spec.strategy.abTest.hypothesis.metric")?;
+    }
     room("spec.strategy.abTest.weight", test.weight, test.challengers.len() + 1)?;
     let on_win = match test.on_win {
         Some(api::OnWin::Hold) => OnWin::Hold,
@@ -160,7 +163,7 @@ fn trial(test: &AbTest) -> Result<Trial, Invalid> {
     let candidates = (test.challengers.len() + 1) as f64;
     let tests = candidates * (candidates + 1.0) / 2.0;
     let trial = Trial {
-        measure: measure("spec.strategy.abTest.hypothesis.metric", written.metric)?,
+        measure: measure(written.metric),
         direction: match written.direction {
             api::Direction::Increase => Direction::Increase,
             api::Direction::Decrease => Direction::Decrease,
@@ -174,7 +177,10 @@ fn trial(test: &AbTest) -> Result<Trial, Invalid> {
     Ok(trial)
 }
 
-fn bandit(bandit: &Bandit) -> Result<Compiled<'_>, Invalid> {
+fn bandit(bandit: &Bandit, labels: Labels) -> Result<Compiled<'_>, Invalid> {
+    if bandit.reward == Measure::Accuracy {
+        labels.taken("spec.strategy.bandit.reward")?;
+    }
     let floor = bandit.floor.unwrap_or(FLOOR);
     // Stable is an arm as well.
     room("spec.strategy.bandit.floor", floor, bandit.challengers.len() + 2)?;
@@ -185,7 +191,7 @@ fn bandit(bandit: &Bandit) -> Result<Compiled<'_>, Invalid> {
         ..Stage::default()
     };
     let rewards = Rewards {
-        measure: measure("spec.strategy.bandit.reward", bandit.reward)?,
+        measure: measure(bandit.reward),
         floor: floor.into(),
         max_step: bandit.max_step.unwrap_or(STEP).into(),
         half_life: bandit.half_life.map(signed),
@@ -197,15 +203,11 @@ fn bandit(bandit: &Bandit) -> Result<Compiled<'_>, Invalid> {
     Ok(Compiled { stages: vec![stage], challengers: &bandit.challengers, contest, ..Compiled::default() })
 }
 
-fn measure(field: &str, measure: Measure) -> Result<evidence::Measure, Invalid> {
+const fn measure(measure: Measure) -> evidence::Measure {
     match measure {
-        Measure::SuccessRate => Ok(evidence::Measure::SuccessRate),
-        Measure::HighConfidence => Ok(evidence::Measure::HighConfidence),
-        Measure::Accuracy => Err(invalid(
-            field,
-            "accuracy",
-            "but this release counts no feedback: use successRate or highConfidence",
-        )),
+        Measure::SuccessRate => evidence::Measure::SuccessRate,
+        Measure::HighConfidence => evidence::Measure::HighConfidence,
+        Measure::Accuracy => evidence::Measure::Accuracy,
     }
 }
 

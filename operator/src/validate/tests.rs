@@ -125,7 +125,7 @@ fn every_distance_may_be_judged_by_what_noise_reaches(
 #[case(
     json!({"metrics": [{"name": "a", "max": 1.0}]}), json!([{"weight": 1}]),
     "spec.analysis.metrics[0]: found 0 kinds, set exactly one of drift, errorRate, latency, invalidInputRate, nullOutputRate, \
-     disagreement"
+     disagreement, accuracy"
 )]
 #[case(
     json!({"metrics": [

@@ -3,8 +3,11 @@
 use std::collections::HashMap;
 use std::sync::{PoisonError, RwLock};
 
-use wire::{Assignment, CELLS, FEATURES, LATENCY_CELLS, Outcome, PairOutcome, SlotSet, Slots, endpoint};
+use wire::{
+    Assignment, CELLS, FEATURES, LATENCY_CELLS, Outcome, PairOutcome, RESULTS, SlotSet, Slots, endpoint,
+};
 
+use super::LabelCounts;
 use super::series::Shown;
 use crate::{Revision, Table};
 
@@ -41,21 +44,26 @@ impl Classes {
     /// Cells that counters need: one for each name, and the one for others.
     pub(crate) const CELLS: usize = Self::MAX + 1;
 
-    /// Names of a table's state.
-    pub(crate) fn new(table: &Table) -> Self {
+    /// Names of a table's state; `labelled` where labels are taken.
+    pub(crate) fn new(table: &Table, labelled: bool) -> Self {
         /// A line without its labels: names, quotes, an upper bound, and a count of up to 10^15.
         const LINE: usize = 80;
         // The labels that name a state and revision.
         let labels = |revision: &str| 80 + table.state.uid.len() + revision.len();
         let outcomes = Outcome::ALL.len() + 1 + FEATURES.len() + 2;
         let cells = (FEATURES.len() + 1) * CELLS + LATENCY_CELLS;
+        let results = RESULTS.len() * (LabelCounts::CELLS + 1);
         let mut room = (endpoint::PAGE_LIMIT - MARGIN) / STATES;
         let (mut around, mut times) = (0, 0);
         for (i, Revision { name, .. }) in table.revisions.iter().enumerate() {
             let line = LINE + labels(name);
             // What is pinned is within the margin.
             for assignment in Assignment::ALL.into_iter().filter(|a| *a != Assignment::Pin) {
-                let lines = match Shown::of(table, i, assignment) {
+                let shown = Shown::of(table, i, assignment);
+                if labelled && shown.is_labelled(assignment) {
+                    room = room.saturating_sub(results * line);
+                }
+                let lines = match shown {
                     Shown::Nothing => continue,
                     Shown::Outcomes => outcomes,
                     Shown::All => {

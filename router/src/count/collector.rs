@@ -5,12 +5,12 @@ use std::sync::Arc;
 
 use prometheus::core::Desc;
 use prometheus::proto::{self, MetricFamily, MetricType};
-use wire::{FEATURES, Grid, Key, Outcome, PairOutcome, family};
+use wire::{FEATURES, Grid, Key, Outcome, PairOutcome, RESULTS, family};
 
 use super::{Ledger, Tally};
 
 /// Families with their help.
-const FAMILIES: [(&str, &str); 7] = [
+const FAMILIES: [(&str, &str); 8] = [
     (family::REQUESTS, "Requests by revision drawn, assignment and outcome."),
     (family::NULL_OUTPUTS, "Answers that were withheld or NaN, of a batch that of one item drawn at random."),
     (family::PREDICTIONS, "Predicted classes, of a batch that of one item drawn at random."),
@@ -20,6 +20,7 @@ const FAMILIES: [(&str, &str); 7] = [
     ),
     (family::DOUBT, "1 - confidence, of a batch that of one item drawn at random."),
     (family::INPUT, "Input features, of a batch those of one item drawn at random."),
+    (family::LABELS, "True labels that arrived, by what they say of the answers."),
     (
         family::PAIRS,
         "Copies of requests by the revision that got them and what became of them beside the user's answer.",
@@ -83,6 +84,14 @@ fn metrics(family: &str, key: &Key, tally: &Tally) -> Vec<proto::Metric> {
         family::PREDICTIONS => {
             counts.classes.iter().map(|(c, n)| counter(labels(key, Some(("class", c))), *n)).collect()
         }
+        family::LABELS => {
+            let said = tally.feedback.iter().flat_map(|feedback| {
+                let (own, earlier) = (feedback.own(), feedback.earlier());
+                let correct = own.0 + earlier.0;
+                RESULTS.into_iter().zip([correct, own.1 + earlier.1 - correct])
+            });
+            said.map(|(result, n)| counter(labels(key, Some(("result", result))), n)).collect()
+        }
         family::SECONDS => vec![histogram(labels(key, None), Grid::Seconds, &counts.latency, tally.sums[0])],
         family::DOUBT => vec![histogram(labels(key, None), Grid::Doubt, &counts.doubt, tally.sums[1])],
         _ => FEATURES
@@ -101,7 +110,7 @@ fn of_pairs(revision: &str, counts: &[u64]) -> Vec<proto::Metric> {
 }
 
 fn labels(key: &Key, more: Option<(&str, &str)>) -> Vec<proto::LabelPair> {
-    // By name, as prometheus wants them: the third one is class, feature or outcome.
+    // By name, as prometheus wants them: the third one is class, feature, outcome or result.
     std::iter::once(("assignment", key.assignment.as_str()))
         .chain(more)
         .chain([("revision", key.revision.as_str())])

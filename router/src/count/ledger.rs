@@ -7,6 +7,7 @@ use wire::{Assignment, Key, Page, PairOutcome, RouteState};
 
 use super::{Shown, StateCounts, Tally};
 use crate::Table;
+use crate::feedback::PredictionId;
 
 /// Most states on the page: the current one and the one before, so that a change of weights drops nothing, and
 /// the others of the same generation, so that a pin that goes away finds its counters.
@@ -17,6 +18,8 @@ const FOLDED: usize = 64;
 /// All counters of this process.
 pub struct Ledger {
     instance: String,
+    /// Whether labels are counted.
+    labelled: bool,
     books: Mutex<Books>,
 }
 
@@ -39,7 +42,13 @@ impl Ledger {
     /// An empty ledger. `instance` names the process: it must differ after every start.
     #[must_use]
     pub fn new(instance: String) -> Self {
-        Self { instance, books: Mutex::default() }
+        Self { instance, labelled: false, books: Mutex::default() }
+    }
+
+    /// The same that counts labels too.
+    #[must_use]
+    pub fn with_feedback(self) -> Self {
+        Self { labelled: true, ..self }
     }
 
     /// The name of the process.
@@ -51,12 +60,25 @@ impl Ledger {
     /// The counters of the table's state; those of a state that is still kept go on.
     pub(crate) fn enter(&self, table: &Table) -> Arc<StateCounts> {
         let mut books = self.books();
-        let counts = books.take(table).unwrap_or_else(|| Arc::new(StateCounts::new(table)));
+        let counts = books.take(table).unwrap_or_else(|| Arc::new(StateCounts::new(table, self.labelled)));
         books.kept.push(counts.clone());
         books.retire();
         // Here too: nobody may ever ask for the totals.
         books.fold();
         counts
+    }
+
+    /// Counts a label; false when nobody is left to count it for. What was answered under a state that is no longer on
+    /// the page is counted apart, under the newest one: its shares were others.
+    pub(crate) fn label(&self, id: &PredictionId, correct: bool) -> bool {
+        let books = self.books();
+        let kept = books.kept.iter().find(|counts| counts.digest == id.state);
+        if let Some(counts) = kept.and_then(|counts| counts.labels(&id.revision, id.assignment)) {
+            counts.count(id.cell, correct);
+            return true;
+        }
+        let newest = books.kept.iter().rev().find_map(|counts| counts.labels(&id.revision, id.assignment));
+        newest.inspect(|labels| labels.count_late(correct)).is_some()
     }
 
     /// The evidence page. Split counters and pairs are always there unless the state is pinned, others once they have
@@ -65,6 +87,7 @@ impl Ledger {
     pub fn page(&self) -> Page {
         let mut states: BTreeMap<RouteState, BTreeMap<Key, wire::Counts>> = BTreeMap::new();
         let (mut slots, mut pairs) = (BTreeMap::new(), BTreeMap::new());
+        let mut feedback: BTreeMap<RouteState, BTreeMap<Key, wire::Feedback>> = BTreeMap::new();
         for counts in self.books().kept.clone() {
             slots.extend(counts.slots.as_ref().map(|slots| (counts.state.clone(), slots.read())));
             pairs.extend(
@@ -79,6 +102,11 @@ impl Ledger {
                     let outcomes = tally.counts.outcomes;
                     tally.counts = wire::Counts { outcomes, ..wire::Counts::default() };
                 }
+                if let Some(labels) = tally.feedback.filter(|labels| labels.own().1 + labels.earlier().1 > 0)
+                {
+                    let key = Key { revision: revision.to_string(), assignment };
+                    feedback.entry(counts.state.clone()).or_default().insert(key, labels);
+                }
                 let always = assignment == Assignment::Split && counts.state.pin.is_none();
                 if always || tally.counts.requests() > 0 {
                     let key = Key { revision: revision.to_string(), assignment };
@@ -86,7 +114,7 @@ impl Ledger {
                 }
             }
         }
-        Page { instance: self.instance.clone(), states, slots, pairs }
+        Page { instance: self.instance.clone(), states, slots, pairs, feedback }
     }
 
     /// Sums over all states, for `/metrics`: they never go down while a revision is in the table.

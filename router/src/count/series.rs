@@ -4,7 +4,7 @@ use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 
 use wire::{Assignment, CELLS, Counts, FEATURES, Grid, LATENCY_CELLS, Outcome};
 
-use super::{Classes, Tally};
+use super::{Classes, LabelCounts, Tally};
 use crate::Table;
 use crate::items::Item;
 
@@ -44,6 +44,11 @@ impl Shown {
             Assignment::Shadow => Self::Nothing,
         }
     }
+
+    /// Whether labels of such answers are counted: of those that are evidence, and that a client gets.
+    pub(super) fn is_labelled(self, assignment: Assignment) -> bool {
+        self == Self::All && assignment != Assignment::Shadow
+    }
 }
 
 /// Counters of one revision and assignment.
@@ -54,12 +59,14 @@ pub(super) struct Series {
     pub(super) doubt: [AtomicU64; CELLS],
     pub(super) classes: Box<[AtomicU64]>,
     pub(super) nulls: AtomicU64,
+    /// Where labels are taken.
+    pub(super) labels: Option<Box<LabelCounts>>,
     /// In [`UNITS`].
     pub(super) sums: [AtomicU64; 2 + FEATURES.len()],
 }
 
 impl Series {
-    pub(super) fn new() -> Self {
+    pub(super) fn new(labelled: bool) -> Self {
         Self {
             outcomes: [const { AtomicU64::new(0) }; _],
             latency: [const { AtomicU64::new(0) }; _],
@@ -67,6 +74,7 @@ impl Series {
             doubt: [const { AtomicU64::new(0) }; _],
             classes: std::iter::repeat_with(AtomicU64::default).take(Classes::CELLS).collect(),
             nulls: AtomicU64::new(0),
+            labels: labelled.then(|| Box::new(LabelCounts::new())),
             sums: [const { AtomicU64::new(0) }; _],
         }
     }
@@ -97,7 +105,11 @@ impl Series {
             classes: named.filter(|(_, n)| *n > 0).map(|(i, n)| (classes.name(i), n)).collect(),
             null_outputs: self.nulls.load(Relaxed),
         };
-        Tally { counts, sums: std::array::from_fn(|i| self.sums[i].load(Relaxed) as f64 / UNITS) }
+        Tally {
+            counts,
+            sums: std::array::from_fn(|i| self.sums[i].load(Relaxed) as f64 / UNITS),
+            feedback: self.labels.as_ref().map(|labels| labels.read()),
+        }
     }
 }
 

@@ -207,12 +207,24 @@ impl<'a> Journey<'a> {
             },
         };
         headers::strip(&mut parts.headers);
+        // Nobody else gives one.
+        parts.headers.remove(wire::header::PREDICTION_ID);
+        if let Some(id) = self.prediction_id(&meaning) {
+            parts.headers.insert(wire::header::PREDICTION_ID, id);
+        }
         if let Ok(name) = HeaderValue::from_str(&revision) {
             parts.headers.insert(wire::header::REVISION, name);
         }
         let relayed =
             Relayed::new(body, self.ticket, meaning, (endpoint, link), self.deadline, fault, self.draft);
         Response::from_parts(parts, AnswerBody::relayed(relayed))
+    }
+
+    /// What names the answer, where labels are taken. What another revision answered has no name: its label would say
+    /// nothing of the one drawn (C2).
+    fn prediction_id(&self, meaning: &Meaning) -> Option<HeaderValue> {
+        let Meaning::Own { success: Some(answer), .. } = meaning else { return None };
+        self.proxy.feedback.as_ref()?.header(&self.ticket, answer)
     }
 
     fn lost(self, lost: &Lost) -> Response<AnswerBody> {

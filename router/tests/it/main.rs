@@ -5,6 +5,7 @@
 mod api_server;
 mod clients;
 mod failures;
+mod feedback;
 mod limits;
 mod mirror;
 mod namespace;

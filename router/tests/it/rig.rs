@@ -6,7 +6,9 @@ use std::time::Duration;
 
 use api::{ModelRoute, ModelRouteSpec, RouteRevision, SlotRange, Sticky};
 use prometheus::Registry;
-use router::{Board, Condition, EndpointStatus, Endpoints, Ledger, Limits, Proxy, Table};
+use router::{
+    Board, Collector, Condition, EndpointStatus, Endpoints, Feedback, Ledger, Limits, Proxy, Table,
+};
 use tokio::net::TcpListener;
 use tokio::sync::oneshot;
 use tokio::task::JoinHandle;
@@ -20,12 +22,17 @@ pub(crate) struct Rig {
     pub(crate) route: ModelRoute,
     pub(crate) endpoints: Endpoints,
     pub(crate) registry: Registry,
+    /// Takes labels, and signs ids once it has a key.
+    pub(crate) feedback: Arc<Feedback>,
     pub(crate) stop: Option<oneshot::Sender<()>>,
     pub(crate) task: JoinHandle<()>,
 }
 
 /// How long clients may take to send their bodies.
 pub(crate) const INTAKE: Duration = Duration::from_millis(900);
+
+/// How old an answer may be.
+pub(crate) const WINDOW: Duration = Duration::from_secs(3600);
 
 /// A table that gives `b` this many slots and `a` the rest.
 pub(crate) fn route(b: u16) -> ModelRoute {
@@ -70,11 +77,15 @@ impl Rig {
         b: Vec<EndpointStatus>,
         limits: Limits,
     ) -> Self {
-        let ledger = Arc::new(Ledger::new("test".into()));
+        let ledger = Arc::new(Ledger::new("test".into()).with_feedback());
+        let feedback = Arc::new(Feedback::new(ledger.clone(), WINDOW));
         let board = Arc::new(Board::new(ledger.clone()));
-        let proxy = Arc::new(Proxy::new(board.clone(), 4 << 20).with_intake(INTAKE));
+        let proxy =
+            Arc::new(Proxy::new(board.clone(), 4 << 20).with_intake(INTAKE).with_feedback(feedback.clone()));
         let registry = Registry::new();
         proxy.register(&registry).unwrap();
+        feedback.register(&registry).unwrap();
+        registry.register(Box::new(Collector::new(ledger.clone()))).unwrap();
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();
         let (stop, stopped) = oneshot::channel();
@@ -82,7 +93,8 @@ impl Rig {
             let _ = stopped.await;
         }));
         let endpoints = [("digits-a".to_owned(), a), ("digits-b".to_owned(), b)].into();
-        let rig = Self { address, board, ledger, route, endpoints, registry, stop: Some(stop), task };
+        let rig =
+            Self { address, board, ledger, route, endpoints, registry, feedback, stop: Some(stop), task };
         rig.install();
         rig
     }

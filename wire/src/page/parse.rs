@@ -1,14 +1,15 @@
-//! Reads the page. Strict: a page that is not what the writer writes is an error, never a guess.
+//! Reads the page. Strict: what of it this release knows and is not what the writer writes is an error, never a guess.
+//! Families that it does not know are left alone.
 
 use std::borrow::Cow;
 use std::collections::BTreeMap;
 use std::collections::btree_map::Entry;
 
 use super::{
-    Counts, END, Key, MAX_COUNT, MAX_KEYS, MAX_PAIRED, MAX_STATES, Page, PageError, family, histogram_kinds,
-    pairs, slots,
+    Counts, END, Key, MAX_COUNT, MAX_KEYS, MAX_PAIRED, MAX_STATES, Page, PageError, family, feedback,
+    histogram_kinds, pairs, slots,
 };
-use crate::{Assignment, Feature, GRID_VERSION, Grid, Outcome, Pairs, RouteState};
+use crate::{Assignment, Feature, Feedback, GRID_VERSION, Grid, Outcome, Pairs, RouteState};
 
 /// Labels of one line: so few that a search beats hashing, and seldom with anything to unescape.
 pub(super) type Labels<'a> = Vec<(&'a str, Cow<'a, str>)>;
@@ -55,6 +56,11 @@ impl Page {
                 uncumulate(family, &key.revision, grid, cells)?;
             }
         }
+        for (key, counts) in page.feedback.values_mut().flatten() {
+            for cells in &mut counts.cells {
+                uncumulate(family::FEEDBACK, &key.revision, Grid::Doubt, cells)?;
+            }
+        }
         for (revision, pairs) in page.pairs.values_mut().flatten() {
             for (family, grid, cells) in pairs::histograms(pairs) {
                 uncumulate(family, revision, grid, cells)?;
@@ -68,6 +74,7 @@ impl Page {
         match name {
             family::GRID => return once(&mut head.version, value),
             family::INSTANCE => return once(&mut head.instance, label(&labels, "instance")?),
+            _ if !is_known(name) => return Ok(()),
             _ => {}
         }
         let count = value.parse().ok().filter(|count| *count <= MAX_COUNT);
@@ -76,6 +83,9 @@ impl Page {
         })?;
         if pairs::is_of_pairs(name) {
             return pairs::take(self.paired(&labels)?, name, &labels, value);
+        }
+        if feedback::is_of_feedback(name) {
+            return feedback::take(self.labelled(&labels)?, name, &labels, value);
         }
         let counts = self.counts(&labels)?;
         match name {
@@ -100,20 +110,17 @@ impl Page {
     fn take_slots(&mut self, line: &str) -> Result<(), String> {
         let (name, labels, value) = split(line)?;
         if name != family::SLOTS {
-            return Err(format!("unknown family {name:?}"));
+            return Ok(());
         }
         slots::take(bounded(&mut self.slots, state(&labels)?, MAX_STATES, "states")?, &labels, value)
     }
 
     fn counts(&mut self, labels: &Labels<'_>) -> Result<&mut Counts, String> {
-        let assignment = label(labels, "assignment")?;
-        let key = Key {
-            revision: label(labels, "revision")?.to_owned(),
-            assignment: Assignment::parse(assignment)
-                .ok_or_else(|| format!("unknown assignment {assignment:?}"))?,
-        };
-        let keys = bounded(&mut self.states, state(labels)?, MAX_STATES, "states")?;
-        bounded(keys, key, MAX_KEYS, "revisions and assignments of one state")
+        keyed(&mut self.states, labels)
+    }
+
+    fn labelled(&mut self, labels: &Labels<'_>) -> Result<&mut Feedback, String> {
+        keyed(&mut self.feedback, labels)
     }
 
     fn paired(&mut self, labels: &Labels<'_>) -> Result<&mut Pairs, String> {
@@ -125,6 +132,39 @@ impl Page {
             "revisions with pairs of one state",
         )
     }
+}
+
+/// The value of the state, revision and assignment that a line names.
+fn keyed<'a, V: Default>(
+    states: &'a mut BTreeMap<RouteState, BTreeMap<Key, V>>,
+    labels: &Labels<'_>,
+) -> Result<&'a mut V, String> {
+    let assignment = label(labels, "assignment")?;
+    let key = Key {
+        revision: label(labels, "revision")?.to_owned(),
+        assignment: Assignment::parse(assignment)
+            .ok_or_else(|| format!("unknown assignment {assignment:?}"))?,
+    };
+    let keys = bounded(states, state(labels)?, MAX_STATES, "states")?;
+    bounded(keys, key, MAX_KEYS, "revisions and assignments of one state")
+}
+
+/// Whether a line of this name is for this release.
+fn is_known(name: &str) -> bool {
+    matches!(
+        name.strip_suffix("_bucket").unwrap_or(name),
+        family::REQUESTS
+            | family::SECONDS
+            | family::DOUBT
+            | family::INPUT
+            | family::PREDICTIONS
+            | family::NULL_OUTPUTS
+            | family::PAIRS
+            | family::PAIR_GAP
+            | family::PAIR_RATIO
+            | family::FEEDBACK
+            | family::FEEDBACK_LATE
+    )
 }
 
 /// The value of a key, new ones only up to `most` of them: what the page names is allocated.

@@ -2,7 +2,7 @@
 
 use std::fmt::{self, Write};
 
-use super::{Counts, END, Key, Page, family, histograms, pairs, slots};
+use super::{Counts, END, Key, Page, family, feedback, histograms, pairs, slots};
 use crate::{GRID_VERSION, Grid, Outcome, RouteState};
 
 impl Page {
@@ -34,6 +34,7 @@ impl Page {
             }
         }
         pairs::write(out, &self.pairs)?;
+        feedback::write(out, &self.feedback)?;
         for (state, slots) in &self.slots {
             slots::write(out, &state_labels(state), slots)?;
         }
@@ -81,7 +82,7 @@ pub(super) fn buckets(out: &mut String, name: &str, labels: &str, grid: Grid, ce
     Ok(())
 }
 
-fn labels(state: &RouteState, key: &Key) -> String {
+pub(super) fn labels(state: &RouteState, key: &Key) -> String {
     format!(
         "{},revision=\"{}\",assignment=\"{}\"",
         state_labels(state),

@@ -22,6 +22,10 @@ fn check(strategy: &Value, more: &Value) -> Valid {
     validate(&spec(strategy, more), name, Some("d-1.0.0"), defaults)
 }
 
+fn compiled(strategy: &Strategy) -> Compiled<'_> {
+    compile(strategy, Labels::default()).unwrap()
+}
+
 const fn seconds(n: u64) -> Duration {
     Duration::from_secs(n)
 }
@@ -42,7 +46,7 @@ fn a_canary_may_begin_with_copies() {
         Stage { weight: 5, hold: seconds(120), ..base },
         Stage { weight: 50, approval: true, ..base },
     ];
-    assert_eq!(compile(&strategy).unwrap().stages, expected);
+    assert_eq!(compiled(&strategy).stages, expected);
 }
 
 #[test]
@@ -52,8 +56,8 @@ fn blue_green_is_a_preview_with_all_pods_and_then_the_switch() {
     }}));
     let green = Stage { capacity: 100, ..Stage::default() };
     let preview = Stage { preview: true, hold: seconds(60), min_requests: 50, approval: true, ..green };
-    let compiled = compile(&sudden).unwrap();
-    assert_eq!((compiled.stages, compiled.keep_warm), (vec![preview], Some(seconds(3600))));
+    let found = compiled(&sudden);
+    assert_eq!((found.stages, found.keep_warm), (vec![preview], Some(seconds(3600))));
     let gradual = strategy(&json!({"blueGreen": {
         "switch": {"gradual": {"steps": [{"weight": 20, "hold": "30s"}, {"weight": 60}]}}
     }}));
@@ -62,16 +66,16 @@ fn blue_green_is_a_preview_with_all_pods_and_then_the_switch() {
         Stage { weight: 20, hold: seconds(30), ..green },
         Stage { weight: 60, ..green },
     ];
-    assert_eq!(compile(&gradual).unwrap().stages, expected);
+    assert_eq!(compiled(&gradual).stages, expected);
 }
 
 #[test]
 fn a_shadow_reports_unless_it_is_to_promote() {
     for (then, expected) in [(json!(null), Then::Report), (json!("promote"), Then::Promote)] {
         let strategy = strategy(&json!({"shadow": {"percent": 30, "hold": "1m", "then": then}}));
-        let compiled = compile(&strategy).unwrap();
-        assert_eq!(compiled.stages, [Stage { mirror: 30, hold: seconds(60), ..Stage::default() }]);
-        assert_eq!(compiled.then, expected);
+        let found = compiled(&strategy);
+        assert_eq!(found.stages, [Stage { mirror: 30, hold: seconds(60), ..Stage::default() }]);
+        assert_eq!(found.then, expected);
     }
 }
 
@@ -102,7 +106,7 @@ fn a_bandit_begins_at_its_floor() {
         strategy(&json!({"bandit": {"reward": "highConfidence", "floor": 10, "maxDuration": "2h"}}));
     let limit = Some(Limit { after: seconds(7200), then: OnLimit::Rollback });
     let expected = Stage { weight: 10, limit, until: Until::Best, ..Stage::default() };
-    assert_eq!(compile(&strategy).unwrap().stages, [expected]);
+    assert_eq!(compiled(&strategy).stages, [expected]);
 }
 
 #[rstest]
@@ -126,8 +130,7 @@ fn a_bandit_begins_at_its_floor() {
 #[case(json!({"shadow": {"percent": 101}}), "spec.strategy.shadow.percent: found 101, must be within 1 and 100")]
 #[case(
     json!({"bandit": {"reward": "accuracy"}}),
-    "spec.strategy.bandit.reward: found accuracy, but this release counts no feedback: use successRate or \
-     highConfidence"
+    "spec.strategy.bandit.reward: found accuracy, but nobody can say what was right: set spec.router.feedback"
 )]
 #[case(
     json!({"abTest": {
@@ -159,6 +162,43 @@ fn what_nothing_would_ever_be_compared_with_is_refused() {
     let mut kept = metrics;
     kept["rollback"] = json!({"holdback": 1});
     assert_eq!(check(&json!({"blueGreen": {}}), &kept).refused(), None);
+}
+
+#[test]
+fn accuracy_needs_labels() {
+    let metrics = |more: Value| {
+        let mut spec = json!({"analysis": {"metrics": [{"name": "right", "accuracy": {}, "min": 0.9}]}});
+        spec.as_object_mut().unwrap().extend(more.as_object().unwrap().clone());
+        spec
+    };
+    let refused = |strategy: &Value, more: Value| check(strategy, &more).refused().map(ToString::to_string);
+    let taken = json!({"router": {"feedback": {"secretName": "digits-labels"}}});
+    let sticky = json!({
+        "router": {"feedback": {"secretName": "digits-labels"}}, "routing": {"sticky": {"header": "x-user-id"}},
+    });
+    let canary = json!({"canary": {"steps": [{"shadow": 50}, {"weight": 50}]}});
+    let why = refused(&canary, metrics(json!({}))).unwrap();
+    assert!(
+        why.contains("spec.analysis.metrics[0]: found accuracy, but nobody can say what was right"),
+        "{why}"
+    );
+    assert!(why.contains("set spec.router.feedback"), "{why}");
+    for more in [&taken, &sticky] {
+        assert_eq!(refused(&canary, metrics(more.clone())), None);
+        assert_eq!(refused(&json!({"bandit": {"reward": "accuracy"}}), more.clone()), None);
+    }
+    let shadow = json!({"shadow": {"percent": 50}});
+    let why = refused(&shadow, metrics(taken.clone())).unwrap();
+    assert!(why.contains("no stage gives users the candidate's answers"), "{why}");
+    let hypothesis = json!({"metric": "accuracy", "direction": "increase", "minimumEffect": 0.02});
+    let test = json!({"abTest": {"weight": 50, "maxDuration": "1h", "hypothesis": hypothesis}});
+    assert_eq!(refused(&test, taken), None);
+    let why = refused(&test, sticky).unwrap();
+    assert!(
+        why.contains("abTest.hypothesis.metric: found accuracy, but spec.routing.sticky draws users"),
+        "{why}"
+    );
+    assert!(refused(&test, json!({})).unwrap().contains("set spec.router.feedback"));
 }
 
 #[test]

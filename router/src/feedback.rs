@@ -1,0 +1,182 @@
+//! True labels of answers: who signs the names of answers, and who takes what is said of them later.
+//!
+//! ```text
+//! answer ─> PredictionId, signed ─> header x-sluice-prediction-id ─> client … hours … ─> POST /feedback
+//!                                                                                           │ signature, time,
+//! Ledger: correct or wrong, by revision, assignment and confidence <──── Feedback::take <───┘ class, not twice
+//! ```
+//!
+//! Nothing is remembered of an answer: what a label needs is in the id. So any router of a deployment takes a label,
+//! also after a restart, as long as they share the key.
+
+mod id;
+mod port;
+mod secrets;
+mod seen;
+
+use std::path::Path;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+use arc_swap::ArcSwapOption;
+use http::HeaderValue;
+use prometheus::{IntCounterVec, Opts};
+
+pub(crate) use id::{NO_CONFIDENCE, PredictionId};
+pub use port::serve_feedback;
+pub use secrets::SecretError;
+use secrets::Secrets;
+use seen::Seen;
+
+use crate::Ledger;
+use crate::count::Ticket;
+use crate::items::AnswerHeaders;
+
+/// How far ahead the clock of the router that signed may be.
+const AHEAD: u32 = 300;
+
+/// Signs the ids of answers and takes their labels.
+pub struct Feedback {
+    ledger: Arc<Ledger>,
+    secrets: ArcSwapOption<Secrets>,
+    /// How old an answer may be, in seconds.
+    window: u32,
+    seen: Mutex<Seen>,
+    refused: IntCounterVec,
+}
+
+/// Why a label is not counted.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+pub(crate) enum Refused {
+    #[error("id: not one that these routers gave, or signed with another key")]
+    Forged,
+    #[error("id: the answer is too old")]
+    Expired,
+    #[error("id: its label was taken before")]
+    Replayed,
+    #[error("id: its revision is no longer served here")]
+    Gone,
+    #[error("label: no class of this model")]
+    Class,
+}
+
+impl Refused {
+    const fn as_str(self) -> &'static str {
+        match self {
+            Self::Forged => "forged",
+            Self::Expired => "expired",
+            Self::Replayed => "replayed",
+            Self::Gone => "gone",
+            Self::Class => "class",
+        }
+    }
+}
+
+impl Feedback {
+    /// Takes labels for answers that are at most `window` old into `ledger`, which counts them
+    /// ([`Ledger::with_feedback`]). It has no key before [`Feedback::load`]: no answer gets an id, no label is taken.
+    ///
+    /// # Panics
+    /// Never: the names are constants.
+    #[must_use]
+    pub fn new(ledger: Arc<Ledger>, window: Duration) -> Self {
+        let refused = Opts::new("sluice_labels_refused_total", "Labels that were not counted, by reason.");
+        Self {
+            ledger,
+            secrets: ArcSwapOption::empty(),
+            window: u32::try_from(window.as_secs()).unwrap_or(u32::MAX),
+            seen: Mutex::default(),
+            refused: IntCounterVec::new(refused, &["reason"]).expect("the names are constants"),
+        }
+    }
+
+    /// Shows its own numbers to a registry.
+    ///
+    /// # Errors
+    /// When the registry has them already.
+    pub fn register(&self, registry: &prometheus::Registry) -> prometheus::Result<()> {
+        registry.register(Box::new(self.refused.clone()))
+    }
+
+    /// Reads the key, the clients' token and the class list from a folder, as a Secret is mounted. What was read before
+    /// stays when it cannot be read.
+    ///
+    /// # Errors
+    /// Names the file and what is wrong with it, never what it holds.
+    pub fn load(&self, folder: &Path) -> Result<(), SecretError> {
+        self.secrets.store(Some(Arc::new(Secrets::read(folder)?)));
+        Ok(())
+    }
+
+    /// Reads the folder now and then for ever: a Secret may come late, and its token may change.
+    pub async fn follow(self: Arc<Self>, folder: std::path::PathBuf) {
+        /// The kubelet brings a change within a minute or so; reading three small files costs nothing.
+        const EVERY: Duration = Duration::from_secs(10);
+        let mut said = None;
+        loop {
+            let wrong = self.load(&folder).err().map(|error| error.to_string());
+            match &wrong {
+                Some(error) if wrong != said => tracing::error!(%error, "labels: what was read before stays"),
+                None if said.is_some() => tracing::info!("labels: the key and the token were read"),
+                _ => {}
+            }
+            said = wrong;
+            tokio::time::sleep(EVERY).await;
+        }
+    }
+
+    /// The value of [`wire::header::PREDICTION_ID`] for an answer; `None` when it says no class, is no evidence, or
+    /// there is no key.
+    pub(crate) fn header(&self, ticket: &Ticket, answer: &AnswerHeaders) -> Option<HeaderValue> {
+        let secrets = self.secrets.load();
+        let secrets = secrets.as_ref()?;
+        let items = answer.predictions();
+        // rule: C3. A request says one thing, whatever its size.
+        let drawn = (rand::random::<u32>() as usize).checked_rem(items)?;
+        let id = ticket.name(&answer.item(drawn), now())?.sign(secrets.key())?;
+        let text = format!("{}{id}{}", "-,".repeat(drawn), ",-".repeat(items - 1 - drawn));
+        HeaderValue::try_from(text).ok()
+    }
+
+    /// Takes one label at a time in seconds since 1970.
+    pub(crate) fn take(&self, id: &str, label: &str, now: u32) -> Result<(), Refused> {
+        let taken = self.check(id, label, now);
+        if let Err(why) = taken {
+            self.refused.with_label_values(&[why.as_str()]).inc();
+        }
+        taken
+    }
+
+    fn check(&self, id: &str, label: &str, now: u32) -> Result<(), Refused> {
+        let secrets = self.secrets.load();
+        let secrets = secrets.as_ref().ok_or(Refused::Forged)?;
+        let id = PredictionId::read(id, secrets.key()).ok_or(Refused::Forged)?;
+        if id.time > now.saturating_add(AHEAD) || now.saturating_sub(id.time) > self.window {
+            return Err(Refused::Expired);
+        }
+        if !secrets.knows(label) {
+            return Err(Refused::Class);
+        }
+        // Held until it is counted, so that two copies at once are one.
+        let mut seen = self.seen.lock().unwrap_or_else(PoisonError::into_inner);
+        if seen.has(id.nonce) {
+            return Err(Refused::Replayed);
+        }
+        if !self.ledger.label(&id, *id.class == *label) {
+            return Err(Refused::Gone);
+        }
+        seen.insert(id.nonce);
+        Ok(())
+    }
+
+    /// Whether a client may send labels; `None` while there is no token.
+    pub(crate) fn admits(&self, token: &str) -> Option<bool> {
+        Some(self.secrets.load().as_ref()?.admits(token))
+    }
+}
+
+/// Seconds since 1970; the number ends in 2106.
+pub(crate) fn now() -> u32 {
+    let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+    u32::try_from(since.as_secs()).unwrap_or(u32::MAX)
+}

@@ -1,0 +1,205 @@
+//! `POST /feedback`: one label or a list of them, from clients that have the token.
+
+use std::convert::Infallible;
+use std::pin::pin;
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::Bytes;
+use http::header::{AUTHORIZATION, CONNECTION, CONTENT_TYPE, WWW_AUTHENTICATE};
+use http::{HeaderMap, HeaderValue, Method, Request, Response, StatusCode};
+use http_body_util::{BodyExt, Full, LengthLimitError, Limited};
+use hyper::body::Incoming;
+use hyper::server::conn::http1;
+use hyper::service::service_fn;
+use hyper_util::rt::{TokioIo, TokioTimer};
+use serde::{Deserialize, Serialize};
+use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::Semaphore;
+use wire::endpoint::FEEDBACK;
+
+use super::{Feedback, now};
+use crate::budget;
+
+/// Largest body, in bytes.
+const MAX_BODY: usize = 64 * 1024;
+/// Most labels of one request.
+const MAX_LABELS: usize = 1_000;
+/// Longest time for a head, and between two requests of a connection.
+const IDLE: Duration = Duration::from_secs(30);
+/// Longest time for a body.
+const INTAKE: Duration = Duration::from_secs(10);
+/// Longest life of a connection; then it has [`INTAKE`] to end what is under way.
+const LIFE: Duration = Duration::from_secs(300);
+
+/// One label.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Label {
+    id: String,
+    label: String,
+}
+
+/// What became of the labels of a request.
+#[derive(Debug, Default, Serialize)]
+struct Taken {
+    accepted: usize,
+    refused: Vec<Item>,
+}
+
+/// One that was not counted.
+#[derive(Debug, Serialize)]
+struct Item {
+    /// Its place in the request, from 0.
+    index: usize,
+    reason: String,
+}
+
+/// An answer that is no list of what was taken.
+struct Fault {
+    status: StatusCode,
+    what: String,
+}
+
+impl Fault {
+    fn new(status: StatusCode, what: impl Into<String>) -> Self {
+        Self { status, what: what.into() }
+    }
+}
+
+type Answer = Response<Full<Bytes>>;
+
+/// Serves the port until it is dropped.
+pub async fn serve_feedback(listener: TcpListener, feedback: Arc<Feedback>) {
+    let places = Arc::new(Semaphore::new(budget::LABELLERS));
+    loop {
+        let permit = places.clone().acquire_owned().await.expect("the semaphore is never closed");
+        match listener.accept().await {
+            Ok((stream, _)) => {
+                let feedback = feedback.clone();
+                tokio::spawn(async move {
+                    connection(stream, feedback).await;
+                    drop(permit);
+                });
+            }
+            // Out of file descriptors, most likely: connections that end give some back.
+            Err(error) => {
+                tracing::warn!(%error, "a connection for labels cannot be accepted");
+                tokio::time::sleep(Duration::from_millis(50)).await;
+            }
+        }
+    }
+}
+
+async fn connection(stream: TcpStream, feedback: Arc<Feedback>) {
+    let service = service_fn(|request| {
+        let feedback = feedback.clone();
+        async move { Ok::<_, Infallible>(handle(request, &feedback).await) }
+    });
+    let connection = http1::Builder::new()
+        .timer(TokioTimer::new())
+        .header_read_timeout(IDLE)
+        .max_buf_size(budget::HEAD)
+        .serve_connection(TokioIo::new(stream), service);
+    let mut connection = pin!(connection);
+    let ended = tokio::select! {
+        ended = connection.as_mut() => ended,
+        () = tokio::time::sleep(LIFE) => {
+            connection.as_mut().graceful_shutdown();
+            tokio::time::timeout(INTAKE, connection).await.unwrap_or(Ok(()))
+        }
+    };
+    if let Err(error) = ended {
+        tracing::debug!(%error, "a connection for labels ended");
+    }
+}
+
+async fn handle(request: Request<Incoming>, feedback: &Feedback) -> Answer {
+    match take(request, feedback).await {
+        Ok(taken) => answer(StatusCode::OK, &taken),
+        Err(Fault { status, what }) => {
+            let mut answer = answer(status, &serde_json::json!({ "error": what }));
+            // What is left of the body is not read.
+            answer.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
+            if status == StatusCode::UNAUTHORIZED {
+                answer.headers_mut().insert(WWW_AUTHENTICATE, HeaderValue::from_static("Bearer"));
+            }
+            answer
+        }
+    }
+}
+
+async fn take(request: Request<Incoming>, feedback: &Feedback) -> Result<Taken, Fault> {
+    if request.uri().path() != FEEDBACK {
+        return Err(Fault::new(StatusCode::NOT_FOUND, format!("labels are posted to {FEEDBACK}")));
+    }
+    if request.method() != Method::POST {
+        return Err(Fault::new(StatusCode::METHOD_NOT_ALLOWED, "labels are posted"));
+    }
+    admit(request.headers(), feedback)?;
+    let labels = parse(&body(request.into_body()).await?)?;
+    let (mut taken, now) = (Taken::default(), now());
+    for (index, Label { id, label }) in labels.iter().enumerate() {
+        match feedback.take(id, label, now) {
+            Ok(()) => taken.accepted += 1,
+            Err(why) => taken.refused.push(Item { index, reason: why.to_string() }),
+        }
+    }
+    Ok(taken)
+}
+
+fn admit(headers: &HeaderMap, feedback: &Feedback) -> Result<(), Fault> {
+    let written = headers.get(AUTHORIZATION).and_then(|value| value.to_str().ok());
+    let token = written
+        .and_then(|text| text.split_once(' '))
+        .filter(|(scheme, _)| scheme.eq_ignore_ascii_case("bearer"));
+    match feedback.admits(token.map_or("", |(_, token)| token.trim())) {
+        Some(true) => Ok(()),
+        Some(false) => Err(Fault::new(
+            StatusCode::UNAUTHORIZED,
+            "Authorization: must be Bearer and the token of the deployment's Secret",
+        )),
+        None => {
+            Err(Fault::new(StatusCode::SERVICE_UNAVAILABLE, "no key was read yet: the router's log says why"))
+        }
+    }
+}
+
+async fn body(body: Incoming) -> Result<Bytes, Fault> {
+    match tokio::time::timeout(INTAKE, Limited::new(body, MAX_BODY).collect()).await {
+        Ok(Ok(body)) => Ok(body.to_bytes()),
+        Ok(Err(error)) if error.is::<LengthLimitError>() => Err(Fault::new(
+            StatusCode::PAYLOAD_TOO_LARGE,
+            format!("the body is larger than {MAX_BODY} bytes: send fewer labels at once"),
+        )),
+        Ok(Err(_)) => Err(Fault::new(StatusCode::BAD_REQUEST, "the body broke off")),
+        Err(_) => Err(Fault::new(StatusCode::REQUEST_TIMEOUT, "the body did not arrive in time")),
+    }
+}
+
+/// One label, or a list of them.
+fn parse(body: &[u8]) -> Result<Vec<Label>, Fault> {
+    let is_list = body.trim_ascii_start().starts_with(b"[");
+    let read = if is_list {
+        serde_json::from_slice::<Vec<Label>>(body)
+    } else {
+        serde_json::from_slice(body).map(|label| vec![label])
+    };
+    let labels = read.map_err(|error| {
+        let what = format!("the body must be {{\"id\": …, \"label\": …}} or a list of them: {error}");
+        Fault::new(StatusCode::BAD_REQUEST, what)
+    })?;
+    if labels.len() > MAX_LABELS {
+        let what = format!("{} labels, at most {MAX_LABELS} at once are taken", labels.len());
+        return Err(Fault::new(StatusCode::PAYLOAD_TOO_LARGE, what));
+    }
+    Ok(labels)
+}
+
+fn answer(status: StatusCode, what: &impl Serialize) -> Answer {
+    let text = serde_json::to_vec(what).expect("texts and numbers are JSON");
+    let mut answer = Response::new(Full::from(text));
+    *answer.status_mut() = status;
+    answer.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
+    answer
+}
