@@ -90,16 +90,19 @@ impl Report<'_> {
     }
 
     /// Whether the status says more than this process knows: it has just begun, has decided nothing, and has not
-    /// asked every pod yet. Else each restart would write every status twice.
+    /// asked every pod yet, or read what is judged only once. Else each restart would write every status twice.
     fn knows_less(&self) -> bool {
-        let Picture { seen, snapshot, plan, trouble, .. } = self.picture;
-        let told = seen.deployment.status.as_ref().and_then(|status| status.observed_generation);
-        self.since.elapsed() < FIRST_LOOK
-            && told.is_some_and(|told| Some(told) == seen.deployment.metadata.generation)
+        let Picture { seen, snapshot, valid, plan, trouble, .. } = self.picture;
+        let Some(told) = &seen.deployment.status else { return false };
+        let young = self.since.elapsed();
+        let unheard = young < FIRST_LOOK && status::is_unheard(seen, snapshot);
+        let unread = young < FIRST_LOOK + 2 * valid.wanted.interval && status::is_unread(self.picture);
+        (unheard || unread)
+            && told.observed_generation.is_some()
+            && told.observed_generation == seen.deployment.metadata.generation
             && plan.notes.is_empty()
             && plan.state == seen.state
             && trouble.is_none()
-            && status::is_unheard(seen, snapshot)
     }
 
     async fn status(&self) -> Result<Arc<ModelDeployment>, WriteError> {

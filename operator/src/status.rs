@@ -206,6 +206,14 @@ fn verdict(picture: Picture<'_>, previous: Option<String>) -> Option<String> {
     Some(spell(worst).to_owned())
 }
 
+/// Whether the numbers say nothing, and said something before.
+#[must_use]
+pub fn is_unread(picture: Picture<'_>) -> bool {
+    let before = picture.seen.deployment.status.as_ref().and_then(|status| status.verdict.clone());
+    let nothing = spell(Verdict::NoData);
+    before.as_deref().is_some_and(|told| told != nothing) && verdict(picture, before).as_deref() == Some(nothing)
+}
+
 fn severity(verdict: Verdict) -> u8 {
     match verdict {
         Verdict::Pass => 0,

@@ -13,7 +13,7 @@ use crate::end::{End, given};
 use crate::{at_stage, free_lease};
 
 /// Worlds at the same time; they wait most of the time.
-const TOGETHER: usize = 6;
+const TOGETHER: usize = 4;
 /// How long each step of the canary is held.
 const HOLD: Duration = Duration::from_secs(1);
 
@@ -58,13 +58,14 @@ impl Story {
     /// What no router may have seen.
     fn check(self, trial: &Trial, end: &End) -> Result<()> {
         let wanted: &[f64] = if self == Self::Rollout { &[0.0, 10.0, 50.0, 100.0] } else { &[0.0, 10.0, 0.0] };
+        let hold = if self == Self::Rollout { HOLD } else { Duration::ZERO };
         for (router, shares) in given(&trial.hollow.adopted(), end.last_revision()) {
             // A router may see two changes as one, but none that was not made, and no hold is cut short.
             let mut rest = wanted.iter();
             let in_order = shares.iter().all(|(share, _)| rest.any(|wanted| wanted == share));
             ensure!(in_order, "{router} was told {shares:?}");
-            for (share, lasted) in shares.iter().filter(|(share, _)| self == Self::Rollout && [10.0, 50.0].contains(share)) {
-                ensure!(*lasted >= HOLD, "{router} gave {share} % for {lasted:?}");
+            for (share, lasted) in shares.iter().filter(|(share, _)| [10.0, 50.0].contains(share)) {
+                ensure!(*lasted >= hold, "{router} gave {share} % for {lasted:?}");
             }
         }
         Ok(())
@@ -148,7 +149,7 @@ async fn sweep(story: Story) -> Result<usize> {
     Ok(writes.len())
 }
 
-#[tokio::test]
+#[tokio::test(flavor = "multi_thread")]
 async fn a_rollout_ends_the_same_wherever_the_operator_dies() -> Result<()> {
     // rule: T1, R3
     let writes = sweep(Story::Rollout).await?;
@@ -156,7 +157,7 @@ async fn a_rollout_ends_the_same_wherever_the_operator_dies() -> Result<()> {
     Ok(())
 }
 
-#[tokio::test]
+#[tokio::test(flavor = "multi_thread")]
 async fn a_way_back_ends_the_same_wherever_the_operator_dies() -> Result<()> {
     // rule: V2, R4
     let writes = sweep(Story::Rollback).await?;
@@ -178,7 +179,7 @@ async fn no_write_takes_another_way_than_the_proxy() -> Result<()> {
     for made in end.everything() {
         let (kind, name) = made.split_once(' ').context("kind and name")?;
         let plural = format!("{}s", kind.to_lowercase());
-        let is_it = |write: &Write| write.object.starts_with(&plural) || write.object.contains(&format!("{plural}/{name}"));
+        let is_it = |write: &Write| write.object == plural || write.object == format!("{plural}/{name}");
         ensure!(seen.iter().any(is_it), "{made} was made, and no write of {plural} came by");
     }
     Ok(())
