@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use evidence::{Arms, Baselines, Draw, Interval, Reading, References, State, Windows};
+use evidence::{Arms, Baselines, Draw, Interval, Labelled, Reading, References, State, Windows};
 use jiff::Timestamp;
 use wire::{Assignment, Counts, Key, Page, Profile, RouteState};
 
@@ -124,6 +124,7 @@ impl<'a> Operator<'a> {
             candidate,
             stable,
             pairs: None,
+            labelled: Labelled::default(),
             slots: None,
         }
     }

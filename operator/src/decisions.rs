@@ -79,7 +79,8 @@ mod tests {
     use super::*;
 
     fn plan(notes: &[&str]) -> Plan {
-        let note = |text: &&str| Note { reason: Reason::StagePassed, message: (*text).to_owned(), sequence: 1 };
+        let note =
+            |text: &&str| Note { reason: Reason::StagePassed, message: (*text).to_owned(), sequence: 1 };
         let settled = crate::report::tests::plan(&rollout::State::default());
         Plan { notes: notes.iter().map(note).collect(), ..settled }
     }

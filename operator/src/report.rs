@@ -80,8 +80,7 @@ impl Report<'_> {
     /// very decisions too: the status holds them.
     pub async fn report(&self) -> Result<Reported, WriteError> {
         let withheld = self.knows_less();
-        let deployment =
-            if withheld { self.picture.seen.deployment.clone() } else { self.status().await? };
+        let deployment = if withheld { self.picture.seen.deployment.clone() } else { self.status().await? };
         self.answer(&deployment).await?;
         let reported = Reported { withheld, ..self.records().await? };
         self.digests().await?;

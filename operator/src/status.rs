@@ -9,7 +9,8 @@ use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use api::{
-    CandidateStatus, Decision, ModelDeploymentStatus, Phase, ServedModel, StableStatus, StageStatus, Traffic, names,
+    CandidateStatus, Decision, ModelDeploymentStatus, Phase, ServedModel, StableStatus, StageStatus, Traffic,
+    names,
 };
 use evidence::{Layer, Verdict};
 use jiff::Timestamp;
@@ -211,7 +212,8 @@ fn verdict(picture: Picture<'_>, previous: Option<String>) -> Option<String> {
 pub fn is_unread(picture: Picture<'_>) -> bool {
     let before = picture.seen.deployment.status.as_ref().and_then(|status| status.verdict.clone());
     let nothing = spell(Verdict::NoData);
-    before.as_deref().is_some_and(|told| told != nothing) && verdict(picture, before).as_deref() == Some(nothing)
+    before.as_deref().is_some_and(|told| told != nothing)
+        && verdict(picture, before).as_deref() == Some(nothing)
 }
 
 fn severity(verdict: Verdict) -> u8 {
@@ -253,7 +255,10 @@ pub fn is_unheard(seen: &Seen, snapshot: &Snapshot) -> bool {
     };
     let silent = |router: &Arc<Pod>| !snapshot.reports.contains_key(&router.name_any());
     running_routers(&seen.pods).any(silent)
-        || seen.running_revisions().flat_map(|(name, _)| seen.servers(name)).any(|pod| is_ready(pod) && !heard(pod))
+        || seen
+            .running_revisions()
+            .flat_map(|(name, _)| seen.servers(name))
+            .any(|pod| is_ready(pod) && !heard(pod))
 }
 
 /// Pods of routers that are ready.

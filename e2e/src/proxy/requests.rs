@@ -186,7 +186,8 @@ mod tests {
 
     #[test]
     fn nothing_leaves_a_process_after_its_last_write() {
-        let mut requests = Requests { plan: Some(Plan { index: 1, moment: Moment::After }), ..Default::default() };
+        let mut requests =
+            Requests { plan: Some(Plan { index: 1, moment: Moment::After }), ..Default::default() };
         assert_eq!(ask(&mut requests, &Method::PUT, ROUTE), Order::Forward(Some(0)));
         assert_eq!(ask(&mut requests, &Method::PUT, ROUTE), Order::DieAfter(1));
         assert_eq!(ask(&mut requests, &Method::PUT, ROUTE), Order::Silence);

@@ -104,7 +104,10 @@ impl End {
 
 async fn names<K>(trial: &Trial) -> Result<Vec<String>>
 where
-    K: Resource<Scope = NamespaceResourceScope, DynamicType = ()> + Clone + std::fmt::Debug + DeserializeOwned,
+    K: Resource<Scope = NamespaceResourceScope, DynamicType = ()>
+        + Clone
+        + std::fmt::Debug
+        + DeserializeOwned,
 {
     let all = trial.api::<K>().list(&ListParams::default()).await?;
     Ok(all.items.iter().map(|object| format!("{} {}", K::kind(&()), object.name_any())).collect())

@@ -127,7 +127,10 @@ async fn thirty_seconds_without_the_api_server_skip_no_step() -> Result<()> {
     println!("away for 30 s; promoted {:?} after it was back", back.elapsed());
     for (router, shares) in given(&trial.hollow.adopted(), &revision) {
         let shares: Vec<f64> = shares.into_iter().map(|(share, _)| share).collect();
-        ensure!(shares == [0.0, 10.0, 50.0, 100.0] || shares == [10.0, 50.0, 100.0], "{router} was told {shares:?}");
+        ensure!(
+            shares == [0.0, 10.0, 50.0, 100.0] || shares == [10.0, 50.0, 100.0],
+            "{router} was told {shares:?}"
+        );
     }
     let operator = trial.operator.as_ref().context("it runs")?;
     ensure!(operator.pid().is_some(), "the operator has not ended");

@@ -77,13 +77,9 @@ fn labels(owner: &Owner) -> Value {
 }
 
 fn template(owner: &Owner, account: &str, settings: Option<&RouterSettings>, images: &Images) -> Value {
-    let resources = match settings.and_then(|s| s.resources.as_ref()) {
-        Some(resources) => json!(resources),
-        None => {
-            let limit = if feedback(settings).is_some() { "144Mi" } else { "128Mi" };
-            json!({"requests": {"cpu": "100m", "memory": "32Mi"}, "limits": {"memory": limit}})
-        }
-    };
+    let limit = if feedback(settings).is_some() { "144Mi" } else { "128Mi" };
+    let usual = || json!({"requests": {"cpu": "100m", "memory": "32Mi"}, "limits": {"memory": limit}});
+    let resources = settings.and_then(|s| s.resources.as_ref()).map_or_else(usual, |own| json!(own));
     let mut container = json!({
         "name": "router",
         "image": images.router,
