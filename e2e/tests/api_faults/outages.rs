@@ -80,10 +80,14 @@ async fn watches_that_must_begin_anew_change_nothing() -> Result<()> {
     trial.eventually(30, "every watch to be told that its version is gone", told).await?;
     println!("{} watches began anew", proxy.expired());
     trial.until(40, "1.1.0 to be promoted", |s| is_healthy(s, "1.1.0")).await?;
-    let rollouts = trial.rollouts().await?;
-    let record = rollouts.last().and_then(|rollout| rollout.status.clone()).unwrap_or_default().record;
-    let served = record.iter().filter(|record| record.reason == "StageServed").count();
-    ensure!(rollouts.len() == 2 && served == 3, "{} rollouts; {record:?}", rollouts.len());
+    // The status is written first.
+    let recorded = async || {
+        let rollouts = trial.rollouts().await?;
+        let record = rollouts.last().and_then(|rollout| rollout.status.clone()).unwrap_or_default().record;
+        let served = record.iter().filter(|record| record.reason == "StageServed").count();
+        Ok((rollouts.len() == 2 && served == 3).then_some(()))
+    };
+    trial.eventually(5, "a record of three stages, each served once", recorded).await?;
     Ok(())
 }
 

@@ -45,8 +45,7 @@ pub async fn run(
 
 /// Each reconcile is a task of its own: several run on several cores, and a panic ends only one of them.
 async fn in_turn(object: Arc<Guarded>, context: Arc<Context>, turns: Arc<Turns>) -> Result<Action, Error> {
-    let urgent = context.is_urgent(&object);
-    let Some(_turn) = turns.next(urgent).await else { return Ok(Action::await_change()) };
+    let Some(_turn) = turns.next(context.urgent(&object)).await else { return Ok(Action::await_change()) };
     // It may have changed while it waited; one that went is told by its last state.
     let newest = context.world.deployments.get(&reference(&key_of(&object))).unwrap_or(object);
     tokio::spawn(reconcile(newest, context)).await.unwrap_or(Err(Error::Panicked))

@@ -3,17 +3,21 @@
 //! First come, first served: the applier's own limit takes any of those that wait, and under load one that is
 //! unlucky never. What a person asked for, or a breach, waits for none of those that are only judged (R5).
 
+use std::time::Duration;
+
 use api::{Phase, names};
 use evidence::Verdict;
 use kube::ResourceExt;
 use tokio::sync::{Semaphore, SemaphorePermit};
 
-use super::Context;
+use super::{Context, reference};
 use crate::sampler::Snapshot;
 use crate::world::{Guarded, key_of};
 
 /// Turns that are kept for what is urgent, beside all others.
 const URGENT: usize = 8;
+/// Time between two looks at whether one that waits has become urgent.
+const LOOK: Duration = Duration::from_millis(100);
 
 /// Turns for reconciles. Both semaphores are fair.
 #[derive(Debug)]
@@ -28,15 +32,16 @@ impl Turns {
         Self { all: Semaphore::new(concurrency.max(1).into()), urgent: Semaphore::new(URGENT) }
     }
 
-    /// Waits for a turn; absent when there are no more.
-    pub(super) async fn next(&self, urgent: bool) -> Option<SemaphorePermit<'_>> {
-        let turn = if urgent {
-            tokio::select! {
-                turn = self.urgent.acquire() => turn,
-                turn = self.all.acquire() => turn,
-            }
-        } else {
-            self.all.acquire().await
+    /// Waits for a turn, an urgent one as soon as `urgent` is done; absent when there are no more.
+    pub(super) async fn next(&self, urgent: impl Future<Output = ()>) -> Option<SemaphorePermit<'_>> {
+        let early = async {
+            urgent.await;
+            self.urgent.acquire().await
+        };
+        let turn = tokio::select! {
+            biased;
+            turn = self.all.acquire() => turn,
+            turn = early => turn,
         };
         turn.ok()
     }
@@ -49,8 +54,16 @@ impl Turns {
 }
 
 impl Context {
+    /// Done when it must not wait for others any more: that may begin while it waits.
+    pub(super) async fn urgent(&self, object: &Guarded) {
+        let reference = reference(&key_of(object));
+        while !self.world.deployments.get(&reference).is_some_and(|newest| self.is_urgent(&newest)) {
+            tokio::time::sleep(LOOK).await;
+        }
+    }
+
     /// Whether it must not wait for others: somebody asked for it, it is on its way back, or should be.
-    pub(super) fn is_urgent(&self, object: &Guarded) -> bool {
+    fn is_urgent(&self, object: &Guarded) -> bool {
         let Ok(deployment) = &object.0 else { return false };
         let returns = deployment.status.as_ref().and_then(|status| status.phase) == Some(Phase::RollingBack);
         returns
@@ -66,10 +79,10 @@ fn has_breach(snapshot: &Snapshot) -> bool {
 
 #[cfg(test)]
 mod tests {
+    use std::future::{pending, ready};
     use std::sync::Arc;
-    use std::time::Duration;
 
-    use tokio::time::timeout;
+    use tokio::time::{sleep, timeout};
 
     use super::*;
 
@@ -78,12 +91,12 @@ mod tests {
     #[tokio::test(start_paused = true)]
     async fn turns_are_given_in_the_order_of_asking() {
         let turns = Arc::new(Turns::new(1));
-        let first = turns.next(false).await.unwrap();
+        let first = turns.next(pending()).await.unwrap();
         let (said, mut heard) = tokio::sync::mpsc::unbounded_channel();
         for n in 0..50 {
             let (turns, said) = (turns.clone(), said.clone());
             tokio::spawn(async move {
-                let _turn = turns.next(false).await.unwrap();
+                let _turn = turns.next(pending()).await.unwrap();
                 said.send(n).unwrap();
             });
             tokio::task::yield_now().await;
@@ -100,17 +113,22 @@ mod tests {
     async fn what_is_urgent_waits_for_none_that_is_not() {
         // rule: R5
         let turns = Turns::new(1);
-        let _busy = turns.next(false).await.unwrap();
-        assert!(timeout(AT_ONCE, turns.next(false)).await.is_err());
-        assert!(timeout(AT_ONCE, turns.next(true)).await.unwrap().is_some());
+        let _busy = turns.next(pending()).await.unwrap();
+        assert!(timeout(AT_ONCE, turns.next(pending())).await.is_err());
+        assert!(timeout(AT_ONCE, turns.next(ready(()))).await.unwrap().is_some());
+        let soon = sleep(AT_ONCE / 2);
+        assert!(
+            timeout(AT_ONCE, turns.next(soon)).await.unwrap().is_some(),
+            "it became urgent while it waited"
+        );
     }
 
     #[tokio::test(start_paused = true)]
     async fn nobody_waits_for_a_turn_that_will_not_come() {
         let turns = Turns::new(1);
-        let busy = turns.next(false).await.unwrap();
-        let (waiting, ()) = tokio::join!(turns.next(false), async { turns.close() });
-        assert!(waiting.is_none() && turns.next(true).await.is_none());
+        let busy = turns.next(pending()).await.unwrap();
+        let (waiting, ()) = tokio::join!(turns.next(pending()), async { turns.close() });
+        assert!(waiting.is_none() && turns.next(ready(())).await.is_none());
         drop(busy);
     }
 }
