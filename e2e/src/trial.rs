@@ -46,6 +46,17 @@ impl Trial {
         Ok(trial)
     }
 
+    /// As [`Trial::start`], with every request of the operator through a proxy.
+    ///
+    /// # Errors
+    /// When one of them does not start.
+    pub async fn through_a_proxy(name: &str) -> Result<(Self, Proxy)> {
+        let mut trial = Self::without_operator(name).await?;
+        let proxy = trial.proxy().await?;
+        trial.operator = Some(trial.operator_through(&proxy, "operator-0").await?);
+        Ok((trial, proxy))
+    }
+
     /// A namespace whose name begins with `name` and a hollow cluster.
     ///
     /// # Errors
@@ -124,6 +135,16 @@ impl Trial {
         let version = spec.pointer("/model/version").and_then(Value::as_str).context("a version")?.to_owned();
         let status = self.until(20, "the first version to serve", |s| is_healthy(s, &version)).await?;
         Ok(status.stable.context("the condition was that there is one")?.revision)
+    }
+
+    /// Serves 1.0.0 and rolls 1.1.0 out until its first step, which is held so long, is served.
+    ///
+    /// # Errors
+    /// When it is not in time.
+    pub async fn first_step(&self, hold: &str) -> Result<ModelDeploymentStatus> {
+        self.serve_first(&holding("1.0.0", hold)).await?;
+        self.apply(&holding("1.1.0", hold)).await?;
+        self.until(20, "the first step", |s| at_stage(s, 1)).await
     }
 
     /// Puts the on-call annotation on.
@@ -280,6 +301,18 @@ fn served(adopted: &[Adopted], revision: &str, percent: f64) -> Option<Instant> 
 pub fn is_healthy(status: &ModelDeploymentStatus, version: &str) -> bool {
     status.phase == Some(Phase::Healthy)
         && status.stable.as_ref().is_some_and(|stable| stable.model.version == version)
+}
+
+/// Whether the rollout's present stage is this one and served.
+#[must_use]
+pub fn at_stage(status: &ModelDeploymentStatus, index: u32) -> bool {
+    status.stage.as_ref().is_some_and(|stage| stage.index == index && stage.since.is_some())
+}
+
+/// The spec with another hold of the first step.
+#[must_use]
+pub fn holding(version: &str, hold: &str) -> Value {
+    with(spec(version), &[("/strategy/canary/steps/0", json!({"weight": 10, "hold": hold}))])
 }
 
 /// A spec of this model version: two routers, two servers, short holds, a metric for errors.

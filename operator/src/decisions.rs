@@ -77,6 +77,7 @@ mod tests {
     use rollout::{Note, Reason};
 
     use super::*;
+    use crate::observe::tests::first_rollout;
 
     fn plan(notes: &[&str]) -> Plan {
         let note =
@@ -86,15 +87,7 @@ mod tests {
     }
 
     fn rollouts(record: &[Record]) -> BTreeMap<u64, Arc<ModelRollout>> {
-        let rollout = serde_json::from_value(serde_json::json!({
-            "apiVersion": "sluice.dev/v1alpha1", "kind": "ModelRollout", "metadata": {"name": "digits-1"},
-            "spec": {
-                "deployment": "digits", "sequence": 1, "kind": "Rollout", "to": "a", "toVersion": "1",
-                "stages": [], "salt": "s",
-            },
-            "status": {"record": record},
-        }));
-        BTreeMap::from([(1, Arc::new(rollout.unwrap()))])
+        first_rollout(&serde_json::json!({"record": record}))
     }
 
     #[test]

@@ -46,8 +46,7 @@ fn counts(seen: &Seen, snapshot: &Snapshot, revision: &str, pod: &Pod) -> bool {
         Phase::Rolling(rolling) if rolling.kind == Kind::Rollout => rolling.arms().any(|arm| arm == revision),
         _ => false,
     };
-    let heard = |uid: &String| snapshot.servers.get(revision).is_some_and(|s| s.heard.contains(uid));
-    !is_candidate || pod.metadata.uid.as_ref().is_some_and(heard)
+    !is_candidate || snapshot.has_heard(revision, pod)
 }
 
 /// All digests that a revision has, or should have: what was asked for, what was recorded, what its pods

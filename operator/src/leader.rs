@@ -11,12 +11,14 @@ use std::time::Duration;
 use jiff::Timestamp;
 use k8s_openapi::api::coordination::v1::{Lease, LeaseSpec};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::MicroTime;
-use kube::api::{Api, ObjectMeta, PostParams};
+use kube::api::{Api, ObjectMeta};
 use kube::{Client, ResourceExt};
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
 use tokio::time::{Instant, sleep_until, timeout};
 use tokio_util::sync::CancellationToken;
+
+use crate::write::posted;
 
 /// The others wait this long after the last change that they saw.
 const LEASE: Duration = Duration::from_secs(5);
@@ -252,8 +254,8 @@ impl Candidate {
     async fn write(&mut self, start: Instant) -> Result<(), LeaseError> {
         let written = self.held();
         let answer = match &self.lease {
-            Some(_) => timeout(REQUEST, self.leases.replace(&self.name, &ours(), &written)).await??,
-            None => timeout(REQUEST, self.leases.create(&ours(), &written)).await??,
+            Some(_) => timeout(REQUEST, self.leases.replace(&self.name, &posted(), &written)).await??,
+            None => timeout(REQUEST, self.leases.create(&posted(), &written)).await??,
         };
         self.note(Some(answer));
         if self.me.renewed.replace(start).is_none() {
@@ -285,16 +287,12 @@ impl Candidate {
         if let Some(spec) = &mut lease.spec {
             spec.holder_identity = None;
         }
-        match timeout(REQUEST, self.leases.replace(&self.name, &ours(), &lease)).await {
+        match timeout(REQUEST, self.leases.replace(&self.name, &posted(), &lease)).await {
             Ok(Ok(_)) => tracing::info!(lease = %self.name, "the lease is given up"),
             Ok(Err(error)) => tracing::warn!(%error, "the lease cannot be given up; it runs out by itself"),
             Err(_) => tracing::warn!("the lease cannot be given up in time; it runs out by itself"),
         }
     }
-}
-
-fn ours() -> PostParams {
-    PostParams { field_manager: Some(api::names::MANAGER.into()), ..PostParams::default() }
 }
 
 #[derive(Debug, thiserror::Error)]

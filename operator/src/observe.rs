@@ -287,7 +287,7 @@ pub fn is_ready(pod: &Pod) -> bool {
 }
 
 #[cfg(test)]
-mod tests {
+pub(crate) mod tests {
     use super::*;
 
     fn rollout(kind: &str, outcome: Option<&str>) -> BTreeMap<u64, Arc<ModelRollout>> {
@@ -302,22 +302,25 @@ mod tests {
         BTreeMap::from([(2, Arc::new(rollout.unwrap()))])
     }
 
+    /// The first rollout of a deployment, with this status.
+    pub(crate) fn first_rollout(status: &serde_json::Value) -> BTreeMap<u64, Arc<ModelRollout>> {
+        let rollout = serde_json::from_value(serde_json::json!({
+            "apiVersion": "sluice.dev/v1alpha1", "kind": "ModelRollout", "metadata": {"name": "digits-1"},
+            "spec": {
+                "deployment": "digits", "sequence": 1, "kind": "Rollout", "to": "a", "toVersion": "1",
+                "stages": [], "salt": "s",
+            },
+            "status": status,
+        }));
+        BTreeMap::from([(1, Arc::new(rollout.unwrap()))])
+    }
+
     #[test]
     fn a_first_rollout_that_was_only_opened_keeps_its_number() {
         // rule: I2
-        let opened = |status: serde_json::Value| {
-            let rollout = serde_json::from_value(serde_json::json!({
-                "apiVersion": "sluice.dev/v1alpha1", "kind": "ModelRollout", "metadata": {"name": "digits-1"},
-                "spec": {
-                    "deployment": "digits", "sequence": 1, "kind": "Rollout", "to": "a", "toVersion": "1",
-                    "stages": [], "salt": "s",
-                },
-                "status": status,
-            }));
-            recovered(&BTreeMap::from([(1, Arc::new(rollout.unwrap()))])).sequence
-        };
-        assert_eq!(opened(serde_json::Value::Null), 0, "the next one is its first");
-        assert_eq!(opened(serde_json::json!({"outcome": "RolledBack"})), 1);
+        let number = |status| recovered(&first_rollout(&status)).sequence;
+        assert_eq!(number(serde_json::Value::Null), 0, "the next one is its first");
+        assert_eq!(number(serde_json::json!({"outcome": "RolledBack"})), 1);
     }
 
     #[test]

@@ -147,6 +147,7 @@ impl Report<'_> {
     async fn records(&self) -> Result<Reported, WriteError> {
         let Picture { seen, plan, .. } = self.picture;
         let mut reported = Reported::default();
+        // Not what the API server answered: one with older definitions leaves the field out.
         let held = status::decisions(self.picture);
         for (sequence, stored) in &seen.rollouts {
             let before = stored.status.clone().unwrap_or_default();

@@ -95,6 +95,15 @@ pub struct Snapshot {
     pub servers: BTreeMap<String, Servers>,
 }
 
+impl Snapshot {
+    /// Whether a server pod of this revision has nothing more to say.
+    #[must_use]
+    pub fn has_heard(&self, revision: &str, pod: &Pod) -> bool {
+        let heard = |uid: &String| self.servers.get(revision).is_some_and(|s| s.heard.contains(uid));
+        pod.metadata.uid.as_ref().is_some_and(heard)
+    }
+}
+
 /// What the server pods of a revision say of themselves.
 #[derive(Debug, Clone, PartialEq, Default)]
 pub struct Servers {

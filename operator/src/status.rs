@@ -6,7 +6,6 @@ mod conditions;
 mod tests;
 
 use std::collections::BTreeSet;
-use std::sync::Arc;
 
 use api::{
     CandidateStatus, Decision, ModelDeploymentStatus, Phase, ServedModel, StableStatus, StageStatus, Traffic,
@@ -14,7 +13,6 @@ use api::{
 };
 use evidence::{Layer, Verdict};
 use jiff::Timestamp;
-use k8s_openapi::api::core::v1::Pod;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::MicroTime;
 use kube::ResourceExt;
 use rollout::{Kind, Observed, Plan, StageEvidence, Summary};
@@ -249,16 +247,10 @@ fn strategy_edited(picture: Picture<'_>) -> bool {
 /// Whether there are pods that this process has not asked yet what they serve, or what they loaded.
 #[must_use]
 pub fn is_unheard(seen: &Seen, snapshot: &Snapshot) -> bool {
-    let heard = |pod: &Pod| {
-        let revision = pod.labels().get(names::REVISION).and_then(|name| snapshot.servers.get(name));
-        revision.is_some_and(|known| pod.metadata.uid.as_ref().is_some_and(|uid| known.heard.contains(uid)))
-    };
-    let silent = |router: &Arc<Pod>| !snapshot.reports.contains_key(&router.name_any());
-    running_routers(&seen.pods).any(silent)
-        || seen
-            .running_revisions()
-            .flat_map(|(name, _)| seen.servers(name))
-            .any(|pod| is_ready(pod) && !heard(pod))
+    let mut revisions = seen.running_revisions();
+    running_routers(&seen.pods).any(|router| !snapshot.reports.contains_key(&router.name_any()))
+        || revisions
+            .any(|(name, _)| seen.servers(name).any(|pod| is_ready(pod) && !snapshot.has_heard(name, pod)))
 }
 
 /// Pods of routers that are ready.

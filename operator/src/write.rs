@@ -194,13 +194,17 @@ impl<'a> Pen<'a> {
         // it out. With a version that no object has, the apply makes what is absent and changes nothing else.
         body["metadata"]["resourceVersion"] = json!(NO_VERSION);
         match self.apply(&name, body, false).await {
-            Err(WriteError::Conflict { object }) => match self.read::<K>(&name).await? {
-                Some(found) => Err(WriteError::taken(&found, self.owner)),
-                // It went in this very moment.
-                None => Err(WriteError::Conflict { object }),
-            },
+            Err(WriteError::Conflict { .. }) => {
+                Err(WriteError::taken(&self.holder::<K>(&name).await?, self.owner))
+            }
             other => other,
         }
+    }
+
+    /// Who has a name that could not be given.
+    async fn holder<K: Object>(&self, name: &str) -> Result<K, WriteError> {
+        // Absent, it went in this very moment.
+        self.read(name).await?.ok_or_else(|| WriteError::Conflict { object: describe::<K>(name) })
     }
 
     /// Makes an object that is never changed afterwards; one of ours that is there already is returned.
@@ -209,15 +213,12 @@ impl<'a> Pen<'a> {
     /// See [`WriteError`].
     pub async fn create_once<K: Object>(&self, wanted: &K) -> Result<K, WriteError> {
         self.may_write()?;
-        let (name, params) = (wanted.name_any(), PostParams { field_manager: manager(), dry_run: false });
-        match in_time::<K, _>(&name, self.api::<K>().create(&params, wanted)).await? {
-            Err(kube::Error::Api(status)) if status.is_already_exists() => match self.read::<K>(&name).await?
-            {
-                Some(found) if self.owner.owns(&found) => Ok(found),
-                Some(found) => Err(WriteError::taken(&found, self.owner)),
-                // It went in this very moment.
-                None => Err(WriteError::Conflict { object: describe::<K>(&name) }),
-            },
+        let name = wanted.name_any();
+        match in_time::<K, _>(&name, self.api::<K>().create(&posted(), wanted)).await? {
+            Err(kube::Error::Api(status)) if status.is_already_exists() => {
+                let found = self.holder::<K>(&name).await?;
+                if self.owner.owns(&found) { Ok(found) } else { Err(WriteError::taken(&found, self.owner)) }
+            }
             other => other.map_err(|error| WriteError::of::<K>(&name, error)),
         }
     }
@@ -228,9 +229,8 @@ impl<'a> Pen<'a> {
     /// See [`WriteError`].
     pub async fn status<K: Object>(&self, changed: &K) -> Result<K, WriteError> {
         self.may_write()?;
-        let params = PostParams { field_manager: manager(), dry_run: false };
         let name = changed.name_any();
-        ask::<K, _>(&name, self.api::<K>().replace_status(&name, &params, changed)).await
+        ask::<K, _>(&name, self.api::<K>().replace_status(&name, &posted(), changed)).await
     }
 
     /// Changes single fields; the caller's patch carries its own preconditions.
@@ -289,6 +289,11 @@ async fn ask<K: Object, T>(
 
 fn manager() -> Option<String> {
     Some(names::MANAGER.to_owned())
+}
+
+/// How everything is written that is not applied.
+pub(crate) fn posted() -> PostParams {
+    PostParams { field_manager: manager(), dry_run: false }
 }
 
 fn describe<K: Object>(name: &str) -> String {

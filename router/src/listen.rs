@@ -78,17 +78,8 @@ pub async fn serve(
     let open = || limits.connections - slots.available_permits();
     let accepting = async {
         loop {
-            let permit = slots.clone().acquire_owned().await.expect("the semaphore is never closed");
-            match listener.accept().await {
-                Ok((stream, _)) => {
-                    tokio::spawn(connection(stream, proxy.clone(), limits, closed.clone(), permit));
-                }
-                // Out of file descriptors, most likely: connections that end give some back.
-                Err(error) => {
-                    tracing::warn!(%error, "a connection cannot be accepted");
-                    tokio::time::sleep(LOOK).await;
-                }
-            }
+            let (stream, permit) = accept(&listener, &slots, "a connection").await;
+            tokio::spawn(connection(stream, proxy.clone(), limits, closed.clone(), permit));
         }
     };
     let sweeping = async {
@@ -128,6 +119,25 @@ pub async fn serve(
         tracing::warn!(requests = left, ?took, "the drain is over: requests under way are cut off");
     } else {
         tracing::info!(?took, "drained");
+    }
+}
+
+/// The next connection, once there is a place for it; `what` it is, for the log.
+pub(crate) async fn accept(
+    listener: &TcpListener,
+    places: &Arc<Semaphore>,
+    what: &str,
+) -> (TcpStream, OwnedSemaphorePermit) {
+    let permit = places.clone().acquire_owned().await.expect("the semaphore is never closed");
+    loop {
+        match listener.accept().await {
+            Ok((stream, _)) => return (stream, permit),
+            // Out of file descriptors, most likely: connections that end give some back.
+            Err(error) => {
+                tracing::warn!(%error, "{what} cannot be accepted");
+                tokio::time::sleep(LOOK).await;
+            }
+        }
     }
 }
 

@@ -4,13 +4,14 @@ use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
 use api::Phase;
-use e2e::proxy::{Moment, Proxy, Write};
-use e2e::trial::{Trial, is_healthy, spec, with};
+use e2e::proxy::{Moment, Write};
+use e2e::trial::{Trial, at_stage, holding, is_healthy, spec};
 use futures::{StreamExt, TryStreamExt, stream};
+use k8s_openapi::api::coordination::v1::Lease;
+use kube::api::{Patch, PatchParams};
 use serde_json::{Value, json};
 
 use crate::end::{End, given};
-use crate::{at_stage, free_lease};
 
 /// Worlds at the same time; they wait most of the time.
 const TOGETHER: usize = 4;
@@ -29,7 +30,7 @@ enum Story {
 impl Story {
     fn spec(self, version: &str) -> Value {
         let hold = if self == Self::Rollout { "1s" } else { "60s" };
-        with(spec(version), &[("/strategy/canary/steps/0", json!({"weight": 10, "hold": hold}))])
+        holding(version, hold)
     }
 
     /// What is done before it, with an operator that lives.
@@ -75,9 +76,7 @@ impl Story {
 
 /// A whole story with nothing in its way: its end, and its writes.
 async fn undisturbed(story: Story) -> Result<(End, Vec<Write>)> {
-    let mut trial = Trial::without_operator("undisturbed").await?;
-    let proxy = trial.proxy().await?;
-    trial.operator = Some(trial.operator_through(&proxy, "operator-0").await?);
+    let (trial, proxy) = Trial::through_a_proxy("undisturbed").await?;
     story.begin(&trial).await?;
     let before = proxy.writes().len();
     story.tell(&trial).await?;
@@ -88,16 +87,16 @@ async fn undisturbed(story: Story) -> Result<(End, Vec<Write>)> {
 
 /// What a crash did.
 struct Crashed {
-    /// The write at which it died; absent where the story had fewer writes.
-    at: Option<String>,
+    /// It did die: the story had as many writes.
+    died: bool,
     /// Writes of both processes.
     writes: usize,
 }
 
 async fn crashed(story: Story, k: usize, moment: Moment, expected: &End) -> Result<Crashed> {
-    let trial = Trial::without_operator("crash").await?;
-    let (first, second) = (trial.proxy().await?, trial.proxy().await?);
-    let operator = trial.operator_through(&first, "operator-0").await?;
+    let (mut trial, first) = Trial::through_a_proxy("crash").await?;
+    let operator = trial.operator.take().context("it runs")?;
+    let second = trial.proxy().await?;
     story.begin(&trial).await?;
     let before = first.writes().len();
     first.crash_at(k, moment);
@@ -107,25 +106,28 @@ async fn crashed(story: Story, k: usize, moment: Moment, expected: &End) -> Resu
     };
     tokio::pin!(whole);
     let died = tokio::select! {
-        done = &mut whole => { done?; None }
-        () = first.crashed() => Some(first.writes()[before + k - 1].to_string()),
+        done = &mut whole => { done?; false }
+        () = first.crashed() => true,
     };
-    let mut successor = None;
-    if died.is_some() {
+    if died {
         operator.kill().await?;
         free_lease(&trial).await?;
-        successor = Some(trial.operator_through(&second, "operator-1").await?);
-        whole.await.map_err(|error| {
-            let log = successor.as_ref().map(e2e::operator::Operator::tail).unwrap_or_default();
-            error.context(format!("its successor's log:\n{log}"))
-        })?;
+        let successor = trial.operator_through(&second, "operator-1").await?;
+        whole.await.map_err(|error| error.context(format!("its successor's log:\n{}", successor.tail())))?;
     }
     story.check(&trial, expected)?;
-    drop(successor);
-    Ok(Crashed { at: died, writes: first.writes().len() - before + second.writes().len() })
+    Ok(Crashed { died, writes: first.writes().len() - before + second.writes().len() })
 }
 
-/// Each write in turn, before and after it; returns how many crashes there were.
+/// Frees the lease of a process that was killed, so that its successor need not wait for its end: the waiting is
+/// tested elsewhere.
+async fn free_lease(trial: &Trial) -> Result<()> {
+    let free = Patch::Merge(json!({"spec": {"holderIdentity": null}}));
+    trial.api::<Lease>().patch("sluice-operator", &PatchParams::default(), &free).await?;
+    Ok(())
+}
+
+/// A crash at each write in turn, before and after it; returns how many writes there are.
 async fn sweep(story: Story) -> Result<usize> {
     let (end, writes) = undisturbed(story).await?;
     println!("{story:?}: {} writes when nothing happens:", writes.len());
@@ -141,7 +143,7 @@ async fn sweep(story: Story) -> Result<usize> {
         }
     }));
     let all: Vec<Crashed> = runs.buffer_unordered(TOGETHER).try_collect().await?;
-    let died = all.iter().filter(|run| run.at.is_some()).count();
+    let died = all.iter().filter(|run| run.died).count();
     let most = all.iter().map(|run| run.writes).max().unwrap_or(0);
     println!(
         "{story:?}: {died} crashes at {} writes, each with the same end; at most {most} writes",
@@ -174,11 +176,9 @@ async fn a_way_back_ends_the_same_wherever_the_operator_dies() -> Result<()> {
 /// Its kubeconfig leads to the proxy and holds nothing else: what the operator does, the proxy sees.
 #[tokio::test]
 async fn no_write_takes_another_way_than_the_proxy() -> Result<()> {
-    let mut trial = Trial::without_operator("bypass").await?;
-    let proxy: Proxy = trial.proxy().await?;
+    let (trial, proxy) = Trial::through_a_proxy("bypass").await?;
     let kubeconfig = std::fs::read_to_string(proxy.kubeconfig())?;
     ensure!(!kubeconfig.contains("https") && !kubeconfig.contains("client-certificate"), "{kubeconfig}");
-    trial.operator = Some(trial.operator_through(&proxy, "operator-0").await?);
     trial.serve_first(&spec("1.0.0")).await?;
     let seen = proxy.writes();
     let end = End::now(&trial).await?;

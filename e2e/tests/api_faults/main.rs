@@ -9,23 +9,3 @@ mod crashes;
 mod end;
 mod outages;
 mod writers;
-
-use anyhow::Result;
-use api::ModelDeploymentStatus;
-use e2e::trial::Trial;
-use k8s_openapi::api::coordination::v1::Lease;
-use kube::api::{Patch, PatchParams};
-use serde_json::json;
-
-/// Whether the rollout's present stage is this one and served.
-fn at_stage(status: &ModelDeploymentStatus, index: u32) -> bool {
-    status.stage.as_ref().is_some_and(|stage| stage.index == index && stage.since.is_some())
-}
-
-/// Frees the lease of a process that was killed, so that its successor need not wait for its end: the waiting is
-/// tested elsewhere.
-async fn free_lease(trial: &Trial) -> Result<()> {
-    let free = Patch::Merge(json!({"spec": {"holderIdentity": null}}));
-    trial.api::<Lease>().patch("sluice-operator", &PatchParams::default(), &free).await?;
-    Ok(())
-}

@@ -4,31 +4,18 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, ensure};
 use api::{ModelDeployment, ModelRoute, Phase};
-use e2e::proxy::{Fault, Proxy};
-use e2e::trial::{NAME, Trial, is_healthy, spec, with};
+use e2e::proxy::Fault;
+use e2e::trial::{NAME, Trial, is_healthy, spec};
 use rstest::rstest;
-use serde_json::{Value, json};
 
-use crate::at_stage;
 use crate::end::{End, given};
 
-async fn through_a_proxy(name: &str) -> Result<(Trial, Proxy)> {
-    let mut trial = Trial::without_operator(name).await?;
-    let proxy = trial.proxy().await?;
-    trial.operator = Some(trial.operator_through(&proxy, "operator-0").await?);
-    Ok((trial, proxy))
-}
-
 /// A whole rollout with both versions.
-async fn rollout(trial: &Trial, spec: impl Fn(&str) -> Value) -> Result<()> {
+async fn rollout(trial: &Trial) -> Result<()> {
     trial.serve_first(&spec("1.0.0")).await?;
     trial.apply(&spec("1.1.0")).await?;
     trial.until(60, "1.1.0 to be promoted", |s| is_healthy(s, "1.1.0")).await?;
     Ok(())
-}
-
-fn holding(version: &str, hold: &str) -> Value {
-    with(spec(version), &[("/strategy/canary/steps/0", json!({"weight": 10, "hold": hold}))])
 }
 
 #[rstest]
@@ -38,12 +25,12 @@ fn holding(version: &str, hold: &str) -> Value {
 #[tokio::test]
 async fn writes_fail_and_the_end_is_the_same(#[case] fault: Fault, #[case] share: f64) -> Result<()> {
     // rule: R3, T1
-    let (calm, quiet) = through_a_proxy("calm").await?;
-    rollout(&calm, spec).await?;
+    let (calm, quiet) = Trial::through_a_proxy("calm").await?;
+    rollout(&calm).await?;
     let expected = End::settled(&calm).await?;
-    let (trial, proxy) = through_a_proxy("faults").await?;
+    let (trial, proxy) = Trial::through_a_proxy("faults").await?;
     proxy.fault(fault, share);
-    rollout(&trial, spec).await?;
+    rollout(&trial).await?;
     expected.reached(&trial).await?;
     let (with, without) = (proxy.writes().len(), quiet.writes().len());
     println!("{fault:?} for {share} of all: {with} writes, {without} with nothing in the way");
@@ -54,8 +41,8 @@ async fn writes_fail_and_the_end_is_the_same(#[case] fault: Fault, #[case] share
 
 #[tokio::test]
 async fn a_restart_at_rest_writes_nothing() -> Result<()> {
-    let (mut trial, first) = through_a_proxy("rest").await?;
-    rollout(&trial, spec).await?;
+    let (mut trial, first) = Trial::through_a_proxy("rest").await?;
+    rollout(&trial).await?;
     let end = End::settled(&trial).await?;
     trial.operator.take().context("it runs")?.terminate().await?;
     drop(first);
@@ -71,10 +58,8 @@ async fn a_restart_at_rest_writes_nothing() -> Result<()> {
 
 #[tokio::test]
 async fn watches_that_must_begin_anew_change_nothing() -> Result<()> {
-    let (trial, proxy) = through_a_proxy("expired").await?;
-    trial.serve_first(&holding("1.0.0", "4s")).await?;
-    trial.apply(&holding("1.1.0", "4s")).await?;
-    trial.until(20, "the first step", |s| at_stage(s, 1)).await?;
+    let (trial, proxy) = Trial::through_a_proxy("expired").await?;
+    trial.first_step("4s").await?;
     proxy.expire().await?;
     let told = async || Ok((proxy.expired() >= 8).then_some(()));
     trial.eventually(30, "every watch to be told that its version is gone", told).await?;
@@ -93,7 +78,7 @@ async fn watches_that_must_begin_anew_change_nothing() -> Result<()> {
 
 #[tokio::test]
 async fn people_who_change_objects_all_the_time_do_not_stop_a_rollout() -> Result<()> {
-    let (trial, proxy) = through_a_proxy("people").await?;
+    let (trial, proxy) = Trial::through_a_proxy("people").await?;
     trial.serve_first(&spec("1.0.0")).await?;
     let people = async {
         for n in 0_u32.. {
@@ -120,10 +105,8 @@ async fn people_who_change_objects_all_the_time_do_not_stop_a_rollout() -> Resul
 #[tokio::test]
 async fn thirty_seconds_without_the_api_server_skip_no_step() -> Result<()> {
     // rule: T1, R4
-    let (trial, proxy) = through_a_proxy("away").await?;
-    trial.serve_first(&holding("1.0.0", "8s")).await?;
-    trial.apply(&holding("1.1.0", "8s")).await?;
-    let status = trial.until(20, "the first step", |s| at_stage(s, 1)).await?;
+    let (trial, proxy) = Trial::through_a_proxy("away").await?;
+    let status = trial.first_step("8s").await?;
     let revision = status.candidate.context("a candidate")?.revision;
     proxy.away(Duration::from_secs(30)).await?;
     let back = Instant::now();
@@ -144,10 +127,8 @@ async fn thirty_seconds_without_the_api_server_skip_no_step() -> Result<()> {
 #[tokio::test]
 async fn a_breach_while_the_api_server_is_away_is_acted_on_when_it_is_back() -> Result<()> {
     // rule: V1
-    let (trial, proxy) = through_a_proxy("breach").await?;
-    trial.serve_first(&holding("1.0.0", "60s")).await?;
-    trial.apply(&holding("1.1.0", "60s")).await?;
-    let status = trial.until(20, "the first step", |s| at_stage(s, 1)).await?;
+    let (trial, proxy) = Trial::through_a_proxy("breach").await?;
+    let status = trial.first_step("60s").await?;
     let revision = status.candidate.context("a candidate")?.revision;
     trial.hollow.model("1.1.0", |model| model.errors = 0.5);
     proxy.away(Duration::from_secs(10)).await?;

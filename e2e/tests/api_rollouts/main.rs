@@ -16,13 +16,8 @@ mod verbs;
 
 use anyhow::{Context, Result};
 use api::{ModelDeploymentStatus, ModelRollout, Outcome, Phase, Record};
-use e2e::trial::Trial;
+use e2e::trial::{Trial, at_stage};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition;
-
-/// Whether the rollout's present stage is this one and served.
-fn at_stage(status: &ModelDeploymentStatus, index: u32) -> bool {
-    status.stage.as_ref().is_some_and(|stage| stage.index == index && stage.since.is_some())
-}
 
 fn candidate(status: &ModelDeploymentStatus) -> Result<String> {
     Ok(status.candidate.clone().context("there is a candidate")?.revision)

@@ -4,22 +4,15 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, ensure};
 use api::Phase;
-use e2e::trial::{Trial, is_healthy, spec, with};
-use serde_json::{Value, json};
+use e2e::trial::{Trial, is_healthy};
 
 use crate::{at_stage, reasons};
-
-fn holding(version: &str, hold: &str) -> Value {
-    with(spec(version), &[("/strategy/canary/steps/0", json!({"weight": 10, "hold": hold}))])
-}
 
 #[tokio::test]
 async fn a_killed_operator_is_followed_by_one_that_goes_on_at_the_same_stage() -> Result<()> {
     // rule: T1, C4
     let mut trial = Trial::start("killed").await?;
-    trial.serve_first(&holding("1.0.0", "8s")).await?;
-    trial.apply(&holding("1.1.0", "8s")).await?;
-    let before = trial.until(20, "the first stage", |s| at_stage(s, 1)).await?;
+    let before = trial.first_step("8s").await?;
     let since = before.stage.context("a stage")?.since.context("it is served")?;
     tokio::time::sleep(Duration::from_secs(2)).await;
     trial.operator.take().context("it runs")?.kill().await?;
@@ -46,9 +39,7 @@ async fn a_killed_operator_is_followed_by_one_that_goes_on_at_the_same_stage() -
 async fn the_stage_and_its_time_survive_a_restart_unchanged() -> Result<()> {
     // rule: T1
     let mut trial = Trial::start("restart").await?;
-    trial.serve_first(&holding("1.0.0", "60s")).await?;
-    trial.apply(&holding("1.1.0", "60s")).await?;
-    let before = trial.until(20, "the first stage", |s| at_stage(s, 1)).await?;
+    let before = trial.first_step("60s").await?;
     // Some evidence is there to go on from.
     let counted = |s: &api::ModelDeploymentStatus| s.candidate.as_ref().map_or(0, |c| c.requests);
     let before_count = counted(&trial.until(10, "requests", |s| counted(s) > 100).await?);
@@ -76,9 +67,7 @@ async fn decided(trial: &Trial, start: Instant, verb: &str, phase: Phase) -> Res
 async fn another_operator_takes_over_within_a_second_of_sigterm_and_six_of_sigkill() -> Result<()> {
     // rule: K4
     let mut trial = Trial::start("takeover").await?;
-    trial.serve_first(&holding("1.0.0", "60s")).await?;
-    trial.apply(&holding("1.1.0", "60s")).await?;
-    trial.until(20, "the first stage", |s| at_stage(s, 1)).await?;
+    trial.first_step("60s").await?;
     let second = trial.another_operator("operator-1").await?;
     // It has to know the lease and the world before it can take over.
     tokio::time::sleep(Duration::from_secs(3)).await;

@@ -7,7 +7,7 @@ use crate::judge::drift::{Side, cells_of, drift};
 use crate::quantile::quantile;
 use crate::state::own;
 use crate::text::{count, number};
-use crate::{Bound, Cell, Interval, Kind, Labelled, Metric, Series, Share};
+use crate::{Bound, Cell, Interval, Kind, Labelled, Metric, Series};
 
 /// Two-sided level of the limit that stands for a zero rate of stable in a ratio: its 95 % upper limit.
 const ZERO_RATE_LEVEL: f64 = 0.1;
@@ -162,24 +162,39 @@ fn rates(bound: Bound, window: &Interval, count: fn(&Counts) -> (u64, u64), leve
     rate(bound, count(&window.candidate), Some(count(&window.stable)), level)
 }
 
-/// A share of requests, with its Clopper-Pearson interval; for a ratio each arm's interval has `level`, half
-/// of it on the side that matters, so that both together err with probability `level`.
-fn rate(bound: Bound, (x, n): (u64, u64), stable: Option<(u64, u64)>, level: f64) -> Comparison {
-    let ours = x as f64 / n as f64;
-    let (low, high) = if level > 0.0 { clopper_pearson(x, n, level) } else { (ours, ours) };
-    let known = |limit: f64| (level > 0.0 && limit.is_finite()).then_some(limit);
-    let empty = Comparison {
-        value: ours,
+/// A value with its limits, before it is compared with anything.
+fn alone(value: f64, n: u64, low: Option<f64>, high: Option<f64>) -> Comparison {
+    Comparison {
+        value,
         threshold: 0.0,
         n,
         n_stable: None,
-        low: known(low),
-        high: known(high),
+        low,
+        high,
         critical: None,
         cells: Vec::new(),
         finding: Finding::Within,
         slots: None,
-    };
+    }
+}
+
+/// A share and its Clopper-Pearson interval; at level 0 nothing but itself.
+fn limits(events: u64, trials: u64, level: f64) -> (f64, f64, f64) {
+    let value = events as f64 / trials as f64;
+    let (low, high) = if level > 0.0 { clopper_pearson(events, trials, level) } else { (value, value) };
+    (value, low, high)
+}
+
+/// A limit that can be told: at level 0 there is none, and one may be infinite.
+fn known(limit: f64, level: f64) -> Option<f64> {
+    (level > 0.0 && limit.is_finite()).then_some(limit)
+}
+
+/// A share of requests, with its Clopper-Pearson interval; for a ratio each arm's interval has `level`, half
+/// of it on the side that matters, so that both together err with probability `level`.
+fn rate(bound: Bound, (x, n): (u64, u64), stable: Option<(u64, u64)>, level: f64) -> Comparison {
+    let (ours, low, high) = limits(x, n, level);
+    let empty = alone(ours, n, known(low, level), known(high, level));
     match bound {
         Bound::Max(max) => {
             Comparison { threshold: max, finding: finding(ours > max, low > max, level), ..empty }
@@ -197,8 +212,8 @@ fn rate(bound: Bound, (x, n): (u64, u64), stable: Option<(u64, u64)>, level: f64
                 value,
                 threshold: ratio,
                 n_stable: Some(m),
-                low: known(low / ceiling),
-                high: known(high / floor),
+                low: known(low / ceiling, level),
+                high: known(high / floor, level),
                 finding: finding(value > ratio, low > ratio * ceiling, level),
                 ..empty
             }
@@ -209,39 +224,22 @@ fn rate(bound: Bound, (x, n): (u64, u64), stable: Option<(u64, u64)>, level: f64
 /// A share of right answers, with its Clopper-Pearson interval; below stable's, each arm's interval has `level`, half of
 /// it on the side that matters, so that both together err with probability `level`.
 fn accuracy(bound: Bound, Labelled { candidate, stable }: Labelled, level: f64) -> Comparison {
-    let limits = |share: Share| {
-        let value = share.events as f64 / share.trials as f64;
-        let raw = (value, value);
-        (value, if level > 0.0 { clopper_pearson(share.events, share.trials, level) } else { raw })
-    };
-    let known = |limit: f64| (level > 0.0).then_some(limit);
-    let (ours, (low, high)) = limits(candidate);
-    let empty = Comparison {
-        value: ours,
-        threshold: 0.0,
-        n: candidate.trials,
-        n_stable: None,
-        low: known(low),
-        high: known(high),
-        critical: None,
-        cells: Vec::new(),
-        finding: Finding::Within,
-        slots: None,
-    };
+    let (ours, low, high) = limits(candidate.events, candidate.trials, level);
+    let empty = alone(ours, candidate.trials, known(low, level), known(high, level));
     // rule: J2
     match bound {
         Bound::Min(min) => {
             Comparison { threshold: min, finding: finding(ours < min, high < min, level), ..empty }
         }
         Bound::MaxDrop(most) => {
-            let (theirs, (floor, ceiling)) = limits(stable);
+            let (theirs, floor, ceiling) = limits(stable.events, stable.trials, level);
             let drop = theirs - ours;
             Comparison {
                 value: drop,
                 threshold: most,
                 n_stable: Some(stable.trials),
-                low: known(floor - high),
-                high: known(ceiling - low),
+                low: known(floor - high, level),
+                high: known(ceiling - low, level),
                 finding: finding(drop > most, floor - high > most, level),
                 ..empty
             }
@@ -282,19 +280,9 @@ fn latency(bound: Bound, window: &Interval, q: f64, level: f64) -> Comparison {
             .expect("minSamples is at least 1 in each arm compared")
     };
     let ours = estimate(&window.candidate);
-    let known = |limit: Option<f64>| limit.filter(|limit| level > 0.0 && limit.is_finite());
-    let empty = Comparison {
-        value: ours.value,
-        threshold: 0.0,
-        n: window.candidate.latency.iter().sum(),
-        n_stable: None,
-        low: known(Some(ours.low)),
-        high: known(ours.high),
-        critical: None,
-        cells: Vec::new(),
-        finding: Finding::Within,
-        slots: None,
-    };
+    let known = |limit: Option<f64>| limit.and_then(|limit| known(limit, level));
+    let n = window.candidate.latency.iter().sum();
+    let empty = alone(ours.value, n, known(Some(ours.low)), known(ours.high));
     // rule: J2. A value in the open cell is only known to be at least so large: never within.
     match bound {
         Bound::Max(max) => {

@@ -120,9 +120,9 @@ fn feedback(settings: Option<&RouterSettings>) -> Option<&RouterFeedback> {
 fn take_labels(feedback: &RouterFeedback, container: &mut Value, volumes: &mut Vec<Value>) {
     let add = |list: &mut Value, more: Value| list.as_array_mut().expect("a list of this file").push(more);
     let mut args = vec![json!("--feedback-secret"), json!(FEEDBACK_SECRET)];
-    args.extend(
-        feedback.window.map(|window| [json!("--feedback-window"), json!(window)]).into_iter().flatten(),
-    );
+    if let Some(window) = feedback.window {
+        args.extend([json!("--feedback-window"), json!(window)]);
+    }
     args.into_iter().for_each(|arg| add(&mut container["args"], arg));
     add(&mut container["ports"], json!({"name": "feedback", "containerPort": endpoint::FEEDBACK_PORT}));
     let mount = json!({"name": "feedback", "mountPath": FEEDBACK_SECRET, "readOnly": true});

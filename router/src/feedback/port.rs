@@ -20,6 +20,7 @@ use wire::endpoint::FEEDBACK;
 
 use super::{Feedback, now};
 use crate::budget;
+use crate::listen::accept;
 
 /// Largest body, in bytes.
 const MAX_BODY: usize = 64 * 1024;
@@ -73,21 +74,12 @@ type Answer = Response<Full<Bytes>>;
 pub async fn serve_feedback(listener: TcpListener, feedback: Arc<Feedback>) {
     let places = Arc::new(Semaphore::new(budget::LABELLERS));
     loop {
-        let permit = places.clone().acquire_owned().await.expect("the semaphore is never closed");
-        match listener.accept().await {
-            Ok((stream, _)) => {
-                let feedback = feedback.clone();
-                tokio::spawn(async move {
-                    connection(stream, feedback).await;
-                    drop(permit);
-                });
-            }
-            // Out of file descriptors, most likely: connections that end give some back.
-            Err(error) => {
-                tracing::warn!(%error, "a connection for labels cannot be accepted");
-                tokio::time::sleep(Duration::from_millis(50)).await;
-            }
-        }
+        let (stream, permit) = accept(&listener, &places, "a connection for labels").await;
+        let feedback = feedback.clone();
+        tokio::spawn(async move {
+            connection(stream, feedback).await;
+            drop(permit);
+        });
     }
 }
 
