@@ -188,7 +188,7 @@ pub struct SwitchStep {
     pub hold: Option<Duration>,
 }
 
-/// Copies of requests only.
+/// Copies of requests only; of a first deployment too, which then answers nobody.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, KubeSchema)]
 #[serde(rename_all = "camelCase")]
 #[x_kube(
@@ -202,7 +202,7 @@ pub struct Shadow {
     /// Least time. Default: none.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub hold: Option<Duration>,
-    /// Least number of compared pairs. Default: 0.
+    /// Least number of compared pairs; of copies where nothing is stable. Default: 0.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(range(min = 0, max = 1_000_000_000))]
     pub min_requests: Option<u64>,

@@ -102,6 +102,7 @@ impl<'a> Simulated<'a> {
             challengers: Vec::new(),
             stages: settings.stages.clone(),
             then: Then::Promote,
+            alone: false,
             judged: true,
             interval: Duration::from_secs(settings.interval.into()),
             replicas: 2,

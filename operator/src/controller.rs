@@ -187,8 +187,7 @@ impl Context {
     fn validate(&self, seen: &Seen) -> Valid {
         let spec = &seen.deployment.spec;
         let name = |asked: &revision::Asked| revision::name(&seen.owner.name, asked, &seen.revisions);
-        let served = seen.state.acted.as_deref().or(seen.state.stable.as_deref());
-        validate(spec, name, served, self.defaults)
+        validate(spec, name, &seen.state, self.defaults)
     }
 
     fn act<'a>(&'a self, owner: &'a Owner, seen: &'a mut Seen, valid: &'a Valid, plan: &'a Plan) -> Act<'a> {

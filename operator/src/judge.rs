@@ -90,7 +90,7 @@ pub fn order(seen: &Seen, valid: &Valid, plan: &Plan) -> Order {
     });
     let splits = plan.sampling.iter().flat_map(|sampling| {
         let split = |name: &String| {
-            let share = resources::split(&seen.route.as_deref()?.spec, name, &sampling.stable)?;
+            let share = resources::split(&seen.route.as_deref()?.spec, name, sampling.stable.as_deref()?)?;
             Some((name.clone(), share))
         };
         sampling.candidates.iter().filter_map(split)

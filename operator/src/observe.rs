@@ -161,15 +161,18 @@ fn recovered(rollouts: &BTreeMap<u64, Arc<ModelRollout>>) -> State {
     // What was being gone back to is what is good.
     let goes_back = newest.spec.kind == api::RolloutKind::Rollback && ended.is_none();
     let to = promoted || goes_back;
-    let Some(stable) = (if to { Some(newest.spec.to.clone()) } else { newest.spec.from.clone() }) else {
+    let stable = if to { Some(newest.spec.to.clone()) } else { newest.spec.from.clone() };
+    let is_over = matches!(ended, Some(api::Outcome::Reported | api::Outcome::RolledBack));
+    // Of a first shadow that is over there is no stable either.
+    if stable.is_none() && !is_over {
         // A first one that was opened and never told of anything is opened again, with its number: else each failed
         // try would leave one behind.
         let opened = u64::from(newest.status.is_some());
         return State { sequence: newest.spec.sequence - 1 + opened, ..State::default() };
-    };
+    }
     let of_spec = newest.spec.kind == api::RolloutKind::Rollout;
     State {
-        stable: Some(stable),
+        stable,
         // After a rollback the intent of the rollout before it was acted upon.
         acted: rollouts
             .values()
@@ -255,7 +258,7 @@ impl Seen {
         match &state.phase {
             rollout::Phase::Idle => {}
             rollout::Phase::Rolling(r) => all.extend(r.from.iter().chain(r.arms()).cloned()),
-            rollout::Phase::Returning(r) => all.extend(r.candidates().chain([&r.undo.to]).cloned()),
+            rollout::Phase::Returning(r) => all.extend(r.candidates().chain(&r.undo.to).cloned()),
             rollout::Phase::Watching(w) => drop(all.insert(w.old.clone())),
         }
         all
@@ -321,6 +324,15 @@ pub(crate) mod tests {
         let number = |status| recovered(&first_rollout(&status)).sequence;
         assert_eq!(number(serde_json::Value::Null), 0, "the next one is its first");
         assert_eq!(number(serde_json::json!({"outcome": "RolledBack"})), 1);
+    }
+
+    #[test]
+    fn a_first_shadow_that_is_over_is_not_begun_again() {
+        // rule: I2
+        for (outcome, acted) in [("Reported", Some("a")), ("RolledBack", Some("a")), ("Superseded", None)] {
+            let state = recovered(&first_rollout(&serde_json::json!({"outcome": outcome})));
+            assert_eq!((state.stable, state.acted.as_deref()), (None, acted), "{outcome}");
+        }
     }
 
     #[test]

@@ -10,7 +10,7 @@ use std::time::Duration;
 use api::{Analysis, ModelDeploymentSpec};
 use evidence::Tests;
 use jiff::SignedDuration;
-use rollout::{Pause, Stage, Wanted};
+use rollout::{Pause, Stage, State, Wanted};
 
 use crate::revision::Asked;
 use crate::sampler::Contest;
@@ -106,19 +106,19 @@ pub struct Defaults {
     pub interval: Duration,
 }
 
-/// Validates a spec. `name` gives the name of what is asked for, `served` is the intent that was acted upon last: a
+/// Validates a spec. `name` gives the name of what is asked for, `state` tells of the intent that was acted upon last: a
 /// spec that cannot be carried out asks for that, standing still, because abort and rollback must work in every state.
 /// What is right in it acts all the same: a candidate is never judged by less than what can be judged.
 #[must_use]
 pub fn validate(
     spec: &ModelDeploymentSpec,
     name: impl Fn(&Asked) -> String,
-    served: Option<&str>,
+    state: &State,
     defaults: Defaults,
 ) -> Valid {
     let mut wrong = Wrong::default();
     let labels = Labels::of(spec);
-    let Compiled { stages, then, keep_warm, challengers, contest } =
+    let Compiled { stages, then, alone, keep_warm, challengers, contest } =
         wrong.or(stages::compile(&spec.strategy, labels), Compiled::default());
     let asked = asked(spec, challengers, name);
     let analysis = spec.analysis.as_ref();
@@ -128,6 +128,7 @@ pub fn validate(
     let rollback = spec.rollback.as_ref();
     let holdback = rollback.and_then(|r| r.holdback).unwrap_or(0).min(100);
     wrong.or(comparable(&stages, holdback, &metrics), ());
+    wrong.or(measurable(alone && state.stable.is_none(), &metrics), ());
     // rule: S2. Without a budget there is nothing that they may spend.
     let tests = match analysis.and_then(|a| a.sequential.as_ref()) {
         _ if false_rollback == 0.0 => Tests::OFF,
@@ -138,12 +139,14 @@ pub fn validate(
         spec.autoscaling.as_ref().map(|written| wrong.or(scaling::settings(written), Settings::HELD));
     let refused = wrong.refused();
     let names = || (asked[0].0.clone(), asked[1..].iter().map(|(name, _)| name.clone()).collect());
+    let served = state.acted.as_deref().or(state.stable.as_deref());
     let (revision, challengers) = served.filter(|_| refused.is_some()).map_or_else(names, Wanted::of_intent);
     let wanted = Wanted {
         revision,
         challengers,
         stages,
         then,
+        alone,
         judged: analysis.is_some_and(|a| !a.metrics.is_empty()) || tests != Tests::OFF,
         interval,
         replicas: spec.replicas.max(1),
@@ -214,6 +217,20 @@ fn comparable(stages: &[Stage], holdback: u8, metrics: &[evidence::Metric]) -> R
             format!("spec.analysis.metrics.{}", metric.name),
             "a comparison with stable",
             "but no stage splits or copies requests, and rollback.holdback is 0: nothing would ever be compared",
+        )),
+        _ => Ok(()),
+    }
+}
+
+/// Whether each metric can be measured in a shadow of a first deployment, `alone`: there is nobody to compare it with.
+fn measurable(alone: bool, metrics: &[evidence::Metric]) -> Result<(), Invalid> {
+    let compares =
+        |metric: &&evidence::Metric| metric.compares_stable() || metric.kind == evidence::Kind::Disagreement;
+    match metrics.iter().find(compares) {
+        Some(metric) if alone => Err(invalid(
+            format!("spec.analysis.metrics.{}", metric.name),
+            "a comparison with stable",
+            "but nothing is stable yet, and strategy.shadow lets nobody answer: set max or min, or drift against reference",
         )),
         _ => Ok(()),
     }

@@ -5,6 +5,7 @@
 //! more follows, so that a decision never waits for the next one.
 
 mod adopt;
+mod alone;
 mod arms;
 mod intent;
 mod judge;
@@ -120,17 +121,22 @@ impl Turn<'_> {
         self.pin().map(|pin| format!("the route is pinned to {pin}"))
     }
 
-    /// Takes the running candidate's share away; stable serves. Needs nothing but the decision (R5).
+    /// Takes the running candidate's share away; stable serves, or nobody as before where nothing is stable. Needs
+    /// nothing but the decision (R5).
     fn take_back(&mut self, outcome: Outcome, reason: String) {
         let Phase::Rolling(rolling) = &self.state.phase else { return };
         let (sequence, candidate, kind) = (rolling.sequence, rolling.to.clone(), rolling.kind);
         let rivals = rolling.rivals.clone();
-        let Some(to) = self.state.stable.clone() else { return };
+        let to = self.state.stable.clone();
+        if to.is_none() && !self.gets_only_copies(rolling) {
+            return;
+        }
         if let Some(undo) = rolling.undo.clone() {
             self.mark_kept(&undo, &reason);
         }
         let word = if outcome == Outcome::Reported { Reason::Concluding } else { Reason::RollingBack };
-        self.note(word, sequence, format!("{} goes back to 0 %: {reason}", list(&candidate, &rivals)));
+        let what = if to.is_some() { "goes back to 0 %" } else { alone::NO_COPIES };
+        self.note(word, sequence, format!("{} {what}: {reason}", list(&candidate, &rivals)));
         let undo = Undo { sequence, to, outcome, reason };
         if outcome == Outcome::Superseded {
             // rule: I2. Another intent came between: this one may be tried anew after it.
@@ -156,7 +162,7 @@ impl Turn<'_> {
         self.state.floor = self.stable_replicas();
         self.state.warm.retain(|w| w.revision != to);
         self.note(Reason::RollbackStarted, self.state.sequence, format!("back to {to}: {reason}"));
-        let undo = Undo { sequence: undone, to: to.clone(), outcome: Outcome::RolledBack, reason };
+        let undo = Undo { sequence: undone, to: Some(to.clone()), outcome: Outcome::RolledBack, reason };
         self.state.phase = Phase::Rolling(Rolling {
             kind: Kind::Rollback,
             from,

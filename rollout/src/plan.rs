@@ -10,7 +10,7 @@ use crate::{StageKey, State, Undo, Until};
 /// Percent per revision; empty, or 100 in all.
 pub type Shares = BTreeMap<String, u8>;
 
-/// Copies of stable's requests.
+/// Copies of stable's requests; without a stable, of those that nobody answers.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Mirror {
     /// Who gets them.
@@ -73,8 +73,8 @@ pub struct Sampling {
     pub since: Timestamp,
     /// The revisions that are judged: the candidate, and its rivals.
     pub candidates: Vec<String>,
-    /// The revision that they are compared with.
-    pub stable: String,
+    /// The revision that they are compared with; absent where nothing is stable.
+    pub stable: Option<String>,
     /// Which of their requests are evidence.
     pub draw: Draw,
     /// Whether it must be proven that a candidate is good enough.

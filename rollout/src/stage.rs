@@ -115,6 +115,9 @@ pub struct Wanted {
     pub stages: Vec<Stage>,
     /// What follows them.
     pub then: Then,
+    /// Whether a first deployment goes through them as well, by its copies alone: nobody is answered by it. Else it
+    /// gets 100 % once it is ready.
+    pub alone: bool,
     /// Whether a candidate is to be judged: the spec names a metric, even if none of them is right.
     pub judged: bool,
     /// Time between two readings of the evidence.

@@ -146,8 +146,9 @@ pub struct Served {
 pub struct Undo {
     /// The rollout that is undone.
     pub sequence: u64,
-    /// The revision that takes over.
-    pub to: String,
+    /// The revision that takes over; absent where nothing is stable: nobody answers, as before the rollout.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub to: Option<String>,
     /// How the undone rollout ends.
     pub outcome: Outcome,
     /// Why.
@@ -300,6 +301,12 @@ impl Rolling {
         self.served.filter(|s| s.index == self.index).map(|s| s.since)
     }
 
+    /// Whether it has stages though nothing is stable: a first deployment under `strategy.shadow`.
+    #[must_use]
+    pub fn is_alone(&self) -> bool {
+        self.kind == Kind::Rollout && self.from.is_none() && !self.stages.is_empty()
+    }
+
     /// Names the present stage.
     #[must_use]
     pub const fn key(&self) -> StageKey {
@@ -351,7 +358,7 @@ impl Returning {
     /// What is remembered of it.
     pub(crate) fn ended(&self) -> Ended {
         let Undo { sequence, to, outcome, reason } = self.undo.clone();
-        Ended { sequence, kind: self.kind, from: Some(to), to: self.candidate.clone(), outcome, reason }
+        Ended { sequence, kind: self.kind, from: to, to: self.candidate.clone(), outcome, reason }
     }
 }
 
@@ -369,7 +376,7 @@ impl State {
     #[must_use]
     pub fn judged_stage(&self) -> Option<(StageKey, Timestamp)> {
         match &self.phase {
-            Phase::Rolling(r) if r.kind == Kind::Rollout && r.from.is_some() => {
+            Phase::Rolling(r) if r.kind == Kind::Rollout && (r.from.is_some() || r.is_alone()) => {
                 let served = r.served?;
                 Some((StageKey { sequence: r.sequence, index: served.index }, served.since))
             }

@@ -24,8 +24,9 @@ const VERBS: [&str; 11] = [
 type Reach = fn() -> World;
 
 /// Name in the page, and how to get there.
-const PHASES: [(&str, Reach); 14] = [
+const PHASES: [(&str, Reach); 15] = [
     ("First deployment, pods are starting", first),
+    ("First deployment under `strategy.shadow`, its copies are judged", alone),
     ("Stage waits for pods", starting),
     ("Stage is served", World::canary),
     ("Last stage is served", last_stage),
@@ -45,6 +46,13 @@ fn first() -> World {
     let mut world = World::new();
     world.starts.insert("a".into(), Start::After(60));
     world.run(3);
+    world
+}
+
+fn alone() -> World {
+    let mut world = World::new();
+    world.program("shadow report");
+    world.run_until("copies", 20, |w| matches!(&w.state.phase, Phase::Rolling(r) if r.since().is_some()));
     world
 }
 

@@ -76,12 +76,16 @@ fn target(table: &Table, headers: &HeaderMap) -> Option<usize> {
 }
 
 /// The revision that gets a copy of a request, for 64 uniform bits. Only what is drawn for stable by the slots is
-/// copied (C1): so the copies are of the same users as the split.
+/// copied (C1): so the copies are of the same users as the split. Without a stable it is what is drawn for anybody else,
+/// and what nobody is drawn for.
 #[must_use]
-pub fn copied_to(table: &Table, choice: Choice, bits: u64) -> Option<usize> {
+pub fn copied_to(table: &Table, choice: Option<Choice>, bits: u64) -> Option<usize> {
     let mirror = table.mirror?;
-    let of_stable = choice.assignment == Assignment::Split && table.stable == Some(choice.revision);
-    (of_stable && scaled(bits, 100) < u16::from(mirror.percent)).then_some(mirror.revision)
+    let is_meant = choice.is_none_or(|choice| {
+        let of_stable = table.stable.map_or(choice.revision != mirror.revision, |s| s == choice.revision);
+        choice.assignment == Assignment::Split && of_stable
+    });
+    (is_meant && scaled(bits, 100) < u16::from(mirror.percent)).then_some(mirror.revision)
 }
 
 /// The next of `n` endpoints in turn from `cursor` on that is usable.

@@ -1,4 +1,5 @@
-//! Copies of requests: sent once the user's answer was handed on, compared with it, never answered to anybody.
+//! Copies of requests: sent once the user's answer was handed on, compared with it, never answered to anybody. Where
+//! nobody answers the user, there is nothing to wait for and to compare with (ADR 13).
 //!
 //! A shadow may stall, die or refuse without any user noticing: a copy is a task of its own, with memory, a place, a
 //! time limit and connections that no request needs, and it never waits for any of them.
@@ -82,8 +83,9 @@ impl Draft {
         &self.body
     }
 
-    /// Sends the copy, unless there is no room for it. Called where the user's answer ends: it does not wait.
-    pub(crate) fn send(mut self: Box<Self>, user: Answered) {
+    /// Sends the copy, unless there is no room for it. Called where the user's answer ends, and with `None` where nobody
+    /// answers: it does not wait.
+    pub(crate) fn send(mut self: Box<Self>, user: Option<Answered>) {
         // None while the program ends.
         let Ok(runtime) = Handle::try_current() else { return };
         let ready = self.head.take().zip(self.body.take());

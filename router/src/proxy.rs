@@ -1,5 +1,6 @@
 //! One request from its head to the end of its answer.
 
+mod alone;
 mod answer;
 mod forward;
 mod headers;
@@ -99,7 +100,8 @@ impl Numbers {
     fn new() -> Self {
         let unassigned = Opts::new(
             "sluice_router_unassigned_total",
-            "Requests that count for no revision, by reason: refused before one was drawn, or not a POST.",
+            "Requests that count for no revision, by reason: refused before one was drawn, answered by nobody beside a \
+             shadow, or not a POST.",
         );
         let again = "Attempts after the first one, by which a request went on.";
         let untargeted =
@@ -225,7 +227,13 @@ impl Proxy {
         let choice = choose(table, &parts.headers, slot);
         let named = parts.headers.remove(TARGET).is_some();
         let Some(choice) = choice else {
-            return self.refuse("no_revision", StatusCode::SERVICE_UNAVAILABLE, "the route has no revision");
+            return match table.copies_to() {
+                Some(revision) => self.acknowledge(&snapshot, (revision, slot), parts, taken, id).await,
+                None => {
+                    let what = "the route has no revision";
+                    self.refuse("no_revision", StatusCode::SERVICE_UNAVAILABLE, what)
+                }
+            };
         };
         if named && choice.assignment != Assignment::Target {
             self.numbers.untargeted.inc();
@@ -239,7 +247,7 @@ impl Proxy {
             self.numbers.unassigned.with_label_values(&["method"]).inc();
             ticket = ticket.uncounted();
         }
-        let draft = self.draft(&snapshot, choice, slot, &parts.method);
+        let draft = self.draft(&snapshot, Some(choice), slot, &parts.method);
         Journey::new(self, &snapshot, choice.revision, ticket, deadline)
             .copied(draft)
             .run(parts, taken, id)
@@ -247,7 +255,13 @@ impl Proxy {
     }
 
     /// A copy of the request, if it is to be copied. None while the program ends: nobody would wait for it.
-    fn draft(&self, snapshot: &Snapshot, choice: Choice, slot: u16, method: &Method) -> Option<Box<Draft>> {
+    fn draft(
+        &self,
+        snapshot: &Snapshot,
+        choice: Option<Choice>,
+        slot: u16,
+        method: &Method,
+    ) -> Option<Box<Draft>> {
         if snapshot.table.mirror.is_none() || *method != Method::POST || self.draining.load(SeqCst) {
             return None;
         }

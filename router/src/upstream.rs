@@ -13,7 +13,7 @@ use socket2::{SockRef, TcpKeepalive};
 use tokio::net::TcpStream;
 
 pub(crate) use link::Link;
-pub(crate) use payload::{Fault, Payload};
+pub(crate) use payload::{Fault, Payload, PayloadError};
 
 /// Longest wait for a connection (R5): within a cluster a SYN is answered in a millisecond or never.
 const CONNECT_TIMEOUT: Duration = Duration::from_millis(200);

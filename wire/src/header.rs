@@ -11,7 +11,8 @@ pub const REVISION: &str = "x-sluice-revision";
 /// Asks for one revision, where the route allows it: `stable`, `candidate` or the name of one of both. Never passed
 /// on.
 pub const TARGET: &str = "x-sluice-target";
-/// `1` on every copy of a request, set by the router, so that a server can tell. A client's own is not passed on.
+/// `1` on every copy of a request, set by the router, so that a server can tell. A client's own is not passed on. On an
+/// answer 202 of the router: the revision that gets copies, while nobody answers.
 pub const SHADOW: &str = "x-sluice-shadow";
 /// Names one answer, so that its true label can be sent later ([`crate::endpoint::FEEDBACK`]): set by the router where
 /// it takes labels. Of a batch one item has an id, drawn at random; the others have `-` (C3). Opaque to clients.

@@ -1,4 +1,4 @@
-//! One synthetic copy of a request that stable has answered.
+//! One synthetic copy of a request that stable has answered, or nobody.
 
 use rand::Rng;
 use rand::rngs::StdRng;
@@ -37,4 +37,24 @@ pub(super) fn one(
     }
     item.count(counts);
     became(if agrees { PairOutcome::Agree } else { PairOutcome::Disagree });
+}
+
+/// Counts the copy of a request that nobody answers: it makes no pair.
+pub(super) fn unanswered(
+    model: Option<&Model>,
+    brightness: f64,
+    random: &mut StdRng,
+    counts: &mut Counts,
+    pairs: &mut Pairs,
+) {
+    let Some(model) = model else {
+        pairs.outcomes[PairOutcome::Dropped.index()] += 1;
+        return;
+    };
+    let outcome = fate(model, random);
+    counts.outcomes[outcome.index()] += 1;
+    counts.latency[latency(model, random)] += 1;
+    if outcome == Outcome::Ok {
+        Item::draw(model, brightness, random).count(counts);
+    }
 }

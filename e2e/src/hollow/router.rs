@@ -77,6 +77,13 @@ pub(super) struct Table {
     unknown_pin: Option<String>,
 }
 
+impl Table {
+    /// Whether nobody answers, and a shadow gets copies.
+    fn is_alone(&self) -> bool {
+        self.stable.is_none() && self.state.pin.is_none() && self.slots.values().all(|slots| *slots == 0)
+    }
+}
+
 /// One router.
 #[derive(Debug)]
 pub(super) struct RouterPage {
@@ -176,7 +183,9 @@ impl RouterPage {
             let book = Book { counts: &mut *counts, slots: slots.as_deref_mut(), feedback: &mut *feedback };
             let random = &mut self.random;
             let answer = traffic::one(table, slot, &self.endpoints, script, models, random, book);
-            if let (Some(answer), Some((revision, percent))) = (answer, &table.mirror)
+            let is_alone = table.is_alone();
+            if let Some((revision, percent)) = &table.mirror
+                && (answer.is_some() || is_alone)
                 && random.random_range(0..100) < *percent
             {
                 let pairs = self.page.pairs.entry(table.state.clone()).or_default();
@@ -185,13 +194,11 @@ impl RouterPage {
                 let has_pods = self.endpoints.get(revision).is_some_and(|e| e.ready > 0);
                 let model =
                     models.get(revision).map(|(version, _)| script.model(version)).unwrap_or_default();
-                copies::one(
-                    &answer,
-                    has_pods.then_some(&model),
-                    random,
-                    counts.entry(key).or_default(),
-                    pairs,
-                );
+                let (model, counts) = (has_pods.then_some(&model), counts.entry(key).or_default());
+                match answer {
+                    Some(answer) => copies::one(&answer, model, random, counts, pairs),
+                    None => copies::unanswered(model, script.routers.brightness, random, counts, pairs),
+                }
             }
         }
     }

@@ -4,6 +4,7 @@
 
 #![allow(clippy::print_stdout, reason = "tests print the times that they measured")]
 
+mod alone;
 mod back;
 mod first;
 mod intents;

@@ -11,6 +11,7 @@ pub(crate) fn plan(state: &State) -> Plan {
         challengers: Vec::new(),
         stages: Vec::new(),
         then: rollout::Then::Promote,
+        alone: false,
         judged: false,
         interval: Duration::from_secs(1),
         replicas: 1,

@@ -22,13 +22,18 @@ pub(super) struct Bandit {
 
 impl Bandit {
     /// Goes on from what was persisted, or begins with each candidate at the floor.
-    pub(super) fn new(rewards: &Rewards, sampling: &Sampling, known: Option<BanditState>) -> Self {
+    pub(super) fn new(
+        rewards: &Rewards,
+        stable: &str,
+        sampling: &Sampling,
+        known: Option<BanditState>,
+    ) -> Self {
         let fresh = || {
             let floors = sampling.candidates.iter().map(|name| (name.clone(), rewards.floor));
             let mut shares: BTreeMap<String, u32> = floors.collect();
             let given: u32 = shares.values().sum();
-            shares.insert(sampling.stable.clone(), 100_u32.saturating_sub(given));
-            BanditState::new(&sampling.stable, shares)
+            shares.insert(stable.to_owned(), 100_u32.saturating_sub(given));
+            BanditState::new(stable, shares)
         };
         Self { state: known.unwrap_or_else(fresh), states: Vec::new(), newest: None }
     }
@@ -58,7 +63,7 @@ impl Bandit {
         at: Timestamp,
     ) {
         let is_gone =
-            |name: &&str| *name != sampling.stable && !sampling.candidates.iter().any(|c| c == name);
+            |name: &&str| sampling.stable.as_deref() != Some(*name) && !sampling.candidates.iter().any(|c| c == name);
         let removed: BTreeSet<String> = self.state.arms().filter(is_gone).map(str::to_owned).collect();
         match rewards.advance(&mut self.state, earned, &removed, at) {
             Ok(allotted) => self.newest = Some((at, allotted)),
@@ -98,7 +103,7 @@ mod tests {
             key: StageKey { sequence: 2, index: 0 },
             since: Timestamp::UNIX_EPOCH,
             candidates: candidates.iter().map(|c| (*c).to_owned()).collect(),
-            stable: "a".into(),
+            stable: Some("a".into()),
             draw: Draw::Split,
             accept: false,
             until: Until::Best,
@@ -108,7 +113,7 @@ mod tests {
     #[test]
     fn shares_follow_the_rewards_and_stay_without_any() {
         let all = sampling(&["b", "c"]);
-        let mut bandit = Bandit::new(&REWARDS, &all, None);
+        let mut bandit = Bandit::new(&REWARDS, "a", &all, None);
         let at = |n| Timestamp::UNIX_EPOCH + SignedDuration::from_secs(n);
         let rewards = BTreeMap::from([
             ("a".to_owned(), Share::new(900, 1_000)),
@@ -128,7 +133,7 @@ mod tests {
 
         // c was dropped: it gets nothing, and what was learned of the others stays after a restart.
         let two = sampling(&["b"]);
-        let mut bandit = Bandit::new(&REWARDS, &two, Some(bandit.state().clone()));
+        let mut bandit = Bandit::new(&REWARDS, "a", &two, Some(bandit.state().clone()));
         bandit.round(&REWARDS, &two, &rewards, at(3));
         let last = bandit.allotment(&two).unwrap();
         assert_eq!(last.shares.keys().collect::<Vec<_>>(), ["b"]);

@@ -64,7 +64,7 @@ impl Candidate {
             draw: sampling.draw,
             states: states.to_vec(),
             split,
-            stable: Some(sampling.stable.clone()),
+            stable: sampling.stable.clone(),
             candidate: self.name.clone(),
         }
     }
@@ -94,7 +94,7 @@ impl Candidate {
         };
         let references = References {
             candidate: profiles.profile(&self.name),
-            stable: profiles.profile(&sampling.stable),
+            stable: sampling.stable.as_deref().and_then(|stable| profiles.profile(stable)),
         };
         self.readings = Some(evidence::judge(&rules, &self.windows, references, &mut self.state, at));
     }

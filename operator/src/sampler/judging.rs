@@ -92,9 +92,11 @@ impl Judging {
     fn enter_rollout(&mut self, order: &Order) {
         let known = order.resume.as_ref();
         self.contest = known.and_then(|memory| memory.contest).or(order.contest);
-        self.bandit = self.rewards().map(|rewards| {
+        // Without a stable there are no arms to share between.
+        let contested = self.rewards().zip(self.sampling.stable.as_deref());
+        self.bandit = contested.map(|(rewards, stable)| {
             let mut bandit =
-                Bandit::new(&rewards, &self.sampling, known.and_then(|memory| memory.bandit.clone()));
+                Bandit::new(&rewards, stable, &self.sampling, known.and_then(|memory| memory.bandit.clone()));
             bandit.follow(order.route.as_ref());
             bandit
         });
@@ -187,7 +189,7 @@ fn by_arm<'a>(
         let (mut labels, late) = (round.labelled, round.labelled_late);
         labels.add(&late);
         earned.insert(name.clone(), measure.of(&round.candidate, labels.candidate));
-        earned.insert(sampling.stable.clone(), measure.of(&round.stable, labels.stable));
+        earned.extend(sampling.stable.clone().map(|stable| (stable, measure.of(&round.stable, labels.stable))));
     }
     earned
 }

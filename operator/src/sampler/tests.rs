@@ -185,7 +185,7 @@ fn judged(generation: i64, since: Timestamp) -> Order {
         key: STAGE,
         since,
         candidates: vec!["new".into()],
-        stable: "old".into(),
+        stable: Some("old".into()),
         draw: Draw::Split,
         accept: false,
         until: Until::Passed,

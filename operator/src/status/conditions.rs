@@ -98,7 +98,8 @@ pub fn set(
 
 fn ready(picture: Picture<'_>) -> Answer {
     let Some(stable) = &picture.plan.state.stable else {
-        return answer("Ready", false, "NothingServes", "no revision is stable yet");
+        let (reason, message) = unanswered(picture);
+        return answer("Ready", false, reason, message);
     };
     let pods = picture.observed.workloads.get(stable).map_or(0, |p| p.ready);
     match (pods, ready_routers(picture.seen)) {
@@ -109,6 +110,29 @@ fn ready(picture: Picture<'_>) -> Answer {
             None => answer("Ready", true, "Serving", format!("{stable} answers users")),
         },
     }
+}
+
+/// What is said of users while nothing is stable.
+fn unanswered(picture: Picture<'_>) -> (&'static str, String) {
+    let state = &picture.plan.state;
+    if let Phase::Rolling(rolling) = &state.phase
+        && rolling.is_alone()
+        && rolling.stage().is_some()
+    {
+        let message = format!(
+            "nothing is stable: {} only gets copies, and the routers answer each request with 202",
+            rolling.to
+        );
+        return ("OnlyCopies", message);
+    }
+    let over = state.last.as_ref().filter(|last| last.from.is_none() && state.phase == Phase::Idle);
+    let nothing = match over {
+        Some(last) if matches!(last.outcome, Outcome::Reported | Outcome::RolledBack) => {
+            format!("no revision is stable yet: {} got copies only, which is over", last.to)
+        }
+        _ => "no revision is stable yet".to_owned(),
+    };
+    ("NothingServes", nothing)
 }
 
 /// rule: I5. Which revision with a share answers from more than one artefact.
@@ -212,6 +236,10 @@ fn rollback_ready(picture: Picture<'_>) -> Answer {
         Phase::Rolling(r) if r.kind == Kind::Rollout => {
             return match &r.from {
                 Some(from) => answer(KIND, true, "Instant", format!("{from} serves and takes over at once")),
+                None if r.is_alone() && r.stage().is_some() => {
+                    let message = format!("there is nothing to go back to: abort ends the copies to {}", r.to);
+                    answer(KIND, false, "FirstRevision", message)
+                }
                 None => answer(KIND, false, "FirstRevision", "there is nothing to go back to"),
             };
         }

@@ -123,7 +123,7 @@ impl Case {
     fn valid(&self) -> Valid {
         let name = |asked: &Asked| revision::name("digits", asked, &self.seen.revisions);
         let defaults = Defaults { interval: std::time::Duration::from_secs(15) };
-        validate(&self.deployment.spec, name, self.seen.state.acted.as_deref(), defaults)
+        validate(&self.deployment.spec, name, &self.seen.state, defaults)
     }
 
     /// Decides, tells, and lets the world follow.
@@ -329,4 +329,32 @@ fn a_condition_keeps_its_time_while_its_answer_stays() {
     assert_eq!((conditions[0].last_transition_time.0, conditions[0].message.as_str()), (at(1), "b"));
     set(&mut conditions, ("Ready", "False", "C"), "c".into(), Some(2), at(3));
     assert_eq!((conditions.len(), conditions[0].last_transition_time.0), (1, at(3)));
+}
+
+#[test]
+fn a_first_shadow_answers_nobody_and_says_so() {
+    let mut case = Case::new(&json!({
+        "strategy": {"shadow": {"percent": 50, "hold": "1m"}},
+        "analysis": {"metrics": [{"name": "errors", "errorRate": {}, "max": 0.05}]},
+    }));
+    case.seen.state = State::default();
+    let status = case.turns(4);
+    let name = case.name("1.1.0");
+    assert_eq!((status.phase, status.stable, status.replicas), (Some(Phase::Progressing), None, 0));
+    assert_eq!(status.stage.unwrap().text, "1/2");
+    let candidate = status.candidate.clone().unwrap();
+    assert_eq!((candidate.weight, candidate.copies, status.traffic.len()), (0, Some(50), 0));
+    let only = format!("nothing is stable: {name} only gets copies, and the routers answer each request with 202");
+    assert_eq!(condition(&status, "Ready"), ("False", "OnlyCopies", only.as_str()));
+    let abort = format!("there is nothing to go back to: abort ends the copies to {name}");
+    assert_eq!(condition(&status, "RollbackReady"), ("False", "FirstRevision", abort.as_str()));
+    assert_eq!(condition(&status, "SpecServed").1, "RollingOut");
+    case.breach();
+    case.turn(1);
+    case.observed.evidence.clear();
+    let status = case.turns(3);
+    assert_eq!((status.phase, condition(&status, "SpecServed").1), (Some(Phase::RolledBack), "RolledBack"));
+    let over = format!("no revision is stable yet: {name} got copies only, which is over");
+    assert_eq!(condition(&status, "Ready"), ("False", "NothingServes", over.as_str()));
+    assert_eq!(condition(&status, "RollbackReady").1, "AlreadyUndone");
 }

@@ -24,6 +24,8 @@ const STOP_AT: f64 = 0.95;
 pub(super) struct Compiled<'a> {
     pub(super) stages: Vec<Stage>,
     pub(super) then: Then,
+    /// Whether a first deployment goes through the stages as well.
+    pub(super) alone: bool,
     /// How long the old revision is kept, where the strategy says so.
     pub(super) keep_warm: Option<Duration>,
     pub(super) challengers: &'a [Challenger],
@@ -124,7 +126,7 @@ fn shadow(shadow: &Shadow) -> Result<Compiled<'_>, Invalid> {
         Some(api::Then::Promote) => Then::Promote,
         Some(api::Then::Report) | None => Then::Report,
     };
-    Ok(Compiled { stages: vec![stage], then, ..Compiled::default() })
+    Ok(Compiled { stages: vec![stage], then, alone: true, ..Compiled::default() })
 }
 
 fn ab_test(test: &AbTest, labels: Labels) -> Result<Compiled<'_>, Invalid> {

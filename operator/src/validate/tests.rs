@@ -15,8 +15,14 @@ fn spec(analysis: &Value, steps: &Value) -> ModelDeploymentSpec {
     .unwrap()
 }
 
+/// The state of a deployment that serves this intent.
+pub(super) fn serving(intent: &str) -> State {
+    let (stable, acted) = (Some(intent.to_owned()), Some(intent.to_owned()));
+    State { stable, acted, ..State::default() }
+}
+
 fn check(analysis: &Value, steps: &Value) -> Valid {
-    validate(&spec(analysis, steps), |_| "d-1".into(), Some("d-0"), DEFAULTS)
+    validate(&spec(analysis, steps), |_| "d-1".into(), &serving("d-0"), DEFAULTS)
 }
 
 #[test]
@@ -30,6 +36,7 @@ fn what_is_absent_has_the_documented_defaults() {
         challengers: Vec::new(),
         stages: vec![Stage { weight: 10, ..Stage::default() }],
         then: rollout::Then::Promote,
+        alone: false,
         judged: true,
         interval: Duration::from_secs(15),
         replicas: 1,
@@ -218,7 +225,7 @@ fn sequential_tests_are_on_unless_they_have_no_budget() {
 fn scaled(autoscaling: &Value) -> Valid {
     let mut spec = spec(&json!({"metrics": []}), &json!([{"weight": 10}]));
     spec.autoscaling = Some(serde_json::from_value(autoscaling.clone()).unwrap());
-    validate(&spec, |_| "d-1".into(), Some("d-0"), DEFAULTS)
+    validate(&spec, |_| "d-1".into(), &serving("d-0"), DEFAULTS)
 }
 
 #[test]

@@ -10,14 +10,13 @@ impl Turn<'_> {
     /// another number is in the state already.
     pub(super) fn adopt_undo(&mut self) {
         let Some(undo) = self.observed.route.as_ref().and_then(|r| r.undo.clone()) else { return };
-        let Some(stable) = &self.state.stable else { return };
         if undo.sequence != self.state.sequence {
             return;
         }
-        if *stable == undo.to {
-            self.take_back(undo.outcome, undo.reason);
-        } else {
-            self.go_back(undo.to, undo.reason);
+        match undo.to {
+            to if to == self.state.stable => self.take_back(undo.outcome, undo.reason),
+            Some(to) if self.state.stable.is_some() => self.go_back(to, undo.reason),
+            _ => {}
         }
     }
 

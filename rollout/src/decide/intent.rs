@@ -68,7 +68,8 @@ impl Turn<'_> {
         let warm = rivals.is_empty() && self.state.warm.iter().any(|w| w.revision == to);
         self.state.warm.retain(|w| w.revision != to && !rivals.contains(&w.revision));
         let from = self.state.stable.clone();
-        let stages = if from.is_none() || warm { Vec::new() } else { self.wanted.stages.clone() };
+        let at_once = if from.is_none() { !self.begins_alone(&to) } else { warm };
+        let stages = if at_once { Vec::new() } else { self.wanted.stages.clone() };
         if stages.is_empty() {
             // Nobody to be compared with, or nothing to compare by.
             rivals.clear();
@@ -80,7 +81,8 @@ impl Turn<'_> {
         let message = match &from {
             Some(from) if rivals.is_empty() => format!("{to} replaces {from} in {} steps", stages.len()),
             Some(from) => format!("{names} compete with {from}"),
-            None => format!("{to} is the first revision: 100 % once it is ready"),
+            None if stages.is_empty() => format!("{to} is the first revision: 100 % once it is ready"),
+            None => format!("{to} is the first revision: it gets copies, and answers nobody"),
         };
         self.note(Reason::RolloutStarted, self.state.sequence, message);
         // What was a report last time is one only if its stages run.

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use jiff::Timestamp;
 
-use super::{Turn, later};
+use super::{Turn, alone, later};
 use crate::{Kind, Outcome, Phase, Reason, Returning, Rolling};
 
 /// Routers have this long to let go of a candidate before its pods are deleted.
@@ -74,7 +74,8 @@ impl Turn<'_> {
             Outcome::Reported => Reason::Reported,
             Outcome::RolledBack | Outcome::Promoted => Reason::RolledBack,
         };
-        let message = format!("{} has 0 %, {how}: {}", returning.candidate, undo.reason);
+        let what = if undo.to.is_some() { "has 0 %" } else { alone::NO_COPIES };
+        let message = format!("{} {what}, {how}: {}", returning.candidate, undo.reason);
         self.note(reason, undo.sequence, message);
         self.state.last = Some(returning.ended());
         self.state.phase = Phase::Idle;

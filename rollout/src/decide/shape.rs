@@ -132,14 +132,14 @@ impl Turn<'_> {
             Phase::Rolling(r) if r.missed => Summary::Degraded,
             Phase::Rolling(r) if r.kind == Kind::Rollback => Summary::RollingBack,
             Phase::Rolling(_) if self.halted().is_some() => Summary::Paused,
-            Phase::Rolling(r) if r.from.is_none() => Summary::Pending,
+            Phase::Rolling(r) if r.from.is_none() && !(r.is_alone() && r.served.is_some()) => Summary::Pending,
             Phase::Rolling(_) => Summary::Progressing,
             Phase::Idle | Phase::Watching(_) => self.at_rest(),
         }
     }
 
     fn at_rest(&self) -> Summary {
-        let Some(stable) = &self.state.stable else { return Summary::Pending };
+        let Some(stable) = &self.state.stable else { return self.at_rest_alone() };
         if self.pods(stable).ready == 0 {
             Summary::Degraded
         } else if self.wanted.names(stable) {
@@ -157,9 +157,9 @@ impl Turn<'_> {
         let (key, since) = self.state.judged_stage()?;
         let (candidates, stable, stage) = match &self.state.phase {
             Phase::Rolling(r) => {
-                (r.arms().cloned().collect(), r.from.clone()?, r.stages.get(key.index).copied())
+                (r.arms().cloned().collect(), r.from.clone(), r.stages.get(key.index).copied())
             }
-            Phase::Watching(w) => (vec![self.state.stable.clone()?], w.old.clone(), None),
+            Phase::Watching(w) => (vec![self.state.stable.clone()?], Some(w.old.clone()), None),
             Phase::Idle | Phase::Returning(_) => return None,
         };
         let stage = stage.unwrap_or_default();

@@ -41,11 +41,12 @@ impl Turn<'_> {
     /// What the present stage shall give.
     pub(super) fn traffic_of(&self, rolling: &Rolling) -> Traffic {
         let shares = self.shares_of(rolling, &self.targets(rolling));
-        let is_judged = rolling.kind == Kind::Rollout && rolling.from.is_some();
-        let Some(stage) = rolling.stage().filter(|_| is_judged) else { return Traffic::split(shares) };
+        let Some(stage) = rolling.stage() else { return Traffic::split(shares) };
         let mirror = (stage.mirror > 0)
             .then(|| Mirror { revision: rolling.to.clone(), percent: stage.mirror.min(100) });
-        Traffic { shares, mirror, candidate: Some(rolling.to.clone()) }
+        // Whoever gets only copies answers nobody, asked for or not.
+        let candidate = rolling.from.as_ref().map(|_| rolling.to.clone());
+        Traffic { shares, mirror, candidate }
     }
 
     fn at_most_as_seen(&self, rolling: &Rolling) -> Traffic {

@@ -120,6 +120,11 @@ impl Turn<'_> {
                     self.take_back(Outcome::RolledBack, "abort was asked for".into());
                     Ok(answer)
                 }
+                None if self.gets_only_copies(r) => {
+                    let answer = format!("{} gets no more copies; nothing is stable, so nobody answers", r.to);
+                    self.take_back(Outcome::RolledBack, "abort was asked for".into());
+                    Ok(answer)
+                }
                 None => Err("this is the first deployment: there is no stable revision to go back to".into()),
             },
             Phase::Rolling(_) | Phase::Returning(_) => Err("going back already".into()),

@@ -53,6 +53,7 @@ impl World {
             self.compete(&revision, &[]);
         }
         let full = |hold| Stage { capacity: 100, ..stage(50, hold) };
+        self.wanted.alone = matches!(name, "shadow report" | "shadow promote");
         self.wanted.then = if name == "shadow report" { Then::Report } else { Then::Promote };
         self.wanted.stages = match name {
             "canary" => vec![stage(10, 20), stage(50, 20)],

@@ -51,6 +51,7 @@ pub fn check_plan(world: &mut World, observed: &Observed, plan: &Plan) {
         assert!(plan.workloads.contains_key(stable), "stable has no workload");
     }
     check_back(world, observed, plan);
+    check_alone(world, observed, plan);
     check_passed(world, observed, plan);
     if plan.notes.iter().any(|n| matches!(n.reason, Reason::RolledBack | Reason::Reported)) {
         let Phase::Returning(returning) = &world.state.phase else { return };
@@ -66,6 +67,27 @@ pub fn check_plan(world: &mut World, observed: &Observed, plan: &Plan) {
 fn reaches(table: &Route, revision: &str) -> bool {
     let copies = table.mirror.as_ref().is_some_and(|m| m.revision == revision);
     effective(table, revision) > 0 || copies || table.candidate.as_deref() == Some(revision)
+}
+
+/// Whether there is something to go back to: stable, or that nobody is answered.
+fn can_go_back(r: &Rolling, observed: &Observed) -> bool {
+    let answers = observed.route.as_ref().is_some_and(|route| route.shares.contains_key(&r.to));
+    r.from.is_some() || (!r.stages.is_empty() && !answers)
+}
+
+// A first deployment that gets copies answers nobody, asked for or not.
+fn check_alone(world: &World, observed: &Observed, plan: &Plan) {
+    let Some(r) = rolling(&plan.state.phase, Kind::Rollout).filter(|r| r.from.is_none()) else { return };
+    if r.index < r.stages.len() {
+        let route = &plan.route;
+        let silent = share(plan, &r.to) == 0 && route.candidate.is_none() && route.stable.is_none();
+        assert!(silent, "{} answers in a stage of copies\n{}", r.to, world.story.join("\n"));
+    }
+    // Whoever answers meanwhile goes on.
+    let before = observed.route.iter().flat_map(|route| &route.shares);
+    for (revision, weight) in before.filter(|(revision, _)| **revision != r.to && share(plan, &r.to) == 0) {
+        assert_eq!(share(plan, revision), *weight, "{revision} is cut\n{}", world.story.join("\n"));
+    }
 }
 
 /// The verb that this decision is the first to see.
@@ -96,7 +118,7 @@ fn check_back(world: &World, observed: &Observed, plan: &Plan) {
         })
     });
     let story = || world.story.join("\n");
-    if let Some(r) = rolling(&world.state.phase, Kind::Rollout).filter(|r| r.from.is_some()) {
+    if let Some(r) = rolling(&world.state.phase, Kind::Rollout).filter(|r| can_go_back(r, observed)) {
         if back {
             let none = r.arms().all(|arm| share(plan, arm) == 0);
             let silent = plan.route.mirror.is_none() && plan.route.candidate.is_none();
@@ -140,7 +162,7 @@ fn check_passed(world: &mut World, observed: &Observed, plan: &Plan) {
     if route.shares
         == plan.route.shares.iter().filter(|(_, w)| **w > 0).map(|(r, w)| (r.clone(), *w)).collect()
         && (&route.mirror, &route.candidate) == (&plan.route.mirror, &plan.route.candidate)
-        && route.shares.get(&after.to) != Some(&before.stages[before.index].weight)
+        && route.shares.get(&after.to).copied().unwrap_or(0) != before.stages[before.index].weight
     {
         return; // Left before a crash: the route says so.
     }

@@ -105,7 +105,7 @@ fn a_rule_fits_the_whole_value_of_any_line_of_its_header() {
 fn only_what_the_slots_give_to_stable_is_copied_and_only_so_much_of_it() {
     let mut route = route();
     let copied = |route: &ModelRoute, revision, assignment, bits| {
-        copied_to(&Table::new(route).unwrap(), Choice { revision, assignment }, bits)
+        copied_to(&Table::new(route).unwrap(), Some(Choice { revision, assignment }), bits)
     };
     assert_eq!(copied(&route, 0, Assignment::Split, 0), None, "nothing is copied");
     route.spec.mirror = Some(RouteMirror { revision: "b".into(), percent: 100 });
@@ -118,4 +118,19 @@ fn only_what_the_slots_give_to_stable_is_copied_and_only_so_much_of_it() {
     let share = u64::MAX / 100 * 30;
     assert_eq!(copied(&route, 0, Assignment::Split, share - 100), Some(2));
     assert_eq!(copied(&route, 0, Assignment::Split, share + 100), None);
+}
+
+// rule: C1
+#[test]
+fn without_a_stable_what_anybody_else_or_nobody_answers_is_copied() {
+    let mut route = route();
+    route.spec.stable = None;
+    route.spec.mirror = Some(RouteMirror { revision: "b".into(), percent: 30 });
+    let table = Table::new(&route).unwrap();
+    let split = |revision| Some(Choice { revision, assignment: Assignment::Split });
+    let share = u64::MAX / 100 * 30;
+    assert_eq!((copied_to(&table, None, share - 100), copied_to(&table, None, share + 100)), (Some(1), None));
+    assert_eq!((copied_to(&table, split(0), 0), copied_to(&table, split(1), 0)), (Some(1), None));
+    let pinned = Some(Choice { revision: 0, assignment: Assignment::Pin });
+    assert_eq!(copied_to(&table, pinned, 0), None);
 }

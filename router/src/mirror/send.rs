@@ -28,9 +28,9 @@ struct Answer {
 }
 
 /// Sends a copy, once, and counts it.
-pub(super) async fn send(draft: Draft, head: Parts, body: Kept, user: Answered) {
+pub(super) async fn send(draft: Draft, head: Parts, body: Kept, user: Option<Answered>) {
     let Some(endpoint) = endpoint(&draft) else { return draft.counts.drop_copy() };
-    let user = user.remember(rand::random());
+    let user = user.map(|user| user.remember(rand::random()));
     let Draft { counts, revision, slot, timeout, .. } = draft;
     let choice = Choice { revision, assignment: Assignment::Shadow };
     let started = Instant::now();
@@ -46,7 +46,7 @@ pub(super) async fn send(draft: Draft, head: Parts, body: Kept, user: Answered) 
         Err(_) => (Outcome::Timeout, None),
     };
     let copy = Answered { outcome, took, success };
-    counts.pair(&compare(&user, &copy));
+    user.iter().for_each(|user| counts.pair(&compare(user, &copy)));
     ticket.finish_answered(outcome, copy.success.as_ref());
 }
 

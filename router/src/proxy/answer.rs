@@ -182,7 +182,7 @@ impl Drop for Relayed {
     fn drop(&mut self) {
         let (Some(draft), Some(took)) = (self.draft.take(), self.took) else { return };
         if let Meaning::Own { outcome, success } = &mut self.meaning {
-            draft.send(Answered { outcome: *outcome, took, success: success.take() });
+            draft.send(Some(Answered { outcome: *outcome, took, success: success.take() }));
         }
     }
 }
@@ -226,13 +226,18 @@ impl Body for AnswerBody {
     }
 }
 
-/// An answer of the router itself: `{"error": what}`.
-pub(crate) fn error(status: StatusCode, what: &str) -> Response<AnswerBody> {
-    let text = serde_json::json!({ "error": what }).to_string();
-    let mut response =
-        Response::new(AnswerBody { content: Content::Own(Some(text.into())), _under_way: None });
+/// An answer of the router itself.
+pub(crate) fn own(status: StatusCode, text: &serde_json::Value) -> Response<AnswerBody> {
+    let content = Content::Own(Some(text.to_string().into()));
+    let mut response = Response::new(AnswerBody { content, _under_way: None });
     *response.status_mut() = status;
     response.headers_mut().insert(header::CONTENT_TYPE, HeaderValue::from_static("application/json"));
+    response
+}
+
+/// One that says what went wrong: `{"error": what}`.
+pub(crate) fn error(status: StatusCode, what: &str) -> Response<AnswerBody> {
+    let mut response = own(status, &serde_json::json!({ "error": what }));
     if status == StatusCode::SERVICE_UNAVAILABLE {
         response.headers_mut().insert(header::RETRY_AFTER, HeaderValue::from_static("1"));
     }

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use http::request::Parts;
-use http::{HeaderValue, Request, Response, StatusCode, header};
+use http::{HeaderValue, Request, Response, StatusCode};
 use hyper::body::Incoming;
 use wire::Outcome;
 
@@ -17,7 +17,7 @@ use crate::attempts::{Attempts, Failure, Next};
 use crate::board::{Backends, Snapshot};
 use crate::count::Ticket;
 use crate::items::AnswerHeaders;
-use crate::mirror::{self, Draft};
+use crate::mirror::Draft;
 use crate::upstream::{Endpoint, Fault, Link, Payload};
 
 /// A request that was assigned.
@@ -102,13 +102,7 @@ impl<'a> Journey<'a> {
         mut taken: Taken,
         id: &HeaderValue,
     ) -> Response<AnswerBody> {
-        headers::strip(&mut parts.headers);
-        // Answered by our own server already; a server behind would only delay its answer.
-        parts.headers.remove(header::EXPECT);
-        parts.headers.remove(mirror::SHADOW);
-        parts.headers.insert(headers::REQUEST_ID, id.clone());
-        parts.uri = headers::origin_form(&parts.uri);
-        parts.version = http::Version::HTTP_11;
+        headers::pass_on(&mut parts, id);
         if let Some(draft) = &mut self.draft {
             draft.set_head(&parts);
             taken.keep_for(draft.body());

@@ -1,7 +1,10 @@
 //! What is passed on of a head.
 
 use http::header::{self, HeaderMap, HeaderName};
+use http::request::Parts;
 use http::{HeaderValue, Uri};
+
+use crate::mirror;
 
 /// Names one request in the logs of everything that it passes.
 pub(crate) const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
@@ -48,8 +51,19 @@ pub(crate) fn request_id(headers: &HeaderMap) -> HeaderValue {
     })
 }
 
+/// Makes the head of a client's request that of a server's.
+pub(crate) fn pass_on(parts: &mut Parts, id: &HeaderValue) {
+    strip(&mut parts.headers);
+    // Answered by our own server already; a server behind would only delay its answer.
+    parts.headers.remove(header::EXPECT);
+    parts.headers.remove(mirror::SHADOW);
+    parts.headers.insert(REQUEST_ID, id.clone());
+    parts.uri = origin_form(&parts.uri);
+    parts.version = http::Version::HTTP_11;
+}
+
 /// The path and query: what a server expects, also when the client spoke to us as to a forward proxy.
-pub(crate) fn origin_form(uri: &Uri) -> Uri {
+fn origin_form(uri: &Uri) -> Uri {
     match uri.path_and_query() {
         Some(path) => Uri::from(path.clone()),
         None => Uri::from_static("/"),

@@ -2,6 +2,7 @@
 
 #![allow(clippy::unwrap_used, reason = "all of this is test code, its helpers too")]
 
+mod alone;
 mod api_server;
 mod clients;
 mod failures;

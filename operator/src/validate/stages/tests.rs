@@ -1,8 +1,9 @@
 use api::ModelDeploymentSpec;
-use rollout::{Limit, OnLimit, OnLose, OnWin, Pause, Stage, Then, Until};
+use rollout::{Limit, OnLimit, OnLose, OnWin, Pause, Stage, State, Then, Until};
 use rstest::rstest;
 use serde_json::{Value, json};
 
+use super::super::tests::serving;
 use super::super::{Defaults, Valid, validate};
 use super::*;
 
@@ -19,7 +20,7 @@ fn spec(strategy: &Value, more: &Value) -> ModelDeploymentSpec {
 fn check(strategy: &Value, more: &Value) -> Valid {
     let name = |asked: &crate::revision::Asked| format!("d-{}", asked.model.version);
     let defaults = Defaults { interval: Duration::from_secs(15) };
-    validate(&spec(strategy, more), name, Some("d-1.0.0"), defaults)
+    validate(&spec(strategy, more), name, &serving("d-1.0.0"), defaults)
 }
 
 fn compiled(strategy: &Strategy) -> Compiled<'_> {
@@ -205,7 +206,7 @@ fn accuracy_needs_labels() {
 fn a_refused_spec_asks_for_all_that_was_acted_upon() {
     let name = |_: &crate::revision::Asked| "d-new".to_owned();
     let defaults = Defaults { interval: Duration::from_secs(15) };
-    let valid = validate(&spec(&json!({}), &json!({})), name, Some("d-1+d-2"), defaults);
+    let valid = validate(&spec(&json!({}), &json!({})), name, &serving("d-1+d-2"), defaults);
     assert_eq!(valid.wanted.intent(), "d-1+d-2");
     assert!(valid.wanted.names("d-2"));
 }
@@ -222,11 +223,48 @@ fn every_example_can_be_carried_out() {
             if object["kind"] == "ModelDeployment" {
                 let spec: ModelDeploymentSpec = serde_json::from_value(object["spec"].clone()).unwrap();
                 let name = |asked: &crate::revision::Asked| format!("d-{}", asked.model.version);
-                let valid = validate(&spec, name, None, defaults);
+                // Alone it has nobody to be compared with.
+                let is_first = object["metadata"]["name"] != "shadow";
+                let state = if is_first { State::default() } else { serving("d-1") };
+                let valid = validate(&spec, name, &state, defaults);
                 assert_eq!(valid.refused(), None, "{object}");
                 strategies += 1;
             }
         }
     }
-    assert!(strategies >= 9, "{strategies} ModelDeployments in {folder}");
+    assert!(strategies >= 10, "{strategies} ModelDeployments in {folder}");
+}
+
+#[test]
+fn a_first_shadow_has_nobody_to_be_compared_with() {
+    let name = |_: &crate::revision::Asked| "d-new".to_owned();
+    let defaults = Defaults { interval: Duration::from_secs(15) };
+    let shadow = json!({"shadow": {"percent": 100}});
+    let judged = |strategy: &Value, metric: Value, state: &State| {
+        let spec = spec(strategy, &json!({"analysis": {"metrics": [metric]}}));
+        validate(&spec, name, state, defaults)
+    };
+    let drift = |against: &str| {
+        let drift = json!({"feature": "confidence", "statistic": "ks", "against": against});
+        json!({"name": "m", "drift": drift, "max": 0.2})
+    };
+    let compared = [
+        json!({"name": "m", "errorRate": {}, "maxRatio": 2}),
+        json!({"name": "m", "disagreement": {}, "max": 0.1}),
+        drift("stable"),
+    ];
+    for metric in compared {
+        let first = judged(&shadow, metric.clone(), &State::default());
+        let why = first.refused().expect("nothing is stable").to_string();
+        assert!(why.contains("spec.analysis.metrics.m: found a comparison with stable, but nothing is stable"), "{why}");
+        assert_eq!(judged(&shadow, metric.clone(), &serving("d-0")).refused(), None);
+        // A first deployment by any other strategy is judged by nothing, and the next one by this.
+        let canary = json!({"canary": {"steps": [{"shadow": 10}, {"weight": 10}]}});
+        let canary = judged(&canary, metric, &State::default());
+        assert_eq!((canary.refused(), canary.wanted.alone), (None, false));
+    }
+    for metric in [json!({"name": "m", "errorRate": {}, "max": 0.1}), drift("reference")] {
+        let first = judged(&shadow, metric, &State::default());
+        assert_eq!((first.refused(), first.wanted.alone), (None, true));
+    }
 }
