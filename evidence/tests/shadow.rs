@@ -168,6 +168,29 @@ fn sticky_users_are_no_units_of_tests_and_limit_thresholds() {
     assert!(rollout.readings.iter().all(|reading| reading.metric != "sequential/accept"));
 }
 
+#[test]
+fn without_a_stable_users_are_those_whose_requests_are_copied() {
+    // rule: C5. One in four fails, of few users or of many.
+    for (users, expected) in [(40, Verdict::Inconclusive), (400, Verdict::Fail)] {
+        let mut rollout = Rollout::new(vec![errors(Bound::Max(0.1))], 0.01, References::default());
+        let mut now = Slots::default();
+        (0..users).for_each(|i| now.see(i * 10));
+        let (candidate, stable) = ((0..0).collect(), (0..0).collect());
+        let round = SlotRound { candidate, stable, now, earlier: Slots::default() };
+        let counts = [common::with_errors(1000, 250), Counts::default()];
+        rollout.pass(&counts, |interval| Interval {
+            draw: Draw::Shadow,
+            split: None,
+            pairs: None,
+            slots: Some(Box::new(round)),
+            ..interval
+        });
+        let errors = rollout.of("errors");
+        assert_eq!(errors.verdict, expected, "{}", errors.reason);
+        assert_eq!((rollout.state.candidate, rollout.state.stable), (1000, 0), "copies that came back");
+    }
+}
+
 /// Images that are hard for both models: they fail, are slow, and are unsure together.
 struct World {
     /// How often a hard image hits each arm, beyond what only one of them shows.

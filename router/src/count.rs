@@ -225,7 +225,12 @@ impl Ticket {
     /// Where its slot is counted, if slots are.
     fn slots(&self) -> Option<&SlotCounts> {
         // rule: C1, C5
-        self.counts.slots.as_ref().filter(|_| self.choice.assignment == Assignment::Split)
+        self.counts.slots.as_ref().filter(|slots| match self.choice.assignment {
+            Assignment::Split => true,
+            // Where nobody is drawn, copies are all that users ask.
+            Assignment::Shadow => !slots.are_drawn(),
+            _ => false,
+        })
     }
 
     fn count_latency(&self) {

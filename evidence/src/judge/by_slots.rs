@@ -19,8 +19,12 @@ impl Asked {
         let seen = slots.ever(|slots| slots.seen().clone());
         let asked = |owned: &SlotSet| seen.and(owned).len();
         let stable = asked(&slots.stable);
-        // Copies are of requests of stable's users.
-        let candidate = if newest.draw == Draw::Shadow { stable } else { asked(&slots.candidate) };
+        let candidate = match newest.draw {
+            // Copies are of requests of stable's users; without a stable, of all.
+            Draw::Shadow if newest.pairs.is_some() => stable,
+            Draw::Shadow => seen.len(),
+            _ => asked(&slots.candidate),
+        };
         Some(Self { candidate, stable })
     }
 

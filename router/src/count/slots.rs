@@ -41,6 +41,11 @@ impl SlotCounts {
         })
     }
 
+    /// Whether any of them is drawn for a revision.
+    pub(crate) fn are_drawn(&self) -> bool {
+        !self.owned.is_empty()
+    }
+
     pub(crate) fn count(&self, slot: u16, outcome: Outcome) {
         if outcome.is_trial() {
             set(&self.seen, slot);

@@ -69,6 +69,8 @@ async fn requests_are_taken_and_their_copies_are_measured_without_a_pair() {
     assert_eq!(sums, [1, 1, 1]);
     assert_eq!(rig.pairs().outcomes, [0; 5], "there is no other answer");
     assert_eq!(rig.requests(), 3, "nothing but copies is counted");
+    // rule: C5
+    assert_eq!((rig.slots().seen().len(), rig.slots().failed().len()), (1, 1), "one user asked");
     let page = rig.board.report().unwrap();
     assert_eq!(page.report.endpoints["b"].ready, 1, "as /route says");
 }
