@@ -83,6 +83,8 @@ struct Note {
     failures: u32,
     /// When the evidence was written last.
     evidence: Option<Instant>,
+    /// When the status was written last.
+    status: Option<Instant>,
     /// When it was first looked at.
     since: Option<Instant>,
 }
@@ -225,6 +227,7 @@ impl Context {
             scaled,
             room: &room,
             evidence_written: self.notes.with(key, |note| note.evidence),
+            status_written: self.notes.with(key, |note| note.status),
             since: self.notes.with(key, |note| *note.since.get_or_insert_with(Instant::now)),
         };
         let reported = report.report().await;
@@ -235,9 +238,11 @@ impl Context {
             self.samplers.forget(key);
         }
         let reported = reported.map_err(Error::Report)?;
-        if reported.evidence {
-            self.notes.with(key, |note| note.evidence = Some(Instant::now()));
-        }
+        self.notes.with(key, |note| {
+            let now = Instant::now();
+            note.evidence = reported.evidence.then_some(now).or(note.evidence);
+            note.status = reported.status.then_some(now).or(note.status);
+        });
         for note in &picture.plan.notes {
             self.metrics.decisions.with_label_values(&[<&'static str>::from(note.reason)]).inc();
             tracing::info!(

@@ -132,7 +132,7 @@ mod tests {
     use jiff::SignedDuration;
 
     use super::*;
-    use crate::metric::{Against, OnBreach, Statistic};
+    use crate::metric::{Against, Statistic};
 
     const CLASS: Kind =
         Kind::Drift { series: Series::Class, statistic: Statistic::Ks, against: Against::Stable };
