@@ -148,7 +148,7 @@ impl Context {
         let mut act = self.act(&owner, &mut seen, &valid, &plan);
         let acted = act.act().await;
         // The routers are asked from this moment on, also when a later write failed.
-        self.samplers.order(key, order(act.seen, &valid, &plan));
+        self.samplers.order(key, order(act.seen, &valid, &plan, &snapshot));
         if self.world.deployments.get(&reference(key)).is_none() {
             // It went meanwhile, and its end may have been told before this order.
             self.gone(key);

@@ -13,8 +13,9 @@ use super::metrics::Metrics;
 const WHOLE: Duration = Duration::from_secs(2);
 /// Longest time for the connection: pods are near.
 const CONNECT: Duration = Duration::from_millis(500);
-/// Connections that are not used for this long are closed: pods' addresses are given to others.
-const KEEP: Duration = Duration::from_secs(20);
+/// Connections that are not used for this long are closed: pods' addresses are given to others, and each holds a buffer
+/// as large as its largest page. Longer than the pause between two questions to a router that is behind.
+const KEEP: Duration = Duration::from_secs(2);
 
 /// Which page.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
