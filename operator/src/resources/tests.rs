@@ -131,7 +131,8 @@ fn the_table_carries_the_plan_and_reads_back_as_it() {
     let deployment = pvc();
     let owner = Owner::of(&deployment).unwrap();
     let mut plan = plan(&[("new", 10), ("old", 90), ("warm", 0)], Some("old"));
-    let undo = Undo { sequence: 2, to: Some("old".into()), outcome: Outcome::RolledBack, reason: "err".into() };
+    let undo =
+        Undo { sequence: 2, to: Some("old".into()), outcome: Outcome::RolledBack, reason: "err".into() };
     plan.undo = Some(undo.clone());
     let table = route(&owner, &deployment.spec, &plan, None);
     insta::assert_yaml_snapshot!(table);

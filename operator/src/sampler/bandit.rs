@@ -62,8 +62,9 @@ impl Bandit {
         earned: &BTreeMap<String, Share>,
         at: Timestamp,
     ) {
-        let is_gone =
-            |name: &&str| sampling.stable.as_deref() != Some(*name) && !sampling.candidates.iter().any(|c| c == name);
+        let is_gone = |name: &&str| {
+            sampling.stable.as_deref() != Some(*name) && !sampling.candidates.iter().any(|c| c == name)
+        };
         let removed: BTreeSet<String> = self.state.arms().filter(is_gone).map(str::to_owned).collect();
         match rewards.advance(&mut self.state, earned, &removed, at) {
             Ok(allotted) => self.newest = Some((at, allotted)),

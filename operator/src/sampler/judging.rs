@@ -191,7 +191,8 @@ fn by_arm<'a>(
         let (mut labels, late) = (round.labelled, round.labelled_late);
         labels.add(&late);
         earned.insert(name.clone(), measure.of(&round.candidate, labels.candidate));
-        earned.extend(sampling.stable.clone().map(|stable| (stable, measure.of(&round.stable, labels.stable))));
+        earned
+            .extend(sampling.stable.clone().map(|stable| (stable, measure.of(&round.stable, labels.stable))));
     }
     earned
 }

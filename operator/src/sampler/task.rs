@@ -179,7 +179,9 @@ impl Task {
         self.profiles.look(pods::servers(&own), exists, now);
         let sampling = self.order.sampling.as_ref();
         self.profiles.prune(|revision| {
-            sampling.is_some_and(|s| s.stable.as_deref() == Some(revision) || s.candidates.iter().any(|c| c == revision))
+            sampling.is_some_and(|s| {
+                s.stable.as_deref() == Some(revision) || s.candidates.iter().any(|c| c == revision)
+            })
         });
     }
 

@@ -237,7 +237,8 @@ fn rollback_ready(picture: Picture<'_>) -> Answer {
             return match &r.from {
                 Some(from) => answer(KIND, true, "Instant", format!("{from} serves and takes over at once")),
                 None if r.is_alone() && r.stage().is_some() => {
-                    let message = format!("there is nothing to go back to: abort ends the copies to {}", r.to);
+                    let message =
+                        format!("there is nothing to go back to: abort ends the copies to {}", r.to);
                     answer(KIND, false, "FirstRevision", message)
                 }
                 None => answer(KIND, false, "FirstRevision", "there is nothing to go back to"),

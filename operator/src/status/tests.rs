@@ -340,11 +340,12 @@ fn a_first_shadow_answers_nobody_and_says_so() {
     case.seen.state = State::default();
     let status = case.turns(4);
     let name = case.name("1.1.0");
-    assert_eq!((status.phase, status.stable, status.replicas), (Some(Phase::Progressing), None, 0));
-    assert_eq!(status.stage.unwrap().text, "1/2");
+    assert_eq!((status.phase, status.stable.is_none(), status.replicas), (Some(Phase::Progressing), true, 0));
+    assert_eq!(status.stage.as_ref().unwrap().text, "1/2");
     let candidate = status.candidate.clone().unwrap();
     assert_eq!((candidate.weight, candidate.copies, status.traffic.len()), (0, Some(50), 0));
-    let only = format!("nothing is stable: {name} only gets copies, and the routers answer each request with 202");
+    let only =
+        format!("nothing is stable: {name} only gets copies, and the routers answer each request with 202");
     assert_eq!(condition(&status, "Ready"), ("False", "OnlyCopies", only.as_str()));
     let abort = format!("there is nothing to go back to: abort ends the copies to {name}");
     assert_eq!(condition(&status, "RollbackReady"), ("False", "FirstRevision", abort.as_str()));

@@ -132,7 +132,9 @@ impl Turn<'_> {
             Phase::Rolling(r) if r.missed => Summary::Degraded,
             Phase::Rolling(r) if r.kind == Kind::Rollback => Summary::RollingBack,
             Phase::Rolling(_) if self.halted().is_some() => Summary::Paused,
-            Phase::Rolling(r) if r.from.is_none() && !(r.is_alone() && r.served.is_some()) => Summary::Pending,
+            Phase::Rolling(r) if r.from.is_none() && !(r.is_alone() && r.served.is_some()) => {
+                Summary::Pending
+            }
             Phase::Rolling(_) => Summary::Progressing,
             Phase::Idle | Phase::Watching(_) => self.at_rest(),
         }

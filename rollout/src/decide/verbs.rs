@@ -121,7 +121,8 @@ impl Turn<'_> {
                     Ok(answer)
                 }
                 None if self.gets_only_copies(r) => {
-                    let answer = format!("{} gets no more copies; nothing is stable, so nobody answers", r.to);
+                    let answer =
+                        format!("{} gets no more copies; nothing is stable, so nobody answers", r.to);
                     self.take_back(Outcome::RolledBack, "abort was asked for".into());
                     Ok(answer)
                 }

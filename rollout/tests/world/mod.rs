@@ -218,7 +218,10 @@ impl World {
         let left: Vec<&String> = self.deployments.keys().collect();
         let Some(stable) = self.state.stable.clone() else {
             // A first shadow is over: what nobody is answered by is gone.
-            assert!(route.shares.keys().eq(left.iter().copied()) && route.mirror.is_none(), "{left:?}\n{story}");
+            assert!(
+                route.shares.keys().eq(left.iter().copied()) && route.mirror.is_none(),
+                "{left:?}\n{story}"
+            );
             return;
         };
         assert_eq!(route.shares.get(&stable), Some(&100), "{story}");

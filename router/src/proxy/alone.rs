@@ -59,7 +59,8 @@ async fn drain(taken: Taken) -> Result<(), PayloadError> {
 }
 
 fn taken_note(revision: &str) -> Response<AnswerBody> {
-    let what = "taken, and answered by nobody: no revision is stable, and this one only gets copies of requests";
+    let what =
+        "taken, and answered by nobody: no revision is stable, and this one only gets copies of requests";
     let mut response =
         answer::own(StatusCode::ACCEPTED, &serde_json::json!({ "shadow": revision, "message": what }));
     if let Ok(name) = HeaderValue::from_str(revision) {

@@ -256,7 +256,10 @@ fn a_first_shadow_has_nobody_to_be_compared_with() {
     for metric in compared {
         let first = judged(&shadow, metric.clone(), &State::default());
         let why = first.refused().expect("nothing is stable").to_string();
-        assert!(why.contains("spec.analysis.metrics.m: found a comparison with stable, but nothing is stable"), "{why}");
+        assert!(
+            why.contains("spec.analysis.metrics.m: found a comparison with stable, but nothing is stable"),
+            "{why}"
+        );
         assert_eq!(judged(&shadow, metric.clone(), &serving("d-0")).refused(), None);
         // A first deployment by any other strategy is judged by nothing, and the next one by this.
         let canary = json!({"canary": {"steps": [{"shadow": 10}, {"weight": 10}]}});
