@@ -19,6 +19,7 @@ use labels::Labels;
 use stages::Compiled;
 
 mod labels;
+mod overlay;
 mod scaling;
 mod sequential;
 mod stages;
@@ -60,6 +61,27 @@ impl Valid {
     #[must_use]
     pub fn refused(&self) -> Option<&Pause> {
         self.wanted.paused.as_ref().filter(|why| matches!(why, Pause::Refused(_)))
+    }
+
+    /// What the check of the spec waits for, if it is not known yet whether it can be carried out.
+    #[must_use]
+    pub fn unchecked(&self) -> Option<&Pause> {
+        self.wanted.paused.as_ref().filter(|why| matches!(why, Pause::Unchecked(_)))
+    }
+
+    /// Whether nothing is to be made of the spec, or not yet.
+    #[must_use]
+    pub fn is_put_off(&self) -> bool {
+        self.refused().or(self.unchecked()).is_some()
+    }
+
+    /// Asks for what was acted upon last, standing still: a spec that cannot be carried out must be put right first,
+    /// whatever else is asked for, and abort and rollback must work in every state.
+    pub fn put_off(&mut self, why: Pause, served: Option<&str>) {
+        if let Some(served) = served {
+            (self.wanted.revision, self.wanted.challengers) = Wanted::of_intent(served);
+        }
+        self.wanted.paused = Some(why);
     }
 }
 
@@ -104,11 +126,12 @@ impl Wrong {
 pub struct Defaults {
     /// Time between two readings of the routers.
     pub interval: Duration,
+    /// Whether a spec may change the pods of its model servers.
+    pub pod_overlays: bool,
 }
 
 /// Validates a spec. `name` gives the name of what is asked for, `served` is the intent that was acted upon last: a
-/// spec that cannot be carried out asks for that, standing still, because abort and rollback must work in every state.
-/// What is right in it acts all the same: a candidate is never judged by less than what can be judged.
+/// spec that cannot be carried out asks for that ([`Valid::put_off`]). What is right in it acts all the same: a candidate is never judged by less than what can be judged.
 #[must_use]
 pub fn validate(
     spec: &ModelDeploymentSpec,
@@ -136,12 +159,10 @@ pub fn validate(
     // One that is wrong changes no number: `spec.replicas` was not what ran.
     let scaling =
         spec.autoscaling.as_ref().map(|written| wrong.or(scaling::settings(written), Settings::HELD));
-    let refused = wrong.refused();
-    let names = || (asked[0].0.clone(), asked[1..].iter().map(|(name, _)| name.clone()).collect());
-    let (revision, challengers) = served.filter(|_| refused.is_some()).map_or_else(names, Wanted::of_intent);
+    wrong.or(overlay::check(spec.server.as_ref().and_then(|s| s.template.as_ref()), defaults), ());
     let wanted = Wanted {
-        revision,
-        challengers,
+        revision: asked[0].0.clone(),
+        challengers: asked[1..].iter().map(|(name, _)| name.clone()).collect(),
         stages,
         then,
         judged: analysis.is_some_and(|a| !a.metrics.is_empty()) || tests != Tests::OFF,
@@ -152,11 +173,10 @@ pub fn validate(
             .unwrap_or(KEEP_WARM),
         holdback,
         progress_deadline: spec.progress_deadline.map_or(PROGRESS_DEADLINE, api::Duration::get),
-        // What cannot be carried out must be put right first, whatever else is asked for.
-        paused: refused.map(Pause::Refused).or(spec.paused.then_some(Pause::Asked)),
+        paused: spec.paused.then_some(Pause::Asked),
     };
     let router = spec.router.as_ref();
-    Valid {
+    let mut valid = Valid {
         wanted,
         asked,
         metrics,
@@ -166,7 +186,11 @@ pub fn validate(
         scaling,
         routers: router.and_then(|r| r.replicas).unwrap_or(ROUTERS).max(1),
         history: spec.revision_history_limit.unwrap_or(HISTORY).max(1) as usize,
+    };
+    if let Some(why) = wrong.refused() {
+        valid.put_off(Pause::Refused(why), served);
     }
+    valid
 }
 
 /// What is asked for, the spec's own model first. A challenger that is the same as one before it is no further one.

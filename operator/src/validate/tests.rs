@@ -4,7 +4,7 @@ use serde_json::{Value, json};
 
 use super::*;
 
-const DEFAULTS: Defaults = Defaults { interval: Duration::from_secs(15) };
+const DEFAULTS: Defaults = Defaults { interval: Duration::from_secs(15), pod_overlays: true };
 
 fn spec(analysis: &Value, steps: &Value) -> ModelDeploymentSpec {
     serde_json::from_value(json!({

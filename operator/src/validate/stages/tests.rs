@@ -18,7 +18,7 @@ fn spec(strategy: &Value, more: &Value) -> ModelDeploymentSpec {
 
 fn check(strategy: &Value, more: &Value) -> Valid {
     let name = |asked: &crate::revision::Asked| format!("d-{}", asked.model.version);
-    let defaults = Defaults { interval: Duration::from_secs(15) };
+    let defaults = Defaults { interval: Duration::from_secs(15), pod_overlays: true };
     validate(&spec(strategy, more), name, Some("d-1.0.0"), defaults)
 }
 
@@ -204,7 +204,7 @@ fn accuracy_needs_labels() {
 #[test]
 fn a_refused_spec_asks_for_all_that_was_acted_upon() {
     let name = |_: &crate::revision::Asked| "d-new".to_owned();
-    let defaults = Defaults { interval: Duration::from_secs(15) };
+    let defaults = Defaults { interval: Duration::from_secs(15), pod_overlays: true };
     let valid = validate(&spec(&json!({}), &json!({})), name, Some("d-1+d-2"), defaults);
     assert_eq!(valid.wanted.intent(), "d-1+d-2");
     assert!(valid.wanted.names("d-2"));
@@ -213,7 +213,7 @@ fn a_refused_spec_asks_for_all_that_was_acted_upon() {
 #[test]
 fn every_example_can_be_carried_out() {
     let folder = concat!(env!("CARGO_MANIFEST_DIR"), "/../examples");
-    let defaults = Defaults { interval: Duration::from_secs(15) };
+    let defaults = Defaults { interval: Duration::from_secs(15), pod_overlays: true };
     let mut strategies = 0;
     for entry in std::fs::read_dir(folder).unwrap() {
         let text = std::fs::read_to_string(entry.unwrap().path()).unwrap();
