@@ -3,7 +3,7 @@ export CARGO_TARGET_DIR ?= $(or $(XDG_CACHE_HOME),$(HOME)/.cache)/sluice/target
 export INSTA_UPDATE ?= no
 SHELL_SCRIPTS = $(shell grep -rlE '^#!.*bash' hack .ci router/tests)
 
-.PHONY: help demo demo-down test lint unit crashes mutants sweep api bench-evidence bench-operator e2e cluster cluster-down images ground crds
+.PHONY: help demo demo-down test lint unit crashes mutants sweep api bench-evidence bench-operator bench-rollback e2e cluster cluster-down images ground crds
 
 help:           ## this list
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 16
@@ -43,7 +43,7 @@ sweep: ground   ## a few harmless rollouts, to notice when too many are rolled b
 
 e2e: images     ## the whole story on a real node
 	hack/models
-	hack/with-cluster cargo test --workspace --test node -- --ignored --nocapture --test-threads=1
+	hack/with-cluster cargo test --workspace --test node -- --ignored --nocapture --test-threads=1 the_whole_story
 
 bench-evidence: ground ## false rollbacks, detection, drift: the figures of docs/, with peers
 	cargo build --release -p bench -p model-server
@@ -52,6 +52,10 @@ bench-evidence: ground ## false rollbacks, detection, drift: the figures of docs
 bench-operator: ground ## the operator beside 1,000 ModelDeployments: time, memory, CPU, requests
 	cargo build --release -p operator --bin operator -p e2e --bin bench-operator
 	hack/bench-operator
+
+bench-rollback: images ## 300 rollbacks by a person on a real node: how long each takes
+	hack/models
+	hack/with-cluster cargo test -p e2e --test node -- --ignored --nocapture a_person_rolls_back_many_times
 
 cluster:        ## start the node (CLUSTER=kind: with kind and docker)
 	hack/cluster up

@@ -21,8 +21,8 @@ use tokio::net::TcpListener;
 use tokio::sync::Notify;
 use tokio_util::task::AbortOnDropHandle;
 
-pub use requests::{Fault, Moment, Write};
-use requests::{Plan, Requests};
+use requests::Requests;
+pub use requests::{At, Fault, Moment, Write};
 
 /// What its parts share.
 #[derive(Clone)]
@@ -80,12 +80,10 @@ impl Proxy {
         self.shared.requests().fault = Some((fault, share));
     }
 
-    /// Plans a crash: before or after write `k` from now on, from 1. From then on nothing is answered any
-    /// more; [`Proxy::crashed`] says when the process shall be killed.
-    pub fn crash_at(&self, k: usize, moment: Moment) {
-        let mut requests = self.shared.requests();
-        let index = requests.writes.len() + k - 1;
-        requests.plan = Some(Plan { index, moment });
+    /// Plans a crash, before or after that write. From then on nothing is answered any more; [`Proxy::crashed`] says
+    /// when the process shall be killed.
+    pub fn crash_at(&self, at: At, moment: Moment) {
+        self.shared.requests().crash_at(at, moment);
     }
 
     /// Waits for the moment of the planned crash.

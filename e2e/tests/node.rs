@@ -18,6 +18,25 @@ const RATE: u32 = 220;
 /// Fewest requests of the whole story.
 const REQUESTS: u64 = 200_000;
 
+/// Requests per second beside the rollbacks of the benchmark: the machine is to be half idle.
+const CALM: u32 = 20;
+
+/// `make bench-rollback`: how long a person on call waits.
+#[tokio::test(flavor = "multi_thread")]
+#[ignore = "needs a node: make bench-rollback"]
+async fn a_person_rolls_back_many_times() -> Result<()> {
+    let node = Node::up()?;
+    let models = Models::prepare()?;
+    chapters::clean(&node)?;
+    let story = Story::begin(node.clone(), models, CALM, |_| {}).await?;
+    let done = chapters::on_call_many_times(&story, chapters::rollbacks(300)?).await;
+    let summary = story.finish().await;
+    println!("{summary}");
+    done?;
+    ensure!(summary.failed() == 0, "{} of {} requests failed", summary.failed(), summary.requests);
+    chapters::clean(&node)
+}
+
 #[tokio::test(flavor = "multi_thread")]
 #[ignore = "needs a node: make e2e"]
 async fn the_whole_story_loses_no_request() -> Result<()> {
@@ -55,7 +74,9 @@ async fn the_whole_story_loses_no_request() -> Result<()> {
     chapters::green_is_previewed_and_switched_to(&story).await?;
     chapters::an_ab_test_is_lost(&story).await?;
     chapters::a_bandit_shares_until_time_is_out(&story).await?;
-    chapters::on_call_many_times(&story).await?;
+    chapters::the_scale_subresource_is_followed(&story).await?;
+    chapters::pods_follow_the_requests(&story, RATE).await?;
+    chapters::on_call_many_times(&story, chapters::rollbacks(20)?).await?;
     chapters::every_pod_is_evicted_in_turn(&story).await?;
     chapters::uninstall_alone_never_stops_serving(&story).await?;
 

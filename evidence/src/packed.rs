@@ -73,7 +73,8 @@ impl Packed {
     }
 }
 
-fn pack(counts: &Counts, classes: &mut Classes) -> Box<[u8]> {
+/// The cells of counts, in little memory.
+pub(crate) fn pack(counts: &Counts, classes: &mut Classes) -> Box<[u8]> {
     let mut row: Vec<u64> = counts.cells().copied().collect();
     let fixed = row.len();
     for (name, &count) in &counts.classes {
@@ -128,29 +129,37 @@ impl Sum {
     /// The sum as an interval. Something was added.
     pub(crate) fn interval(&self, classes: &Classes) -> Interval {
         let (from, to, split) = self.span.expect("a sum is asked for after something was added");
-        let counts = |row: &[u64]| {
-            let mut counts = Counts::default();
-            let mut fixed = 0;
-            for (cell, count) in counts.cells_mut().zip(row) {
-                *cell = *count;
-                fixed += 1;
-            }
-            let named = classes.names.iter().zip(row.iter().skip(fixed));
-            counts.classes = named.filter(|(_, n)| **n > 0).map(|(name, n)| (name.clone(), *n)).collect();
-            counts
-        };
         Interval {
             from,
             to,
             draw: self.draw,
             split,
-            candidate: counts(&self.candidate),
-            stable: counts(&self.stable),
+            candidate: counts(&self.candidate, classes),
+            stable: counts(&self.stable, classes),
             pairs: self.pairs.map(|outcomes| Box::new(Pairs { outcomes, ..Pairs::default() })),
             labelled: self.labelled,
             slots: None,
         }
     }
+}
+
+fn counts(row: &[u64], classes: &Classes) -> Counts {
+    let mut counts = Counts::default();
+    let mut fixed = 0;
+    for (cell, count) in counts.cells_mut().zip(row) {
+        *cell = *count;
+        fixed += 1;
+    }
+    let named = classes.names.iter().zip(row.iter().skip(fixed));
+    counts.classes = named.filter(|(_, n)| **n > 0).map(|(name, n)| (name.clone(), *n)).collect();
+    counts
+}
+
+/// What [`pack`] packed with the same classes.
+pub(crate) fn unpack(bytes: &[u8], classes: &Classes) -> Counts {
+    let mut row = Vec::new();
+    add(bytes, &mut row);
+    counts(&row, classes)
 }
 
 fn add(bytes: &[u8], row: &mut Vec<u64>) {

@@ -7,6 +7,7 @@ use wire::{Counts, Feedback, Key, Page, Pairs, RouteState};
 
 use crate::draw::Side;
 use crate::labelled::shares;
+use crate::packed::{Classes, pack, unpack};
 use crate::slots::{Shown, SlotRound};
 use crate::{Draw, Interval, Labelled};
 
@@ -117,9 +118,11 @@ struct Baseline {
     instance: String,
     /// False once a page is missing: the next one bridges a gap.
     current: bool,
-    /// Highest reading per state of the table. Kept while pages are missing, so that not even an old page
+    /// Highest reading per state of the table, packed. Kept while pages are missing, so that not even an old page
     /// delivered late can be counted again.
-    marks: ByState<Key, Counts>,
+    marks: ByState<Key, Box<[u8]>>,
+    /// Their classes.
+    classes: Classes,
     /// The same of the pairs.
     pairs: ByState<String, Pairs>,
     /// The same of the labels.
@@ -182,7 +185,9 @@ impl Baselines {
             Some(baseline) if baseline.instance == page.instance => baseline.advance(page, all),
             _ => {
                 let Page { instance, states, pairs, feedback, .. } = page;
-                let baseline = Baseline { instance, current: true, marks: states, pairs, feedback };
+                let (marks, classes) = Default::default();
+                let mut baseline = Baseline { instance, current: true, marks, classes, pairs, feedback };
+                baseline.mark(states);
                 self.pods.insert(pod.to_owned(), baseline);
                 Err(Dropped::Baseline)
             }
@@ -194,7 +199,7 @@ impl Baseline {
     /// Moves the marks up to this page and says what was counted since, for each pair of arms.
     fn advance(&mut self, page: Page, all: &[Arms]) -> Result<Vec<Delta>, Dropped> {
         let was_current = std::mem::replace(&mut self.current, true);
-        if is_ahead(&self.marks, &page.states, Counts::since)
+        if is_ahead(&self.marks, &page.states, |now, mark| self.since(now, mark))
             || is_ahead(&self.pairs, &page.pairs, Pairs::since)
             || is_ahead(&self.feedback, &page.feedback, Feedback::since)
         {
@@ -208,10 +213,21 @@ impl Baseline {
         self.marks.retain(|state, _| page.states.contains_key(state) || is_of_stage(state));
         self.pairs.retain(|state, _| page.pairs.contains_key(state) || is_of_stage(state));
         self.feedback.retain(|state, _| page.feedback.contains_key(state) || is_of_stage(state));
-        self.marks.extend(page.states);
+        self.mark(page.states);
         self.pairs.extend(page.pairs);
         self.feedback.extend(page.feedback);
         if was_current { Ok(deltas) } else { Err(Dropped::Baseline) }
+    }
+
+    fn mark(&mut self, states: ByState<Key, Counts>) {
+        for (state, counts) in states {
+            let packed = counts.into_iter().map(|(key, counts)| (key, pack(&counts, &mut self.classes)));
+            self.marks.insert(state, packed.collect());
+        }
+    }
+
+    fn since(&self, now: &Counts, mark: &[u8]) -> Option<Counts> {
+        now.since(&unpack(mark, &self.classes))
     }
 
     fn delta(&self, page: &Page, arms: &Arms) -> Delta {
@@ -223,7 +239,7 @@ impl Baseline {
                     Some(Side::Stable) => &mut delta.stable,
                     None => continue,
                 };
-                side.add(&since(now, mark(&self.marks, state, key), Counts::since));
+                side.add(&since(now, mark(&self.marks, state, key), |now, mark| self.since(now, mark)));
             }
             for (key, now) in page.feedback.get(state).into_iter().flatten() {
                 let [own, late] = shares(&since(now, mark(&self.feedback, state, key), Feedback::since));
@@ -252,12 +268,16 @@ fn mark<'m, K: Ord, C>(marks: &'m ByState<K, C>, state: &RouteState, key: &K) ->
 }
 
 /// A state or revision that was not on the page before has counted from zero since.
-fn since<C: Clone>(now: &C, before: Option<&C>, since: fn(&C, &C) -> Option<C>) -> C {
+fn since<C: Clone, M>(now: &C, before: Option<&M>, since: impl Fn(&C, &M) -> Option<C>) -> C {
     let delta = before.map_or_else(|| Some(now.clone()), |before| since(now, before));
     delta.expect("is_ahead compared every key that both hold")
 }
 
-fn is_ahead<K: Ord, C>(marks: &ByState<K, C>, page: &ByState<K, C>, since: fn(&C, &C) -> Option<C>) -> bool {
+fn is_ahead<K: Ord, C, M>(
+    marks: &ByState<K, M>,
+    page: &ByState<K, C>,
+    since: impl Fn(&C, &M) -> Option<C>,
+) -> bool {
     marks.iter().any(|(state, marks)| {
         page.get(state).is_some_and(|now| {
             marks.iter().any(|(key, mark)| now.get(key).is_none_or(|now| since(now, mark).is_none()))

@@ -86,6 +86,8 @@ struct Note {
     failures: u32,
     /// When the evidence was written last.
     evidence: Option<Instant>,
+    /// When the status was written last.
+    status: Option<Instant>,
     /// When it was first looked at.
     since: Option<Instant>,
 }
@@ -149,7 +151,7 @@ impl Context {
         let mut act = self.act(&owner, &mut seen, (&valid, &taken), &plan);
         let acted = act.act().await;
         // The routers are asked from this moment on, also when a later write failed.
-        self.samplers.order(key, order(act.seen, &valid, &plan));
+        self.samplers.order(key, order(act.seen, &valid, &plan, &snapshot));
         if self.world.deployments.get(&reference(key)).is_none() {
             // It went meanwhile, and its end may have been told before this order.
             self.gone(key);
@@ -244,6 +246,7 @@ impl Context {
             scaled,
             room: &room,
             evidence_written: self.notes.with(key, |note| note.evidence),
+            status_written: self.notes.with(key, |note| note.status),
             since: self.notes.with(key, |note| *note.since.get_or_insert_with(Instant::now)),
         };
         let reported = report.report().await;
@@ -254,9 +257,11 @@ impl Context {
             self.samplers.forget(key);
         }
         let reported = reported.map_err(Error::Report)?;
-        if reported.evidence {
-            self.notes.with(key, |note| note.evidence = Some(Instant::now()));
-        }
+        self.notes.with(key, |note| {
+            let now = Instant::now();
+            note.evidence = reported.evidence.then_some(now).or(note.evidence);
+            note.status = reported.status.then_some(now).or(note.status);
+        });
         for note in &picture.plan.notes {
             self.metrics.decisions.with_label_values(&[<&'static str>::from(note.reason)]).inc();
             tracing::info!(

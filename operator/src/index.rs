@@ -1,20 +1,45 @@
 //! The watched objects of each deployment, by name.
 //!
 //! kube's own store knows objects by their name alone; with a thousand deployments every reconcile would
-//! search all of them for the few that are its own.
+//! search all of them for the few that are its own. And it keeps them as values, whose empty fields take several
+//! times the memory of what they say: here they are kept as text, and read when they are looked at.
 
 use std::collections::{BTreeMap, HashMap};
+use std::marker::PhantomData;
 use std::sync::{Arc, PoisonError, RwLock};
 
 use api::{ModelDeployment, names};
 use kube::runtime::reflector::ObjectRef;
 use kube::runtime::watcher::Event;
 use kube::{Resource, ResourceExt};
+use serde::Serialize;
+use serde::de::DeserializeOwned;
 
 /// Names a deployment.
 pub type Key = ObjectRef<ModelDeployment>;
 
-type Objects<K> = HashMap<Key, BTreeMap<String, Arc<K>>>;
+type Objects<K> = HashMap<Key, BTreeMap<String, Kept<K>>>;
+
+/// An object as JSON.
+#[derive(Debug)]
+struct Kept<K>(Arc<[u8]>, PhantomData<fn() -> K>);
+
+impl<K> Clone for Kept<K> {
+    fn clone(&self) -> Self {
+        Self(self.0.clone(), PhantomData)
+    }
+}
+
+impl<K: Serialize + DeserializeOwned> Kept<K> {
+    fn new(object: &K) -> Self {
+        let text = serde_json::to_vec(object).expect("Kubernetes objects are JSON");
+        Self(text.into(), PhantomData)
+    }
+
+    fn read(&self) -> Arc<K> {
+        Arc::new(serde_json::from_slice(&self.0).expect("it was read from what the API server sent"))
+    }
+}
 
 /// The deployment that an object was made for, by its label.
 #[must_use]
@@ -40,11 +65,13 @@ impl<K> Default for Index<K> {
     }
 }
 
-impl<K> Index<K> {
+impl<K: Serialize + DeserializeOwned> Index<K> {
     /// The objects of a deployment, by name.
     #[must_use]
     pub fn of(&self, key: &Key) -> BTreeMap<String, Arc<K>> {
-        self.0.read().unwrap_or_else(PoisonError::into_inner).get(key).cloned().unwrap_or_default()
+        // Read behind the lock: the watch need not wait for it.
+        let kept = self.0.read().unwrap_or_else(PoisonError::into_inner).get(key).cloned();
+        kept.unwrap_or_default().into_iter().map(|(name, object)| (name, object.read())).collect()
     }
 }
 
@@ -54,10 +81,24 @@ pub struct Feed<K> {
     index: Index<K>,
     /// Whose each object is, by namespace and name: people may change its label.
     owners: Owners,
-    listing: Vec<K>,
+    listing: Vec<Listed<K>>,
 }
 
 type Owners = HashMap<(String, String), Key>;
+
+/// An object of a list that is not whole yet.
+#[derive(Debug)]
+struct Listed<K> {
+    name: (String, String),
+    owner: Option<Key>,
+    object: Kept<K>,
+}
+
+impl<K: Resource + Serialize + DeserializeOwned> Listed<K> {
+    fn new(object: &K) -> Self {
+        Self { name: name_of(object), owner: owner_key(object), object: Kept::new(object) }
+    }
+}
 
 /// Whose objects an event changed.
 #[derive(Debug, PartialEq, Eq)]
@@ -68,7 +109,7 @@ pub enum Touched {
     All,
 }
 
-impl<K: Resource> Feed<K> {
+impl<K: Resource + Serialize + DeserializeOwned> Feed<K> {
     /// The writing end of `index`.
     #[must_use]
     pub fn new(index: Index<K>) -> Self {
@@ -79,19 +120,19 @@ impl<K: Resource> Feed<K> {
     pub fn apply(&mut self, event: Event<K>) -> Touched {
         match event {
             Event::Init => self.listing.clear(),
-            Event::InitApply(object) => self.listing.push(object),
+            Event::InitApply(object) => self.listing.push(Listed::new(&object)),
             Event::InitDone => {
                 let listing = std::mem::take(&mut self.listing);
                 return self.replace(listing);
             }
-            Event::Apply(object) => return self.put(object),
+            Event::Apply(object) => return self.put(Listed::new(&object)),
             Event::Delete(object) => return self.remove(&object),
         }
         Touched::These(Vec::new())
     }
 
-    fn put(&mut self, object: K) -> Touched {
-        let (name, after) = (name_of(&object), owner_key(&object));
+    fn put(&mut self, new: Listed<K>) -> Touched {
+        let Listed { name, owner: after, object } = new;
         let mut objects = self.index.0.write().unwrap_or_else(PoisonError::into_inner);
         let before = self.owners.remove(&name).filter(|before| Some(before) != after.as_ref());
         if let Some(before) = &before {
@@ -99,7 +140,7 @@ impl<K: Resource> Feed<K> {
         }
         if let Some(key) = &after {
             self.owners.insert(name.clone(), key.clone());
-            objects.entry(key.clone()).or_default().insert(name.1, Arc::new(object));
+            objects.entry(key.clone()).or_default().insert(name.1, object);
         }
         Touched::These(before.into_iter().chain(after).collect())
     }
@@ -114,13 +155,13 @@ impl<K: Resource> Feed<K> {
     }
 
     /// There are these objects, and no others.
-    fn replace(&mut self, all: Vec<K>) -> Touched {
+    fn replace(&mut self, all: Vec<Listed<K>>) -> Touched {
         let mut objects = Objects::new();
         self.owners.clear();
-        for object in all {
-            let Some(key) = owner_key(&object) else { continue };
-            self.owners.insert(name_of(&object), key.clone());
-            objects.entry(key).or_default().insert(object.name_any(), Arc::new(object));
+        for Listed { name, owner, object } in all {
+            let Some(key) = owner else { continue };
+            self.owners.insert(name.clone(), key.clone());
+            objects.entry(key).or_default().insert(name.1, object);
         }
         *self.index.0.write().unwrap_or_else(PoisonError::into_inner) = objects;
         Touched::All
@@ -179,7 +220,7 @@ mod tests {
         let touched = feed.apply(Event::Apply(service("x", "b")));
         assert_eq!(touched, Touched::These(vec![key("a"), key("b")]), "both must look");
         assert_eq!((index.of(&key("a")).len(), index.of(&key("b")).len()), (0, 1));
-        feed.replace(vec![service("x", "a")]);
+        feed.replace(vec![Listed::new(&service("x", "a"))]);
         // The label is gone: the watch, which selects by it, calls that a deletion.
         let mut bare = service("x", "a");
         bare.metadata.labels = None;

@@ -82,8 +82,10 @@ fn route(seen: &Seen, snapshot: &Snapshot) -> Option<RouteSeen> {
 
 /// What the sampler shall do from now on.
 #[must_use]
-pub fn order(seen: &Seen, valid: &Valid, plan: &Plan) -> Order {
-    let resume = plan.sampling.as_ref().and_then(|sampling| {
+pub fn order(seen: &Seen, valid: &Valid, plan: &Plan, snapshot: &Snapshot) -> Order {
+    // One that remembers has no use for what was stored, and reading it takes longer than all the rest.
+    let resumes = plan.sampling.as_ref().filter(|_| snapshot.memory.is_none());
+    let resume = resumes.and_then(|sampling| {
         let rollout = seen.rollouts.get(&sampling.key.sequence)?;
         let text = rollout.status.as_ref()?.evidence.as_deref()?;
         Some(Memory::read(text, &sampling.candidates))

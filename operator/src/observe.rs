@@ -10,6 +10,8 @@ use k8s_openapi::api::policy::v1::PodDisruptionBudget;
 use k8s_openapi::api::rbac::v1::RoleBinding;
 use kube::{Resource, ResourceExt};
 use rollout::{State, Wanted};
+use serde::Serialize;
+use serde::de::DeserializeOwned;
 use wire::RouteState;
 
 use crate::fresh::Fresh;
@@ -122,7 +124,11 @@ pub fn observe(
     })
 }
 
-fn owned<K: Resource>(index: &Index<K>, key: &Key, owner: &Owner) -> BTreeMap<String, Arc<K>> {
+fn owned<K: Resource + Serialize + DeserializeOwned>(
+    index: &Index<K>,
+    key: &Key,
+    owner: &Owner,
+) -> BTreeMap<String, Arc<K>> {
     let mut objects = index.of(key);
     objects.retain(|_, object| owner.owns(&**object));
     objects

@@ -1,5 +1,7 @@
 //! Tells what was done: status first, then the answered verb, then the record and the events.
 
+mod events;
+
 use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -7,12 +9,11 @@ use std::time::{Duration, Instant};
 use api::{ModelDeployment, ModelRollout, ModelRolloutStatus, Record, VerdictStatus, names};
 use k8s_openapi::api::apps::v1::ControllerRevision;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::MicroTime;
+use kube::ResourceExt;
 use kube::api::Patch;
 use kube::runtime::events::{Event, EventType, Recorder};
-use kube::{Resource, ResourceExt};
-use rollout::{Kind, Note, Outcome, Phase, Plan};
+use rollout::{Kind, Outcome, Phase, Plan};
 use serde_json::json;
-use tokio::time::timeout;
 
 use crate::capacity::Room;
 use crate::decisions;
@@ -22,7 +23,8 @@ use crate::retrain::{self, Retrained};
 use crate::revision::DIGEST;
 use crate::scaling::{self, SCALED_IN, SCALED_OUT, Scaled, Step};
 use crate::status::{self, Picture};
-use crate::write::{Pen, REQUEST, WriteError};
+use crate::write::{Pen, WriteError};
+use events::{event, publish, troubles, warning};
 
 /// Decisions that a record keeps.
 const RECORDS: usize = 100;
@@ -30,12 +32,12 @@ const RECORDS: usize = 100;
 const VERDICTS: usize = 127;
 /// Bytes of a text for people, at most.
 pub(crate) const TEXT: usize = 1024;
-/// Bytes of an event's action, at most: the API server's limit.
-const ACTION: usize = 128;
 /// Bytes of the evidence state, at most (C6).
 const EVIDENCE: usize = 32 * 1024;
 /// How long a process that has just begun may leave a status as it found it; longer than an answer of a pod takes.
 const FIRST_LOOK: Duration = Duration::from_secs(4);
+/// Intervals between two writes of a status in which nothing but the number of requests is new.
+const COUNTS: u32 = 4;
 /// Time between two writes of the evidence while a promoted revision is watched.
 const WATCHING: Duration = Duration::from_secs(180);
 
@@ -59,6 +61,8 @@ pub struct Report<'a> {
     pub room: &'a Room,
     /// When the evidence was written last.
     pub evidence_written: Option<Instant>,
+    /// When the status was written last.
+    pub status_written: Option<Instant>,
     /// When this process first looked at the deployment.
     pub since: Instant,
 }
@@ -68,6 +72,8 @@ pub struct Report<'a> {
 pub struct Reported {
     /// The evidence state was written.
     pub evidence: bool,
+    /// The status was written.
+    pub status: bool,
     /// The status was left as it is until the pods are asked: it is to be looked at again soon.
     pub withheld: bool,
 }
@@ -80,9 +86,11 @@ impl Report<'_> {
     /// very decisions too: the status holds them.
     pub async fn report(&self) -> Result<Reported, WriteError> {
         let withheld = self.knows_less();
-        let deployment = if withheld { self.picture.seen.deployment.clone() } else { self.status().await? };
+        let written = if withheld { None } else { self.status().await? };
+        let status = written.is_some();
+        let deployment = written.unwrap_or_else(|| self.picture.seen.deployment.clone());
         self.answer(&deployment).await?;
-        let reported = Reported { withheld, ..self.records().await? };
+        let reported = Reported { withheld, status, ..self.records().await? };
         self.digests().await?;
         self.events(&deployment).await;
         Ok(reported)
@@ -104,19 +112,22 @@ impl Report<'_> {
             && trouble.is_none()
     }
 
-    async fn status(&self) -> Result<Arc<ModelDeployment>, WriteError> {
+    /// Writes the status if it changed, and returns it with its object.
+    async fn status(&self) -> Result<Option<Arc<ModelDeployment>>, WriteError> {
         let seen = self.picture.seen;
         let mut status = status::status(self.picture);
         let generation = seen.deployment.metadata.generation;
         scaling::tell(self.scaled, &mut status, generation, self.picture.now);
         self.retrained.tell(&mut status, generation, self.picture.now);
         self.room.tell(&mut status);
-        if seen.deployment.status.as_ref() == Some(&status) {
-            return Ok(seen.deployment.clone());
+        if let Some(before) = &seen.deployment.status
+            && (*before == status || status::only_counts_differ(before, &status) && !self.counts_are_due())
+        {
+            return Ok(None);
         }
         let mut changed = ModelDeployment::clone(&seen.deployment);
         changed.status = Some(status);
-        Ok(self.written.deployments.remember(self.pen.status(&changed).await?))
+        Ok(Some(self.written.deployments.remember(self.pen.status(&changed).await?)))
     }
 
     /// Removes the verb that was carried out and names it in its place (V2).
@@ -177,6 +188,13 @@ impl Report<'_> {
         !watching || self.evidence_written.is_none_or(|at| at.elapsed() >= WATCHING)
     }
 
+    /// The numbers are in the ModelRollout too, of each interval: a write more for them alone would be half of all
+    /// writes while many deployments are judged.
+    fn counts_are_due(&self) -> bool {
+        let pause = COUNTS * self.picture.valid.wanted.interval;
+        self.status_written.is_none_or(|at| at.elapsed() >= pause)
+    }
+
     fn add_evidence(&self, after: &mut ModelRolloutStatus) {
         let judged = status::judged(self.picture);
         let before = std::mem::take(&mut after.verdicts);
@@ -233,55 +251,6 @@ impl Report<'_> {
             publish(self.recorder, deployment, &event).await;
         }
     }
-}
-
-/// Publishes an event; a failure is logged only.
-async fn publish(recorder: &Recorder, deployment: &ModelDeployment, event: &Event) {
-    match timeout(REQUEST, recorder.publish(event, &deployment.object_ref(&()))).await {
-        Ok(Ok(())) => {}
-        Ok(Err(error)) => tracing::warn!(error = &error as &dyn std::error::Error, "an event is lost"),
-        Err(_) => tracing::warn!("an event is lost: no answer within {REQUEST:?}"),
-    }
-}
-
-/// A warning for people.
-fn warning(reason: &str, message: &str) -> Event {
-    Event {
-        type_: EventType::Warning,
-        reason: reason.to_owned(),
-        note: Some(cut(message, TEXT)),
-        // Events of one reason and action are counted as one, with the words of the first: the action says
-        // which decision it is.
-        action: cut(message, ACTION),
-        secondary: None,
-    }
-}
-
-fn event(note: &Note) -> Event {
-    let mut event = warning(note.reason.into(), &note.message);
-    if !note.reason.is_warning() {
-        event.type_ = EventType::Normal;
-    }
-    event
-}
-
-/// What people must hear of that is no decision: a condition that turned bad.
-fn troubles(
-    before: Option<&api::ModelDeploymentStatus>,
-    after: Option<&api::ModelDeploymentStatus>,
-) -> Vec<Event> {
-    let had = |kind: &str, reason: &str| {
-        let all = before.map(|s| s.conditions.as_slice()).unwrap_or_default();
-        all.iter().any(|c| c.type_ == kind && c.reason == reason)
-    };
-    let mut events = Vec::new();
-    for reason in status::TROUBLES {
-        let now = after.and_then(|s| s.conditions.iter().find(|c| c.reason == reason));
-        if let Some(condition) = now.filter(|c| !had(&c.type_, reason)) {
-            events.push(warning(reason, &condition.message));
-        }
-    }
-    events
 }
 
 /// What the record of one rollout is after this plan.

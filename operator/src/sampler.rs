@@ -181,10 +181,12 @@ impl Samplers {
         running.insert(key.clone(), Running { orders, snapshot, _task: task });
     }
 
-    /// The newest snapshot; an empty one for a deployment that has no sampler.
+    /// The newest snapshot; an empty one for a deployment that has no sampler, or whose sampler died.
     #[must_use]
     pub fn snapshot(&self, key: &Key) -> Arc<Snapshot> {
-        self.running().get(key).map(|running| running.snapshot.load_full()).unwrap_or_default()
+        let running = self.running();
+        let alive = running.get(key).filter(|running| !running.orders.is_closed());
+        alive.map(|running| running.snapshot.load_full()).unwrap_or_default()
     }
 
     /// Ends the sampler of a deployment. After a conflict over its persisted state: forget, then order anew,

@@ -71,6 +71,18 @@ pub fn status(picture: Picture<'_>) -> ModelDeploymentStatus {
     }
 }
 
+/// Whether nothing but the number of requests is new.
+#[must_use]
+pub fn only_counts_differ(before: &ModelDeploymentStatus, after: &ModelDeploymentStatus) -> bool {
+    let uncounted = |status: &ModelDeploymentStatus| {
+        let mut status = status.clone();
+        let candidates = status.candidate.iter_mut().chain(&mut status.challengers);
+        candidates.for_each(|candidate| candidate.requests = candidate.requests.min(1));
+        status
+    };
+    uncounted(before) == uncounted(after)
+}
+
 /// What was decided last, see [`crate::decisions`].
 #[must_use]
 pub fn decisions(picture: Picture<'_>) -> Vec<Decision> {

@@ -16,10 +16,14 @@ use kube::runtime::reflector::{ObjectRef, Store};
 use kube::runtime::watcher::{self, Event};
 use kube::runtime::{WatchStreamExt, watcher as watch_of};
 use kube::{Api, Client, Resource, ResourceExt};
+use serde::Serialize;
 use serde::de::DeserializeOwned;
 use tokio::sync::oneshot;
 
 use crate::index::{Feed, Index, Key, Touched};
+
+/// Objects that are listed at once.
+const PART: u32 = 100;
 
 /// A ModelDeployment, or why it cannot be read: one bad object must not stall the watch of all others.
 pub type Guarded = DeserializeGuard<ModelDeployment>;
@@ -154,7 +158,7 @@ impl Starting<'_> {
     fn labelled<K>(&mut self, what: &str) -> Index<K>
     where
         K: Resource<Scope = NamespaceResourceScope> + Clone + Debug + DeserializeOwned,
-        K: Send + Sync + 'static,
+        K: Serialize + Send + 'static,
         K::DynamicType: Default,
     {
         let events = self.events::<K>(ours());
@@ -169,7 +173,7 @@ impl Starting<'_> {
     fn guarded<K>(&mut self, what: &str) -> Index<K>
     where
         K: Resource<Scope = NamespaceResourceScope> + Clone + Debug + DeserializeOwned,
-        K: Send + Sync + 'static,
+        K: Serialize + Send + 'static,
         K::DynamicType: Default,
     {
         let events = self.events::<DeserializeGuard<K>>(ours()).filter_map(async |event| readable(event));
@@ -178,7 +182,7 @@ impl Starting<'_> {
 
     fn follow<K>(&mut self, what: &str, events: impl Stream<Item = Event<K>> + Send + 'static) -> Index<K>
     where
-        K: Resource + Send + Sync + 'static,
+        K: Resource + Serialize + DeserializeOwned + Send + 'static,
     {
         let (index, mut first, triggers) = (Index::default(), self.first(what), self.triggers.clone());
         let mut feed = Feed::new(index.clone());
@@ -192,7 +196,7 @@ impl Starting<'_> {
     }
 
     fn deployments(&mut self) -> Store<Guarded> {
-        let events = self.events::<Guarded>(watcher::Config::default());
+        let events = self.events::<Guarded>(lists());
         let mut writer = Writer::<Guarded>::new(());
         let (store, triggers) = (writer.as_reader(), self.triggers.clone());
         let mut first = self.first("ModelDeployments (are the CRDs installed?)");
@@ -239,7 +243,12 @@ fn tell(touched: Touched, first: &mut First, triggers: &UnboundedSender<Trigger>
 
 /// What carries our label: made by the operator, or pods of what it made.
 fn ours() -> watcher::Config {
-    watcher::Config::default().labels(names::DEPLOYMENT)
+    lists().labels(names::DEPLOYMENT)
+}
+
+/// Lists are read in small parts: as values they take far more memory than what is kept of them.
+fn lists() -> watcher::Config {
+    watcher::Config::default().page_size(PART)
 }
 
 /// Names the deployment.

@@ -45,11 +45,19 @@ pub enum Fault {
     Lose,
 }
 
-/// A crash that is to come.
+/// What an operator dies at.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum At {
+    /// This write from now on, from 1.
+    Write(usize),
+    /// This write of its Lease from now on, from 1.
+    Lease(usize),
+}
+
+/// A crash that is to come: how many of such writes there were when it does.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Plan {
-    /// Index of the write.
-    pub(super) index: usize,
+    pub(super) at: At,
     pub(super) moment: Moment,
 }
 
@@ -62,8 +70,8 @@ pub(super) enum Order {
     ForwardAndLose(usize),
     /// The process dies before it.
     Die,
-    /// It is done, then the process dies.
-    DieAfter(usize),
+    /// It is done, then the process dies. A write has an index.
+    DieAfter(Option<usize>),
     /// Refused with this status.
     Refuse(usize, u16),
     /// A watch whose version is too old.
@@ -86,7 +94,9 @@ impl Default for Dice {
 #[derive(Debug, Default)]
 pub(super) struct Requests {
     pub(super) writes: Vec<Write>,
-    pub(super) plan: Option<Plan>,
+    /// How many there were of a Lease.
+    leases: usize,
+    plan: Option<Plan>,
     /// With the share of writes that it meets: every so many-th would always meet the same one of a plan.
     pub(super) fault: Option<(Fault, f64)>,
     dice: Dice,
@@ -104,6 +114,25 @@ impl Requests {
         self.told.as_ref().map_or(0, HashSet::len)
     }
 
+    /// Plans a crash.
+    pub(super) fn crash_at(&mut self, at: At, moment: Moment) {
+        let at = match at {
+            At::Write(k) => At::Write(self.writes.len() + k),
+            At::Lease(k) => At::Lease(self.leases + k),
+        };
+        self.plan = Some(Plan { at, moment });
+    }
+
+    /// Whether the process dies at this write, and how.
+    fn death(&mut self, at: At, index: Option<usize>) -> Option<Order> {
+        let plan = self.plan.filter(|plan| plan.at == at)?;
+        self.dead = true;
+        Some(match plan.moment {
+            Moment::Before => Order::Die,
+            Moment::After => Order::DieAfter(index),
+        })
+    }
+
     /// Decides about a request that has just come.
     pub(super) fn order(&mut self, method: &Method, uri: &Uri) -> Order {
         if self.dead {
@@ -115,20 +144,18 @@ impl Requests {
         {
             return Order::Gone;
         }
+        if is_change(method) && uri.path().contains("/leases") {
+            self.leases += 1;
+            return self.death(At::Lease(self.leases), None).unwrap_or(Order::Forward(None));
+        }
         if !is_write(method, uri) {
             return Order::Forward(None);
         }
         let index = self.writes.len();
         let (object, method) = (object(uri.path()), method.clone());
         self.writes.push(Write { at: Instant::now(), method, object, status: None });
-        if let Some(plan) = self.plan
-            && plan.index == index
-        {
-            self.dead = true;
-            return match plan.moment {
-                Moment::Before => Order::Die,
-                Moment::After => Order::DieAfter(index),
-            };
+        if let Some(death) = self.death(At::Write(index + 1), Some(index)) {
+            return death;
         }
         let fault = self.fault.filter(|(_, share)| self.dice.0.random_bool(*share));
         match fault.map(|(fault, _)| fault) {
@@ -139,11 +166,14 @@ impl Requests {
     }
 }
 
-/// A change of an object. Renewals of a Lease follow the clock, not the rollout: they are none.
+fn is_change(method: &Method) -> bool {
+    [Method::POST, Method::PUT, Method::PATCH, Method::DELETE].contains(method)
+}
+
+/// A change of an object that is no Lease: those are renewed by the clock, not by the rollout.
 fn is_write(method: &Method, uri: &Uri) -> bool {
-    let changes = [Method::POST, Method::PUT, Method::PATCH, Method::DELETE].contains(method);
-    let asks = ["/leases", "accessreviews"].iter().any(|part| uri.path().contains(part));
-    changes && !asks && !uri.query().unwrap_or_default().contains("dryRun=")
+    let asks = uri.path().contains("accessreviews");
+    is_change(method) && !asks && !uri.query().unwrap_or_default().contains("dryRun=")
 }
 
 fn is_watch_from(uri: &Uri) -> bool {
@@ -186,13 +216,26 @@ mod tests {
 
     #[test]
     fn nothing_leaves_a_process_after_its_last_write() {
-        let mut requests =
-            Requests { plan: Some(Plan { index: 1, moment: Moment::After }), ..Default::default() };
+        let mut requests = Requests::default();
+        requests.crash_at(At::Write(2), Moment::After);
         assert_eq!(ask(&mut requests, &Method::PUT, ROUTE), Order::Forward(Some(0)));
-        assert_eq!(ask(&mut requests, &Method::PUT, ROUTE), Order::DieAfter(1));
+        assert_eq!(ask(&mut requests, &Method::PUT, ROUTE), Order::DieAfter(Some(1)));
         assert_eq!(ask(&mut requests, &Method::PUT, ROUTE), Order::Silence);
         assert_eq!(ask(&mut requests, &Method::GET, ROUTE), Order::Silence);
         assert_eq!(requests.writes.len(), 2);
+    }
+
+    #[test]
+    fn a_lease_can_be_the_last_thing_that_is_written() {
+        let mut requests = Requests::default();
+        let lease = "/apis/coordination.k8s.io/v1/namespaces/n/leases/sluice";
+        ask(&mut requests, &Method::PUT, lease);
+        requests.crash_at(At::Lease(2), Moment::Before);
+        assert_eq!(ask(&mut requests, &Method::PUT, lease), Order::Forward(None));
+        assert_eq!(ask(&mut requests, &Method::PUT, ROUTE), Order::Forward(Some(0)));
+        assert_eq!(ask(&mut requests, &Method::GET, lease), Order::Forward(None));
+        assert_eq!(ask(&mut requests, &Method::PUT, lease), Order::Die);
+        assert_eq!(ask(&mut requests, &Method::PUT, ROUTE), Order::Silence);
     }
 
     #[test]

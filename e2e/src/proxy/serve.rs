@@ -47,7 +47,7 @@ async fn answer(shared: Shared, request: Request<Incoming>) -> Result<Answer> {
             silence().await
         }
         Order::DieAfter(index) => {
-            forward(&shared, request, Some(index)).await?;
+            forward(&shared, request, index).await?;
             shared.crash.notify_one();
             silence().await
         }

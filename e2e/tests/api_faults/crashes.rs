@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
 use api::Phase;
-use e2e::proxy::{Moment, Write};
+use e2e::proxy::{At, Moment, Write};
 use e2e::trial::{Trial, at_stage, holding, is_healthy, spec};
 use futures::{StreamExt, TryStreamExt, stream};
 use k8s_openapi::api::coordination::v1::Lease;
@@ -15,6 +15,8 @@ use crate::end::{End, given};
 
 /// Worlds at the same time; they wait most of the time.
 const TOGETHER: usize = 4;
+/// Renewals of the Lease that the operator dies at, beside its writes.
+const RENEWALS: usize = 2;
 /// How long each step of the canary is held.
 const HOLD: Duration = Duration::from_secs(1);
 
@@ -93,13 +95,13 @@ struct Crashed {
     writes: usize,
 }
 
-async fn crashed(story: Story, k: usize, moment: Moment, expected: &End) -> Result<Crashed> {
+async fn crashed(story: Story, at: At, moment: Moment, expected: &End) -> Result<Crashed> {
     let (mut trial, first) = Trial::through_a_proxy("crash").await?;
     let operator = trial.operator.take().context("it runs")?;
     let second = trial.proxy().await?;
     story.begin(&trial).await?;
     let before = first.writes().len();
-    first.crash_at(k, moment);
+    first.crash_at(at, moment);
     let whole = async {
         story.tell(&trial).await?;
         expected.reached(&trial).await
@@ -127,30 +129,31 @@ async fn free_lease(trial: &Trial) -> Result<()> {
     Ok(())
 }
 
-/// A crash at each write in turn, before and after it; returns how many writes there are.
+/// A crash at each write in turn, and at renewals of the Lease, before and after it; returns how many writes there are.
 async fn sweep(story: Story) -> Result<usize> {
     let (end, writes) = undisturbed(story).await?;
     println!("{story:?}: {} writes when nothing happens:", writes.len());
     for (k, write) in (1..).zip(&writes) {
         println!("  {k:>2} {write}");
     }
-    let moments = (1..=writes.len()).flat_map(|k| [(k, Moment::Before), (k, Moment::After)]);
-    let runs = stream::iter(moments.map(|(k, moment)| {
+    let all = (1..=writes.len()).map(At::Write).chain((1..=RENEWALS).map(At::Lease));
+    let moments = all.flat_map(|at| [(at, Moment::Before), (at, Moment::After)]);
+    let runs = stream::iter(moments.map(|(at, moment)| {
         let end = &end;
         async move {
-            let crashed = crashed(story, k, moment, end).await;
-            crashed.with_context(|| format!("{story:?}, dead {moment:?} write {k}"))
+            let crashed = crashed(story, at, moment, end).await;
+            crashed.with_context(|| format!("{story:?}, dead {moment:?} {at:?}"))
         }
     }));
     let all: Vec<Crashed> = runs.buffer_unordered(TOGETHER).try_collect().await?;
     let died = all.iter().filter(|run| run.died).count();
     let most = all.iter().map(|run| run.writes).max().unwrap_or(0);
     println!(
-        "{story:?}: {died} crashes at {} writes, each with the same end; at most {most} writes",
+        "{story:?}: {died} crashes at {} writes and {RENEWALS} renewals, each with the same end; at most {most} writes",
         writes.len()
     );
     // The number of writes varies a little: statistics are written as they come.
-    ensure!(died + 8 >= 2 * writes.len(), "only {died} crashes for {} writes", writes.len());
+    ensure!(died + 8 >= 2 * (writes.len() + RENEWALS), "only {died} crashes for {} writes", writes.len());
     ensure!(most <= 2 * writes.len(), "a restart made {most} writes of {}", writes.len());
     Ok(writes.len())
 }

@@ -3,6 +3,7 @@
 mod faults;
 mod leaving;
 mod rollbacks;
+mod scaling;
 mod strategies;
 
 use std::time::{Duration, Instant};
@@ -17,7 +18,8 @@ pub(crate) use faults::{
     unready_stable_does_not_stop_an_abort,
 };
 pub(crate) use leaving::{clean, nothing_is_left_but_the_definitions, uninstall_alone_never_stops_serving};
-pub(crate) use rollbacks::{every_pod_is_evicted_in_turn, on_call_many_times};
+pub(crate) use rollbacks::{every_pod_is_evicted_in_turn, on_call_many_times, rollbacks};
+pub(crate) use scaling::{pods_follow_the_requests, the_scale_subresource_is_followed};
 pub(crate) use strategies::{
     a_bandit_shares_until_time_is_out, an_ab_test_is_lost, copies_take_a_bad_version_back,
     green_is_previewed_and_switched_to,

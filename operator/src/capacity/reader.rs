@@ -19,8 +19,8 @@ use crate::write::REQUEST;
 const PATIENCE: Duration = Duration::from_secs(2);
 /// Age at which what was read is read anew.
 const OLD: Duration = Duration::from_secs(30);
-/// Objects of a page, and pages at most: what a look may cost.
-const PAGE: (u32, usize) = (500, 20);
+/// Objects of a page, and pages at most: what a look may cost. As values pods take 50 KB each.
+const PAGE: (u32, usize) = (100, 100);
 
 /// Looks on behalf of all deployments. Clones share everything.
 #[derive(Clone)]

@@ -140,8 +140,8 @@ fn timeout() -> SignedDuration {
 
 /// What a rollout goes on from.
 fn resumed(candidate: &str, order: &Order) -> Remembered {
-    let known = order.resume.as_ref().and_then(|memory| memory.candidates.get(candidate).cloned());
-    let known = known.unwrap_or_default();
+    let known = order.resume.as_ref().and_then(|memory| memory.candidates.get(candidate));
+    let known = known.map_or_else(Remembered::default, |known| Remembered::clone(known));
     if let (true, Some(sampling)) = (known.state.is_unreadable(), &order.sampling) {
         tracing::warn!(
             rollout = sampling.key.sequence,

@@ -25,7 +25,8 @@ pub(super) struct Judging {
     /// Each candidate's share in all of them.
     splits: BTreeMap<String, f64>,
     baselines: Baselines,
-    candidates: BTreeMap<String, Candidate>,
+    /// Boxed: a map of one has room for eleven.
+    candidates: BTreeMap<String, Box<Candidate>>,
     contest: Option<Contest>,
     bandit: Option<Bandit>,
     /// When the pages of the round before were asked for.
@@ -34,7 +35,7 @@ pub(super) struct Judging {
 
 impl Judging {
     pub(super) fn new(sampling: Sampling, order: &Order) -> Self {
-        let fresh = |name: &String| (name.clone(), Candidate::new(name, &sampling, order));
+        let fresh = |name: &String| (name.clone(), Box::new(Candidate::new(name, &sampling, order)));
         let mut judging = Self {
             states: order.route.iter().cloned().collect(),
             splits: order.splits.clone(),
@@ -56,7 +57,8 @@ impl Judging {
         self.sampling = sampling.clone();
         self.candidates.retain(|name, _| sampling.candidates.contains(name));
         for name in &sampling.candidates {
-            self.candidates.entry(name.clone()).or_insert_with(|| Candidate::new(name, sampling, order));
+            let fresh = || Box::new(Candidate::new(name, sampling, order));
+            self.candidates.entry(name.clone()).or_insert_with(fresh);
         }
         if before.sequence != now.sequence {
             // rule: J3. The levels of the checks belong to the rollout.
@@ -66,7 +68,7 @@ impl Judging {
         if before != now {
             // rule: T1
             self.states.clear();
-            self.candidates.values_mut().for_each(Candidate::enter_stage);
+            self.candidates.values_mut().for_each(|candidate| candidate.enter_stage());
         }
         self.candidates.values_mut().for_each(|candidate| candidate.since(sampling.since));
         if self.splits != order.splits {
@@ -159,7 +161,7 @@ impl Judging {
         for (name, candidate) in &self.candidates {
             if let Some((said, remembered)) = candidate.evidence(&self.sampling, trial.as_ref()) {
                 evidence.insert(name.clone(), said);
-                memory.candidates.insert(name.clone(), remembered);
+                memory.candidates.insert(name.clone(), Box::new(remembered));
             }
         }
         memory.contest = self.contest;

@@ -12,8 +12,8 @@ const CANDIDATES: &str = "candidates";
 /// What must outlive the process.
 #[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
 pub struct Memory {
-    /// Of each candidate.
-    pub candidates: BTreeMap<String, Remembered>,
+    /// Of each candidate; boxed, because a map of one has room for eleven.
+    pub candidates: BTreeMap<String, Box<Remembered>>,
     /// What the candidates compete by, frozen when the rollout began (I3).
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub contest: Option<Contest>,
@@ -47,7 +47,7 @@ impl Memory {
     #[must_use]
     pub fn read(text: &str, candidates: &[String]) -> Self {
         let all = |state: State| {
-            let each = |c: &String| (c.clone(), Remembered { state: state.clone(), trial: None });
+            let each = |c: &String| (c.clone(), Box::new(Remembered { state: state.clone(), trial: None }));
             Self { candidates: candidates.iter().map(each).collect(), ..Self::default() }
         };
         let read = || {
@@ -65,7 +65,7 @@ impl Memory {
     /// The text to persist. One candidate that competes by nothing is written as earlier releases did.
     #[must_use]
     pub fn write(&self) -> String {
-        let mut all = self.candidates.values();
+        let mut all = self.candidates.values().map(|remembered| &**remembered);
         let text = match (all.next(), all.next(), &self.contest) {
             (Some(Remembered { state, trial: None }), None, None) => serde_json::to_string(state),
             _ => serde_json::to_string(self),
@@ -91,7 +91,7 @@ mod tests {
     #[test]
     fn what_cannot_be_read_is_no_fresh_state() {
         // rule: S2, J3
-        let one = Memory { candidates: [("b".to_owned(), seen(41))].into(), ..Memory::default() };
+        let one = Memory { candidates: [("b".to_owned(), Box::new(seen(41)))].into(), ..Memory::default() };
         let text = one.write();
         assert_eq!(Memory::read(&text, &names(&["b"])), one);
         assert_eq!(
@@ -117,7 +117,7 @@ mod tests {
         let mut all = Memory { contest: Some(Contest::Trial(trial)), ..Memory::default() };
         for (i, name) in ["b", "c"].into_iter().enumerate() {
             let trial = Some(TrialState::default());
-            all.candidates.insert(name.to_owned(), Remembered { trial, ..seen(i as u64) });
+            all.candidates.insert(name.to_owned(), Box::new(Remembered { trial, ..seen(i as u64) }));
         }
         assert_eq!(Memory::read(&all.write(), &names(&["b", "c"])), all);
     }

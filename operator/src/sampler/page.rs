@@ -13,8 +13,9 @@ use super::metrics::Metrics;
 const WHOLE: Duration = Duration::from_secs(2);
 /// Longest time for the connection: pods are near.
 const CONNECT: Duration = Duration::from_millis(500);
-/// Connections that are not used for this long are closed: pods' addresses are given to others.
-const KEEP: Duration = Duration::from_secs(20);
+/// Connections that are not used for this long are closed: pods' addresses are given to others. Longer than the pause
+/// between two questions to a router that is behind.
+const KEEP: Duration = Duration::from_secs(2);
 
 /// Which page.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -66,24 +67,30 @@ impl PageError {
     }
 }
 
-/// The client of pods' pages.
+/// The clients of pods' pages.
 #[derive(Debug, Clone)]
 pub(super) struct Pages {
-    client: reqwest::Client,
+    /// Of what is asked again and again.
+    asking: reqwest::Client,
+    /// Of what is read now and then, with a connection each time: one that waits for the next interval would hold a
+    /// buffer of the size of its largest page.
+    reading: reqwest::Client,
     metrics: Metrics,
 }
 
 impl Pages {
     pub(super) fn new(metrics: Metrics) -> reqwest::Result<Self> {
-        let client = reqwest::Client::builder()
-            .redirect(Policy::none())
-            .no_proxy()
-            .timeout(WHOLE)
-            .connect_timeout(CONNECT)
-            .pool_idle_timeout(KEEP)
-            .pool_max_idle_per_host(2)
-            .build()?;
-        Ok(Self { client, metrics })
+        let client = |idle| {
+            reqwest::Client::builder()
+                .redirect(Policy::none())
+                .no_proxy()
+                .timeout(WHOLE)
+                .connect_timeout(CONNECT)
+                .pool_idle_timeout(KEEP)
+                .pool_max_idle_per_host(idle)
+                .build()
+        };
+        Ok(Self { asking: client(1)?, reading: client(0)?, metrics })
     }
 
     pub(super) async fn route(&self, address: SocketAddr) -> Result<RouteReport, PageError> {
@@ -107,7 +114,8 @@ impl Pages {
     }
 
     async fn body(&self, address: SocketAddr, kind: Kind) -> Result<Vec<u8>, PageError> {
-        let mut answer = self.client.get(format!("http://{address}{}", kind.path())).send().await?;
+        let client = if kind == Kind::Route { &self.asking } else { &self.reading };
+        let mut answer = client.get(format!("http://{address}{}", kind.path())).send().await?;
         if answer.status().as_u16() != 200 {
             return Err(PageError::Status(answer.status().as_u16()));
         }

@@ -310,6 +310,8 @@ async fn a_sampler_that_dies_calls_and_is_started_anew() {
     world.samplers.order(&world.key, Order { tests: deadly, ..order.clone() });
     let (samplers, key) = (world.samplers.clone(), world.key.clone());
     world.until("it dies, and a reconcile is called", |_| samplers.running()[&key].orders.is_closed()).await;
+    // Else what was persisted would not be read for its successor.
+    assert_eq!(*world.samplers.snapshot(&world.key), Snapshot::default());
 
     world.samplers.order(&world.key, order);
     world.until("a baseline", |s| !s.evidence.is_empty()).await;

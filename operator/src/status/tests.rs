@@ -260,7 +260,7 @@ fn a_spec_that_is_refused_in_mid_canary_still_judges_by_what_is_right_in_it() {
     assert_eq!(condition(&status, "Paused").1, "InvalidSpec");
     let valid = case.valid();
     let plan = decide(&valid.wanted, &case.seen.state, &case.observed, case.now);
-    let ordered = crate::judge::order(&case.seen, &valid, &plan);
+    let ordered = crate::judge::order(&case.seen, &valid, &plan, &Snapshot::default());
     assert!(ordered.sampling.is_some());
     assert_eq!(ordered.metrics.iter().map(|m| m.name.as_str()).collect::<Vec<_>>(), ["confidence"]);
     case.breach();
