@@ -5,7 +5,9 @@ use kube::{CustomResource, KubeSchema};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use crate::{Analysis, Autoscaling, Duration, ModelDeploymentStatus, Notification, PodOverlay, Retraining, Strategy};
+use crate::{
+    Analysis, Autoscaling, Duration, ModelDeploymentStatus, Notification, PodOverlay, Retraining, Strategy,
+};
 
 /// A model in service, and how its next version is to be rolled out.
 #[derive(CustomResource, Debug, Clone, PartialEq, Serialize, Deserialize, KubeSchema)]

@@ -66,7 +66,8 @@ async fn version(trial: &Trial) -> Result<Option<String>> {
 
 async fn is_answered(trial: &Trial) -> Result<Option<()>> {
     let object = trial.api::<ModelDeployment>().get(NAME).await?;
-    let (asked, done) = (object.annotations().get(names::ACTION), object.annotations().get(names::ACTION_DONE));
+    let (asked, done) =
+        (object.annotations().get(names::ACTION), object.annotations().get(names::ACTION_DONE));
     Ok((asked.is_none() && done.is_some()).then_some(()))
 }
 
@@ -85,7 +86,8 @@ async fn an_overlay_arrives_in_the_pods_of_the_first_version() -> Result<()> {
         pod["tolerations"] == json!([{"key": "gpu", "operator": "Exists", "effect": "NoSchedule"}]),
         "{pod}"
     );
-    let of = |name: &str| pod["containers"].as_array().and_then(|all| all.iter().find(|c| c["name"] == *name));
+    let of =
+        |name: &str| pod["containers"].as_array().and_then(|all| all.iter().find(|c| c["name"] == *name));
     let server = of("server").context("the server")?;
     let env = server["env"].as_array().context("its variables")?;
     ensure!(env.contains(&json!({"name": "OMP_NUM_THREADS", "value": "2"})), "{env:?}");

@@ -46,9 +46,14 @@ impl fmt::Display for Answer {
         match self {
             Self::Taken(_) => f.write_str("the API server takes it"),
             Self::Refused(why) => write!(f, "spec.server.template: the API server refuses it: {why}"),
-            Self::Waiting(None) => f.write_str("spec.server.template: the API server is asked whether it takes it"),
+            Self::Waiting(None) => {
+                f.write_str("spec.server.template: the API server is asked whether it takes it")
+            }
             Self::Waiting(Some(why)) => {
-                write!(f, "spec.server.template: the API server does not say whether it takes it, it is asked again: {why}")
+                write!(
+                    f,
+                    "spec.server.template: the API server does not say whether it takes it, it is asked again: {why}"
+                )
             }
         }
     }

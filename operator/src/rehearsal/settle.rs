@@ -19,8 +19,10 @@ pub(super) fn settle(draft: &Draft, answer: &Value) -> Result<Resolved, String> 
     let settled = value("", &wanted, &answer).map_err(|field| {
         format!("{field} is dropped: a feature that this cluster does not have, or has switched off")
     })?;
-    let unknown = |what: &dyn std::fmt::Display| format!("{what}: this release of Sluice knows no such field");
-    let template: PodTemplateSpec = serde_json::from_value(settled.clone()).map_err(|error| unknown(&error))?;
+    let unknown =
+        |what: &dyn std::fmt::Display| format!("{what}: this release of Sluice knows no such field");
+    let template: PodTemplateSpec =
+        serde_json::from_value(settled.clone()).map_err(|error| unknown(&error))?;
     let known = serde_json::to_value(&template).expect("Kubernetes objects are JSON");
     match lost("", &settled, &known) {
         Some(field) => Err(unknown(&field)),

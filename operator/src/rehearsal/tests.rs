@@ -8,15 +8,39 @@ use super::*;
 
 // rule: K8. Messages as API server 1.34 gives them.
 #[rstest]
-#[case(500, "failed to create typed patch object (a/b; apps/v1, Kind=Deployment): .spec.template.spec.foo: field not declared in schema", true)]
-#[case(500, "failed to convert new object (a/b; apps/v1, Kind=Deployment) to proper version: unable to convert", true)]
-#[case(500, "Internal error occurred: failed calling webhook \"x\": Post \"https://x\": connection refused", false)]
+#[case(
+    500,
+    "failed to create typed patch object (a/b; apps/v1, Kind=Deployment): .spec.template.spec.foo: field not declared in schema",
+    true
+)]
+#[case(
+    500,
+    "failed to convert new object (a/b; apps/v1, Kind=Deployment) to proper version: unable to convert",
+    true
+)]
+#[case(
+    500,
+    "Internal error occurred: failed calling webhook \"x\": Post \"https://x\": connection refused",
+    false
+)]
 #[case(500, "etcdserver: request timed out", false)]
-#[case(422, "Deployment.apps \"b\" is invalid: spec.template.spec.tolerations[0].operator: Unsupported value", true)]
+#[case(
+    422,
+    "Deployment.apps \"b\" is invalid: spec.template.spec.tolerations[0].operator: Unsupported value",
+    true
+)]
 #[case(400, "admission webhook \"x\" denied the request: no", true)]
 #[case(403, "admission webhook \"x\" denied the request: no", true)]
-#[case(403, "deployments.apps \"b\" is forbidden: User \"o\" cannot patch resource \"deployments\" in API group", false)]
-#[case(403, "deployments.apps \"b\" is forbidden: unable to create new content in namespace a because it is being terminated", false)]
+#[case(
+    403,
+    "deployments.apps \"b\" is forbidden: User \"o\" cannot patch resource \"deployments\" in API group",
+    false
+)]
+#[case(
+    403,
+    "deployments.apps \"b\" is forbidden: unable to create new content in namespace a because it is being terminated",
+    false
+)]
 #[case(403, "deployments.apps \"b\" is forbidden: exceeded quota: q", false)]
 #[case(401, "Unauthorized", false)]
 #[case(404, "namespaces \"a\" not found", false)]

@@ -15,7 +15,8 @@ const FIELD: &str = "spec.server.template";
 /// Bytes as JSON, at most: it is stored with every revision.
 const SIZE: usize = 16 * 1024;
 
-const ARGUMENTS: &str = "but artefact, digest and ports are given there; set spec.model and spec.server.image";
+const ARGUMENTS: &str =
+    "but artefact, digest and ports are given there; set spec.model and spec.server.image";
 const ROUTED: &str = "but routers go by it: what a pod must be to get requests is not to be changed";
 const STAYS: &str = "but pods of a Deployment run until they are stopped: leave it out";
 
@@ -86,15 +87,20 @@ fn metadata(metadata: &Map<String, Value>) -> Result<(), Invalid> {
 
 fn pod(spec: &Map<String, Value>) -> Result<(), Invalid> {
     let field = format!("{FIELD}.spec");
-    let refuse = |name: &str, value: &Value, why: &str| {
-        Err(invalid(format!("{field}.{name}"), found(value), why))
-    };
+    let refuse =
+        |name: &str, value: &Value, why: &str| Err(invalid(format!("{field}.{name}"), found(value), why));
     if let Some(policy) = spec.get("restartPolicy") {
         return refuse("restartPolicy", policy, STAYS);
     }
     for shared in ["hostNetwork", "hostPID", "hostIPC"] {
-        if let Some(value) = spec.get(shared).filter(|value| !matches!(value, Value::Null | Value::Bool(false))) {
-            return refuse(shared, value, "but pods of model servers share nothing of their node: leave it out");
+        if let Some(value) =
+            spec.get(shared).filter(|value| !matches!(value, Value::Null | Value::Bool(false)))
+        {
+            return refuse(
+                shared,
+                value,
+                "but pods of model servers share nothing of their node: leave it out",
+            );
         }
     }
     // rule: R6
@@ -126,7 +132,11 @@ fn container(list: &str, container: &Value) -> Result<(), Invalid> {
     let privileged = container.pointer("/securityContext/privileged");
     if let Some(value) = privileged.filter(|value| !matches!(value, Value::Null | Value::Bool(false))) {
         let field = format!("{field}.securityContext.privileged");
-        return Err(invalid(field, found(value), "but no container of a model server has its node: leave it out"));
+        return Err(invalid(
+            field,
+            found(value),
+            "but no container of a model server has its node: leave it out",
+        ));
     }
     if name == SERVER {
         return server(&field, container);
@@ -188,7 +198,11 @@ fn lists(field: &str, fields: &Map<String, Value>) -> Result<(), Invalid> {
     for (name, value) in fields {
         let field = format!("{field}.{name}");
         if name.starts_with('$') {
-            return Err(invalid(field, found(value), "but directives are not known here: null removes a field"));
+            return Err(invalid(
+                field,
+                found(value),
+                "but directives are not known here: null removes a field",
+            ));
         }
         match value {
             Value::Object(inner) => lists(&field, inner)?,
@@ -213,7 +227,11 @@ fn keyed(field: &str, list: &[Value], keys: &[(&str, Option<&str>)]) -> Result<(
     for (i, item) in list.iter().enumerate() {
         let field = format!("{field}[{i}]");
         let Some(identity) = identity(item, keys) else {
-            return Err(invalid(field, found(item), format!("must have {}: items are merged by it", keys[0].0)));
+            return Err(invalid(
+                field,
+                found(item),
+                format!("must have {}: items are merged by it", keys[0].0),
+            ));
         };
         if known.contains(&identity) {
             return Err(invalid(field, found(item), format!("but another item has that {}", keys[0].0)));
@@ -225,9 +243,11 @@ fn keyed(field: &str, list: &[Value], keys: &[(&str, Option<&str>)]) -> Result<(
 
 fn only(field: &str, fields: &Map<String, Value>, known: &[&str]) -> Result<(), Invalid> {
     match fields.iter().find(|(name, _)| !known.contains(&name.as_str())) {
-        Some((name, value)) => {
-            Err(invalid(format!("{field}.{name}"), found(value), format!("only {} may be set", known.join(" and "))))
-        }
+        Some((name, value)) => Err(invalid(
+            format!("{field}.{name}"),
+            found(value),
+            format!("only {} may be set", known.join(" and ")),
+        )),
         None => Ok(()),
     }
 }

@@ -53,11 +53,7 @@ fn over(overlay: &Value) -> Value {
     "/spec/imagePullSecrets", json!([{"name": "a"}, {"name": "b"}]), json!([{"name": "a"}, {"name": "b"}])
 )]
 #[case::atomic_list("/spec/dnsConfig/searches", json!(["a", "b"]), json!(["a", "b"]))]
-fn each_kind_of_field_is_merged_in_its_way(
-    #[case] at: &str,
-    #[case] value: Value,
-    #[case] expected: Value,
-) {
+fn each_kind_of_field_is_merged_in_its_way(#[case] at: &str, #[case] value: Value, #[case] expected: Value) {
     let overlay = at.rsplit('/').filter(|name| !name.is_empty()).fold(value, |v, name| json!({name: v}));
     assert_eq!(over(&overlay).pointer(at), Some(&expected));
 }
