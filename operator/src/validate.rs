@@ -131,7 +131,8 @@ pub struct Defaults {
 }
 
 /// Validates a spec. `name` gives the name of what is asked for, `served` is the intent that was acted upon last: a
-/// spec that cannot be carried out asks for that ([`Valid::put_off`]). What is right in it acts all the same: a candidate is never judged by less than what can be judged.
+/// spec that cannot be carried out asks for that ([`Valid::put_off`]). What is right in it acts all the same: a
+/// candidate is never judged by less than what can be judged.
 #[must_use]
 pub fn validate(
     spec: &ModelDeploymentSpec,
