@@ -90,7 +90,7 @@ impl Report<'_> {
         let status = written.is_some();
         let deployment = written.unwrap_or_else(|| self.picture.seen.deployment.clone());
         self.answer(&deployment).await?;
-        let reported = Reported { withheld, status, ..self.records().await? };
+        let reported = Reported { status, withheld, ..self.records().await? };
         self.digests().await?;
         self.events(&deployment).await;
         Ok(reported)

@@ -16,7 +16,7 @@ use crate::{condition, ended, outcome};
 /// What is put on and must stay so, before anyone says that nothing more is done.
 const REST: Duration = Duration::from_secs(4);
 
-fn overlaid(version: &str, template: Value) -> Value {
+fn overlaid(version: &str, template: &Value) -> Value {
     with(spec(version), &[("/server", json!({"template": template}))])
 }
 
@@ -75,7 +75,7 @@ async fn is_answered(trial: &Trial) -> Result<Option<()>> {
 async fn an_overlay_arrives_in_the_pods_of_the_first_version() -> Result<()> {
     // rule: I1
     let trial = Trial::start("overlay").await?;
-    let first = trial.serve_first(&overlaid("1.0.0", good())).await?;
+    let first = trial.serve_first(&overlaid("1.0.0", &good())).await?;
     let deployment = trial.api::<Deployment>().get(&first).await?;
     let template = serde_json::to_value(&deployment.spec.context("a spec")?.template)?;
     ensure!(template["metadata"]["labels"]["team"] == "vision", "{template}");
@@ -111,7 +111,7 @@ async fn an_overlay_that_the_api_server_refuses_makes_nothing_until_it_is_repair
     let before = made(&trial).await?;
     let wrong_type = json!({"spec": {"priority": "high"}});
     for (overlay, field, asked) in [(misspelt(), "tolerationz", 1), (wrong_type, "priority", 2)] {
-        trial.apply(&overlaid("1.1.0", overlay)).await?;
+        trial.apply(&overlaid("1.1.0", &overlay)).await?;
         trial.until(10, "the refusal", |s| is_refused(s, field)).await?;
         let told = async || {
             let events = trial.events("InvalidSpec").await?;
@@ -133,7 +133,7 @@ async fn an_overlay_that_the_api_server_refuses_makes_nothing_until_it_is_repair
     trial.eventually(10, "an answer to the verb", async || is_answered(&trial).await).await?;
     ensure!(made(&trial).await? == before, "a verb makes nothing of it: {:?}", made(&trial).await?);
 
-    trial.apply(&overlaid("1.1.0", good())).await?;
+    trial.apply(&overlaid("1.1.0", &good())).await?;
     trial.until(40, "1.1.0 to be promoted", |s| is_healthy(s, "1.1.0")).await?;
     ensure!(outcome(&ended(&trial, 2).await?) == Some(api::Outcome::Promoted));
     ensure!(proxy.dry_runs() == 3, "tried {} times", proxy.dry_runs());
@@ -147,7 +147,7 @@ async fn a_refused_overlay_is_not_in_the_way_of_a_rollback() -> Result<()> {
     let first = trial.serve_first(&spec("1.0.0")).await?;
     trial.apply(&spec("1.1.0")).await?;
     trial.until(30, "1.1.0 to be promoted", |s| is_healthy(s, "1.1.0")).await?;
-    trial.apply(&overlaid("1.2.0", misspelt())).await?;
+    trial.apply(&overlaid("1.2.0", &misspelt())).await?;
     trial.until(10, "the refusal", |s| is_refused(s, "tolerationz")).await?;
 
     let asked = trial.act("rollback").await?;
@@ -163,13 +163,13 @@ async fn a_refused_overlay_is_not_in_the_way_of_a_rollback() -> Result<()> {
 async fn an_operator_that_starts_asks_nothing_of_what_is_stored_and_starts_nothing() -> Result<()> {
     // rule: I1, I2
     let mut trial = Trial::start("again").await?;
-    let first = trial.serve_first(&overlaid("1.0.0", good())).await?;
+    let first = trial.serve_first(&overlaid("1.0.0", &good())).await?;
     let (before, pods) = (made(&trial).await?, trial.api::<Deployment>().get(&first).await?);
     trial.operator.take().context("it runs")?.terminate().await?;
     let proxy = trial.proxy().await?;
     trial.operator = Some(trial.operator_through(&proxy, "operator-1").await?);
 
-    trial.apply(&with(overlaid("1.0.0", good()), &[("/replicas", json!(3))])).await?;
+    trial.apply(&with(overlaid("1.0.0", &good()), &[("/replicas", json!(3))])).await?;
     trial.until(20, "the new one to act", |s| s.replicas == 3 && is_healthy(s, "1.0.0")).await?;
     tokio::time::sleep(REST).await;
     ensure!(made(&trial).await? == before, "{:?}", made(&trial).await?);
@@ -183,7 +183,7 @@ async fn an_operator_that_starts_asks_nothing_of_what_is_stored_and_starts_nothi
 async fn an_operator_that_starts_does_not_tell_of_a_refusal_again() -> Result<()> {
     let mut trial = Trial::start("told").await?;
     trial.serve_first(&spec("1.0.0")).await?;
-    trial.apply(&overlaid("1.1.0", misspelt())).await?;
+    trial.apply(&overlaid("1.1.0", &misspelt())).await?;
     trial.until(10, "the refusal", |s| is_refused(s, "tolerationz")).await?;
     let told = async || Ok((trial.events("InvalidSpec").await?.len() == 1).then_some(()));
     trial.eventually(5, "the event", told).await?;
