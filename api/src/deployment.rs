@@ -5,7 +5,9 @@ use kube::{CustomResource, KubeSchema};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use crate::{Analysis, Autoscaling, Duration, ModelDeploymentStatus, Notification, Retraining, Strategy};
+use crate::{
+    Analysis, Autoscaling, Duration, ModelDeploymentStatus, Notification, PodOverlay, Retraining, Strategy,
+};
 
 /// A model in service, and how its next version is to be rolled out.
 #[derive(CustomResource, Debug, Clone, PartialEq, Serialize, Deserialize, KubeSchema)]
@@ -131,6 +133,11 @@ pub struct Server {
     /// CPU and memory. Default: 100m CPU and 256Mi requested, 1Gi limit.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub resources: Option<ResourceRequirements>,
+    /// Changes of their pods: a partial pod template (`metadata.labels`, `metadata.annotations`, `spec`), at most 16 KiB,
+    /// merged as in a strategic merge patch: containers, volumes and variables by name, tolerations added, `null`
+    /// removes. What Sluice relies on stays as it is. Checked by the API server before a rollout begins.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub template: Option<PodOverlay>,
 }
 
 /// Settings of the routers.

@@ -23,6 +23,7 @@ mod rollout;
 mod route;
 mod status;
 mod strategy;
+mod template;
 
 pub use analysis::{
     Accuracy, Against, Analysis, ChangeTest, Disagreement, Drift, ErrorRate, HarmTest, InvalidInputRate,
@@ -48,3 +49,4 @@ pub use strategy::{
     AbTest, Advance, Bandit, BlueGreen, Canary, Challenger, Direction, Gradual, Hypothesis, Measure,
     OnInconclusive, OnLose, OnUndecided, OnWin, Preview, Shadow, Step, Strategy, Switch, SwitchStep, Then,
 };
+pub use template::PodOverlay;

@@ -75,6 +75,12 @@ impl Proxy {
         self.shared.requests().writes.clone()
     }
 
+    /// How many writes so far were only tried (`dryRun`).
+    #[must_use]
+    pub fn dry_runs(&self) -> usize {
+        self.shared.requests().dry_runs
+    }
+
     /// What is done to a share of the writes from now on.
     pub fn fault(&self, fault: Fault, share: f64) {
         self.shared.requests().fault = Some((fault, share));

@@ -18,7 +18,7 @@ use serde_json::json;
 
 use crate::observe::{Seen, Written};
 use crate::resources::{self, Images, Opened, WORTH_A_BUDGET};
-use crate::revision::{self, Asked, Revision};
+use crate::revision::{self, Asked, Resolved, Revision};
 use crate::validate::Valid;
 use crate::write::{Pen, WriteError};
 
@@ -31,6 +31,8 @@ pub struct Act<'a> {
     pub seen: &'a mut Seen,
     /// What is wanted.
     pub valid: &'a Valid,
+    /// What those revisions resolve to that have a pod overlay and are to be made.
+    pub taken: &'a BTreeMap<String, Resolved>,
     /// What was decided.
     pub plan: &'a Plan,
     /// Where writes are remembered.
@@ -119,7 +121,7 @@ impl Act<'_> {
 
     /// Stores what the spec asks for, once, with what it resolves to now (I1).
     async fn revision(&mut self) -> Result<(), WriteError> {
-        if self.valid.refused().is_some() {
+        if self.valid.is_put_off() {
             return Ok(());
         }
         for (name, asked) in &self.valid.asked {
@@ -132,7 +134,8 @@ impl Act<'_> {
 
     async fn store(&mut self, name: &str, asked: &Asked) -> Result<(), WriteError> {
         let owner = &self.seen.owner;
-        let resolved = resources::template(owner, name, asked, self.images);
+        let plain = || resources::template(owner, name, asked, self.images);
+        let resolved = self.taken.get(name).cloned().unwrap_or_else(plain);
         let number = self.seen.revisions.values().map(|r| r.number).max().unwrap_or(0) + 1;
         let meta = owner.meta(name, &[(names::REVISION, name)]);
         let stored = revision::store(meta, number, asked, &resolved);

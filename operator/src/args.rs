@@ -4,7 +4,7 @@ use std::ffi::OsString;
 use std::net::SocketAddr;
 use std::path::PathBuf;
 
-use clap::{Args, Parser, Subcommand, ValueEnum};
+use clap::{ArgAction, Args, Parser, Subcommand, ValueEnum};
 
 use crate::validate::check_interval;
 
@@ -74,6 +74,9 @@ pub struct RunArgs {
     /// Time between two readings of the routers, where a ModelDeployment names none: 1s to 1h.
     #[arg(long, env = "SLUICE_INTERVAL", default_value = "15s", value_parser = interval)]
     pub interval: api::Duration,
+    /// Whether a ModelDeployment may change the pods of its model servers (`spec.server.template`).
+    #[arg(long, env = "SLUICE_POD_OVERLAYS", default_value_t = true, action = ArgAction::Set)]
+    pub pod_overlays: bool,
     /// Deployments that are reconciled at the same time.
     #[arg(long, env = "SLUICE_CONCURRENCY", default_value_t = 32)]
     pub concurrency: u16,
@@ -130,6 +133,10 @@ mod tests {
         let Command::Run(run) = Cli::parse_from(words(more)).command else { panic!("{more}") };
         assert_eq!(run.pull_policy.unwrap().to_string(), "IfNotPresent");
         assert_eq!(run.pull_secrets, ["a", "b"]);
+        assert!(run.pod_overlays);
+        let without = "operator --router-image r --server-image s --pod-overlays=false";
+        let Command::Run(run) = Cli::parse_from(words(without)).command else { panic!("{without}") };
+        assert!(!run.pod_overlays);
         let never = "operator --router-image r --server-image s --interval 2h";
         let refused = Cli::try_parse_from(words(never)).unwrap_err().to_string();
         assert!(refused.contains("--interval: found 7200s, must be within 1s and 1h"), "{refused}");

@@ -4,7 +4,7 @@ mod errors;
 mod queue;
 mod turns;
 
-use std::collections::{HashMap, HashSet};
+use std::collections::{BTreeMap, HashMap, HashSet};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
@@ -14,7 +14,7 @@ use kube::Client;
 use kube::runtime::controller::Action;
 use kube::runtime::events::Recorder;
 use kube::runtime::reflector::ObjectRef;
-use rollout::{Plan, decide};
+use rollout::{Pause, Plan, decide};
 
 pub use errors::Error;
 pub use queue::run;
@@ -27,10 +27,11 @@ use crate::leader::Acting;
 use crate::metrics::Metrics;
 use crate::notify::{Courier, Mail};
 use crate::observe::{Seen, Written, observe};
-use crate::report::Report;
+use crate::rehearsal::{self, Answer, Rehearsal};
+use crate::report::{Report, TEXT, cut};
 use crate::resources::{Images, Owner};
 use crate::retrain::retrain;
-use crate::revision;
+use crate::revision::{self, Resolved};
 use crate::sampler::Samplers;
 use crate::scaling::{self, Scaled};
 use crate::status::{self, Picture};
@@ -58,6 +59,8 @@ pub struct Context {
     pub courier: Courier,
     /// Says whether what is planned fits.
     pub capacity: Reader,
+    /// Says whether the API server takes pod overlays.
+    pub rehearsal: Rehearsal,
     /// Counters.
     pub metrics: Metrics,
     /// Images of the installation.
@@ -135,7 +138,7 @@ impl Context {
     async fn reconcile(&self, key: &Key, stored: &ModelDeployment) -> Result<Action, Error> {
         let now = now();
         let mut seen = observe(&self.world, &self.written, key, stored)?;
-        let mut valid = self.validate(&seen);
+        let (mut valid, taken) = self.validate(key, &seen);
         let snapshot = self.samplers.snapshot(key);
         let observed = judge(&seen, &snapshot);
         let scaled = scaling::scale(&seen, &valid, &observed, &snapshot, now);
@@ -145,7 +148,7 @@ impl Context {
         let plan = decide(&valid.wanted, &seen.state, &observed, now);
 
         let owner = seen.owner.clone();
-        let mut act = self.act(&owner, &mut seen, &valid, &plan);
+        let mut act = self.act(&owner, &mut seen, (&valid, &taken), &plan);
         let acted = act.act().await;
         // The routers are asked from this moment on, also when a later write failed.
         self.samplers.order(key, order(act.seen, &valid, &plan, &snapshot));
@@ -186,16 +189,33 @@ impl Context {
         }
     }
 
-    fn validate(&self, seen: &Seen) -> Valid {
+    /// What is wanted, and what those revisions resolve to that have a pod overlay and are to be made.
+    fn validate(&self, key: &Key, seen: &Seen) -> (Valid, Arc<BTreeMap<String, Resolved>>) {
         let spec = &seen.deployment.spec;
         let name = |asked: &revision::Asked| revision::name(&seen.owner.name, asked, &seen.revisions);
-        validate(spec, name, &seen.state, self.defaults)
+        let served = seen.state.acted.as_deref().or(seen.state.stable.as_deref());
+        let mut valid = validate(spec, name, &seen.state, self.defaults);
+        let answer = self.rehearsal.look(key, rehearsal::drafts(seen, &valid, &self.images));
+        let why = || cut(&answer.to_string(), TEXT);
+        match &answer {
+            Answer::Taken(taken) => return (valid, taken.clone()),
+            Answer::Refused(_) => valid.put_off(Pause::Refused(why()), served),
+            Answer::Waiting(_) => valid.put_off(Pause::Unchecked(why()), served),
+        }
+        (valid, Arc::default())
     }
 
-    fn act<'a>(&'a self, owner: &'a Owner, seen: &'a mut Seen, valid: &'a Valid, plan: &'a Plan) -> Act<'a> {
+    fn act<'a>(
+        &'a self,
+        owner: &'a Owner,
+        seen: &'a mut Seen,
+        (valid, taken): (&'a Valid, &'a BTreeMap<String, Resolved>),
+        plan: &'a Plan,
+    ) -> Act<'a> {
         Act {
             seen,
             valid,
+            taken,
             plan,
             written: &self.written,
             images: &self.images,
@@ -273,6 +293,7 @@ impl Context {
         self.notes.forget(key);
         self.courier.forget(key);
         self.capacity.forget(key);
+        self.rehearsal.forget(key);
         let namespace = key.namespace.as_deref().unwrap_or_default();
         self.written.deployments.forget(namespace, &key.name);
         self.written.routes.forget(namespace, &key.name);

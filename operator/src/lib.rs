@@ -7,7 +7,8 @@
 //! ```
 //!
 //! [`controller`] is the list of those calls. Where to look: what becomes wanted from a spec in [`validate`];
-//! what a revision is in [`revision`]; the manifests in [`resources`], the route table among them; the order
+//! what a revision is in [`revision`]; whether the API server takes its pods in [`rehearsal`]; the manifests in
+//! [`resources`], the route table among them; the order
 //! of writes in [`act`]; how many model servers there are in [`scaling`]; status, conditions, record and events in [`status`] and [`report`]; who is told of them in
 //! [`notify`]. Stages are
 //! decided in crate `rollout`, metrics in crate `evidence`.
@@ -26,6 +27,7 @@ pub mod metrics;
 pub mod notify;
 pub mod observe;
 pub mod reference;
+pub mod rehearsal;
 pub mod report;
 pub mod resources;
 pub mod retrain;

@@ -5,6 +5,10 @@ use std::io::Write;
 use operator::args::{Cli, Command};
 use operator::crd;
 
+/// Short-lived objects of many sizes, made in one thread and freed in another (ADR 16).
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
 fn main() -> anyhow::Result<()> {
     match Cli::read().command {
         Command::Crd(args) => {

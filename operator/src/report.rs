@@ -90,21 +90,23 @@ impl Report<'_> {
         let status = written.is_some();
         let deployment = written.unwrap_or_else(|| self.picture.seen.deployment.clone());
         self.answer(&deployment).await?;
-        let reported = Reported { withheld, status, ..self.records().await? };
+        let reported = Reported { status, withheld, ..self.records().await? };
         self.digests().await?;
         self.events(&deployment).await;
         Ok(reported)
     }
 
-    /// Whether the status says more than this process knows: it has just begun, has decided nothing, and has not
-    /// asked every pod yet, or read what is judged only once. Else each restart would write every status twice.
+    /// Whether the status says more than this process knows: it has just begun, has decided nothing, and has not asked
+    /// the API server of an overlay or every pod yet, or read what is judged only once. Else each restart would write
+    /// every status twice.
     fn knows_less(&self) -> bool {
         let Picture { seen, snapshot, valid, plan, trouble, .. } = self.picture;
         let Some(told) = &seen.deployment.status else { return false };
         let young = self.since.elapsed();
         let unheard = young < FIRST_LOOK && status::is_unheard(seen, snapshot);
         let unread = young < FIRST_LOOK + 2 * valid.wanted.interval && status::is_unread(self.picture);
-        (unheard || unread)
+        let unchecked = young < FIRST_LOOK && valid.unchecked().is_some();
+        (unheard || unread || unchecked)
             && told.observed_generation.is_some()
             && told.observed_generation == seen.deployment.metadata.generation
             && plan.notes.is_empty()

@@ -2,6 +2,7 @@
 
 mod budget;
 mod cover;
+pub mod overlay;
 mod route;
 mod router;
 mod server;
@@ -24,12 +25,13 @@ pub use cover::{APPLIED, covers, stamp};
 pub(crate) use route::REQUEST_TIMEOUT;
 pub use route::{mirror, plan_salt, reached, route, salt, shares, split, undo};
 pub use router::{Router, router};
-pub use server::{service, template, workload};
+pub(crate) use server::{ARTEFACT, MODELS, SERVER};
+pub use server::{Rendered, render, service, template, workload};
 
 /// Seconds that a pod still answers after it was asked to stop, so that every router has heard of it (R6).
 const PRE_STOP: u32 = 5;
 /// Seconds until a stopping pod is killed: longer than the pause and the programs' drain of 31 s (R6).
-const GRACE: u32 = 60;
+pub(crate) const GRACE: u32 = 60;
 
 /// Images of the installation.
 #[derive(Debug, Clone)]

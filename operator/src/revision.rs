@@ -12,7 +12,7 @@ use k8s_openapi::apimachinery::pkg::runtime::RawExtension;
 use kube::ResourceExt;
 use kube::api::ObjectMeta;
 use serde::{Deserialize, Serialize};
-use serde_json::Value;
+use serde_json::{Map, Value};
 use sha2::{Digest, Sha256};
 
 /// Annotation on a ControllerRevision: the digest that its first ready pod reported (I5).
@@ -81,12 +81,18 @@ impl Asked {
         Self { model: spec.model.clone(), server: spec.server.clone() }
     }
 
-    /// The canonical form: keys sorted, nothing absent or empty written.
+    /// The pod overlay, if it changes anything.
+    #[must_use]
+    pub fn overlay(&self) -> Option<&Map<String, Value>> {
+        let overlay = self.server.as_ref()?.template.as_ref()?;
+        (!overlay.0.is_empty()).then_some(&overlay.0)
+    }
+
+    /// The canonical form: keys sorted, nothing absent or empty written, but in a pod overlay, where that means
+    /// something.
     #[must_use]
     pub fn canonical(&self) -> String {
-        canonical(
-            &serde_json::to_value(self).expect("plain data without maps that have other keys than text"),
-        )
+        canonical(serde_json::to_value(self).expect("plain data without maps that have other keys than text"))
     }
 }
 
@@ -98,18 +104,24 @@ impl Revision {
     }
 }
 
-fn canonical(value: &Value) -> String {
+fn canonical(mut asked: Value) -> String {
     let mut out = String::new();
-    write_canonical(value, &mut out);
+    // In a pod overlay `nodeSelector: null` removes it, and an empty selector selects everything: it counts as it is.
+    if let Some(overlay) = asked.pointer_mut("/server/template").filter(|overlay| !is_empty(overlay, true)) {
+        let mut literal = String::new();
+        write_canonical(overlay, true, &mut literal);
+        *overlay = Value::String(literal);
+    }
+    write_canonical(&asked, false, &mut out);
     out
 }
 
-/// Writes a value with sorted keys, without nulls and empty maps; serde_json's own order depends on a
-/// feature that any dependency may switch on.
-fn write_canonical(value: &Value, out: &mut String) {
+/// Writes a value with sorted keys; serde_json's own order depends on a feature that any dependency may switch on.
+/// Without nulls and empty maps, unless it is to be `literal`.
+fn write_canonical(value: &Value, literal: bool, out: &mut String) {
     match value {
         Value::Object(map) => {
-            let mut fields: Vec<_> = map.iter().filter(|(_, v)| !is_empty(v)).collect();
+            let mut fields: Vec<_> = map.iter().filter(|(_, v)| literal || !is_empty(v, false)).collect();
             fields.sort_by_key(|(name, _)| *name);
             out.push('{');
             for (i, (name, value)) in fields.into_iter().enumerate() {
@@ -118,7 +130,7 @@ fn write_canonical(value: &Value, out: &mut String) {
                 }
                 out.push_str(&Value::String(name.clone()).to_string());
                 out.push(':');
-                write_canonical(value, out);
+                write_canonical(value, literal, out);
             }
             out.push('}');
         }
@@ -128,7 +140,7 @@ fn write_canonical(value: &Value, out: &mut String) {
                 if i > 0 {
                     out.push(',');
                 }
-                write_canonical(item, out);
+                write_canonical(item, literal, out);
             }
             out.push(']');
         }
@@ -136,10 +148,12 @@ fn write_canonical(value: &Value, out: &mut String) {
     }
 }
 
-fn is_empty(value: &Value) -> bool {
+/// Nothing, or a map of nothing; taken `literally`, a map without fields.
+fn is_empty(value: &Value, literally: bool) -> bool {
     match value {
         Value::Null => true,
-        Value::Object(map) => map.values().all(is_empty),
+        Value::Object(map) if literally => map.is_empty(),
+        Value::Object(map) => map.values().all(|value| is_empty(value, false)),
         _ => false,
     }
 }
@@ -176,7 +190,7 @@ pub fn read(stored: &ControllerRevision) -> Result<Revision, RevisionError> {
     let raw = stored.data.as_ref().ok_or_else(|| fail("it is absent".into()))?;
     // What a newer operator asked for counts too, also where this one does not know the field.
     let data: Data<Value> = serde_json::from_value(raw.0.clone()).map_err(|e| fail(e.to_string()))?;
-    let canonical = canonical(&data.asked);
+    let canonical = canonical(data.asked.clone());
     let asked = serde_json::from_value(data.asked).map_err(|e| fail(e.to_string()))?;
     let digest = stored.annotations().get(DIGEST).cloned();
     Ok(Revision { name, number: stored.revision, asked, resolved: data.resolved, digest, canonical })

@@ -15,6 +15,7 @@ use crate::controller::{self, Context};
 use crate::leader::{Campaign, Settings};
 use crate::metrics::Metrics;
 use crate::notify::{Courier, Timing};
+use crate::rehearsal::Rehearsal;
 use crate::resources::Images;
 use crate::sampler::Samplers;
 use crate::validate::Defaults;
@@ -66,7 +67,8 @@ async fn operate(
     let (world, synced) = World::watch(&client, args.namespace.as_deref(), readiness, &triggers);
     let (samplers, samples) = Samplers::new(world.pods.clone(), registry)?;
     let courier = Courier::new(client.clone(), registry, triggers.clone(), Timing::default())?;
-    let capacity = Reader::new(client.clone(), args.namespace.is_none(), triggers);
+    let capacity = Reader::new(client.clone(), args.namespace.is_none(), triggers.clone());
+    let rehearsal = Rehearsal::new(client.clone(), triggers);
     let settings = settings(args, &client);
     tracing::info!(identity = %settings.identity, lease = %settings.name, "starting");
     let reporter =
@@ -86,10 +88,14 @@ async fn operate(
         samplers,
         courier,
         capacity,
+        rehearsal,
         acting: campaign.acting(),
         metrics,
         images: images(args),
-        defaults: Defaults { interval: args.interval.get().max(Duration::from_secs(1)) },
+        defaults: Defaults {
+            interval: args.interval.get().max(Duration::from_secs(1)),
+            pod_overlays: args.pod_overlays,
+        },
         notes: controller::Notes::default(),
     });
     let stopped = stopping.cancelled_owned();

@@ -10,15 +10,18 @@ use std::time::Duration;
 use api::{Analysis, ModelDeploymentSpec};
 use evidence::Tests;
 use jiff::SignedDuration;
-use rollout::{Pause, Stage, State, Wanted};
+use rollout::{Pause, State, Wanted};
 
 use crate::revision::Asked;
 use crate::sampler::Contest;
 use crate::scaling::Settings;
 use labels::Labels;
+use measured::{comparable, measurable};
 use stages::Compiled;
 
 mod labels;
+mod measured;
+mod overlay;
 mod scaling;
 mod sequential;
 mod stages;
@@ -60,6 +63,27 @@ impl Valid {
     #[must_use]
     pub fn refused(&self) -> Option<&Pause> {
         self.wanted.paused.as_ref().filter(|why| matches!(why, Pause::Refused(_)))
+    }
+
+    /// What the check of the spec waits for, if it is not known yet whether it can be carried out.
+    #[must_use]
+    pub fn unchecked(&self) -> Option<&Pause> {
+        self.wanted.paused.as_ref().filter(|why| matches!(why, Pause::Unchecked(_)))
+    }
+
+    /// Whether nothing is to be made of the spec, or not yet.
+    #[must_use]
+    pub fn is_put_off(&self) -> bool {
+        self.refused().or(self.unchecked()).is_some()
+    }
+
+    /// Asks for what was acted upon last, standing still: a spec that cannot be carried out must be put right first,
+    /// whatever else is asked for, and abort and rollback must work in every state.
+    pub fn put_off(&mut self, why: Pause, served: Option<&str>) {
+        if let Some(served) = served {
+            (self.wanted.revision, self.wanted.challengers) = Wanted::of_intent(served);
+        }
+        self.wanted.paused = Some(why);
     }
 }
 
@@ -104,11 +128,13 @@ impl Wrong {
 pub struct Defaults {
     /// Time between two readings of the routers.
     pub interval: Duration,
+    /// Whether a spec may change the pods of its model servers.
+    pub pod_overlays: bool,
 }
 
 /// Validates a spec. `name` gives the name of what is asked for, `state` tells of the intent that was acted upon last: a
-/// spec that cannot be carried out asks for that, standing still, because abort and rollback must work in every state.
-/// What is right in it acts all the same: a candidate is never judged by less than what can be judged.
+/// spec that cannot be carried out asks for that ([`Valid::put_off`]). What is right in it acts all the same: a
+/// candidate is never judged by less than what can be judged.
 #[must_use]
 pub fn validate(
     spec: &ModelDeploymentSpec,
@@ -137,13 +163,10 @@ pub fn validate(
     // One that is wrong changes no number: `spec.replicas` was not what ran.
     let scaling =
         spec.autoscaling.as_ref().map(|written| wrong.or(scaling::settings(written), Settings::HELD));
-    let refused = wrong.refused();
-    let names = || (asked[0].0.clone(), asked[1..].iter().map(|(name, _)| name.clone()).collect());
-    let served = state.acted.as_deref().or(state.stable.as_deref());
-    let (revision, challengers) = served.filter(|_| refused.is_some()).map_or_else(names, Wanted::of_intent);
+    wrong.or(overlay::check(spec.server.as_ref().and_then(|s| s.template.as_ref()), defaults), ());
     let wanted = Wanted {
-        revision,
-        challengers,
+        revision: asked[0].0.clone(),
+        challengers: asked[1..].iter().map(|(name, _)| name.clone()).collect(),
         stages,
         then,
         alone,
@@ -155,11 +178,10 @@ pub fn validate(
             .unwrap_or(KEEP_WARM),
         holdback,
         progress_deadline: spec.progress_deadline.map_or(PROGRESS_DEADLINE, api::Duration::get),
-        // What cannot be carried out must be put right first, whatever else is asked for.
-        paused: refused.map(Pause::Refused).or(spec.paused.then_some(Pause::Asked)),
+        paused: spec.paused.then_some(Pause::Asked),
     };
     let router = spec.router.as_ref();
-    Valid {
+    let mut valid = Valid {
         wanted,
         asked,
         metrics,
@@ -169,7 +191,11 @@ pub fn validate(
         scaling,
         routers: router.and_then(|r| r.replicas).unwrap_or(ROUTERS).max(1),
         history: spec.revision_history_limit.unwrap_or(HISTORY).max(1) as usize,
+    };
+    if let Some(why) = wrong.refused() {
+        valid.put_off(Pause::Refused(why), state.acted.as_deref().or(state.stable.as_deref()));
     }
+    valid
 }
 
 /// What is asked for, the spec's own model first. A challenger that is the same as one before it is no further one.
@@ -188,52 +214,6 @@ fn asked(
         }
     }
     all
-}
-
-/// Whether each metric that compares with stable is compared with it at any time.
-fn comparable(stages: &[Stage], holdback: u8, metrics: &[evidence::Metric]) -> Result<(), Invalid> {
-    let copies = stages.iter().any(|stage| stage.mirror > 0);
-    let disagreement = metrics.iter().find(|metric| metric.kind == evidence::Kind::Disagreement);
-    if let Some(metric) = disagreement.filter(|_| !copies && !stages.is_empty()) {
-        let field = format!("spec.analysis.metrics.{}", metric.name);
-        return Err(invalid(
-            field,
-            "disagreement",
-            "but no stage copies requests: nothing would ever be compared",
-        ));
-    }
-    let answers = holdback > 0 || stages.iter().any(|stage| stage.weight > 0 || stage.preview);
-    let accuracy = metrics.iter().find(|metric| metric.kind == evidence::Kind::Accuracy);
-    if let Some(metric) = accuracy.filter(|_| !answers && !stages.is_empty()) {
-        return Err(invalid(
-            format!("spec.analysis.metrics.{}", metric.name),
-            "accuracy",
-            "but no stage gives users the candidate's answers: none would ever be labelled",
-        ));
-    }
-    let compares = copies || holdback > 0 || stages.iter().any(|stage| stage.weight > 0);
-    match metrics.iter().find(|metric| metric.compares_stable()) {
-        Some(metric) if !compares && !stages.is_empty() => Err(invalid(
-            format!("spec.analysis.metrics.{}", metric.name),
-            "a comparison with stable",
-            "but no stage splits or copies requests, and rollback.holdback is 0: nothing would ever be compared",
-        )),
-        _ => Ok(()),
-    }
-}
-
-/// Whether each metric can be measured in a shadow of a first deployment, `alone`: there is nobody to compare it with.
-fn measurable(alone: bool, metrics: &[evidence::Metric]) -> Result<(), Invalid> {
-    let compares =
-        |metric: &&evidence::Metric| metric.compares_stable() || metric.kind == evidence::Kind::Disagreement;
-    match metrics.iter().find(compares) {
-        Some(metric) if alone => Err(invalid(
-            format!("spec.analysis.metrics.{}", metric.name),
-            "a comparison with stable",
-            "but nothing is stable yet, and strategy.shadow lets nobody answer: set max or min, or drift against reference",
-        )),
-        _ => Ok(()),
-    }
 }
 
 fn interval(analysis: Option<&Analysis>, defaults: Defaults) -> Result<Duration, Invalid> {

@@ -189,4 +189,7 @@ pub enum Pause {
     /// The spec cannot be carried out: each field, what was found and what is allowed.
     #[strum(to_string = "the spec is refused: {0}")]
     Refused(String),
+    /// Whether it can be carried out is not known yet: what is waited for.
+    #[strum(to_string = "the spec is being checked: {0}")]
+    Unchecked(String),
 }

@@ -94,6 +94,7 @@ impl Default for Dice {
 #[derive(Debug, Default)]
 pub(super) struct Requests {
     pub(super) writes: Vec<Write>,
+    pub(super) dry_runs: usize,
     /// How many there were of a Lease.
     leases: usize,
     plan: Option<Plan>,
@@ -149,6 +150,7 @@ impl Requests {
             return self.death(At::Lease(self.leases), None).unwrap_or(Order::Forward(None));
         }
         if !is_write(method, uri) {
+            self.dry_runs += usize::from(is_dry(uri));
             return Order::Forward(None);
         }
         let index = self.writes.len();
@@ -173,7 +175,12 @@ fn is_change(method: &Method) -> bool {
 /// A change of an object that is no Lease: those are renewed by the clock, not by the rollout.
 fn is_write(method: &Method, uri: &Uri) -> bool {
     let asks = uri.path().contains("accessreviews");
-    is_change(method) && !asks && !uri.query().unwrap_or_default().contains("dryRun=")
+    is_change(method) && !asks && !is_dry(uri)
+}
+
+/// A write that the API server only tries.
+fn is_dry(uri: &Uri) -> bool {
+    uri.query().unwrap_or_default().contains("dryRun=")
 }
 
 fn is_watch_from(uri: &Uri) -> bool {
@@ -212,6 +219,7 @@ mod tests {
         assert_eq!(ask(&mut requests, &Method::POST, "/api/v1/namespaces/n/pods"), Order::Forward(Some(1)));
         let told: Vec<String> = requests.writes.iter().map(ToString::to_string).collect();
         assert_eq!(told, ["PUT modelroutes/digits", "POST pods"]);
+        assert_eq!(requests.dry_runs, 1);
     }
 
     #[test]

@@ -10,6 +10,7 @@ mod first;
 mod intents;
 mod labels;
 mod operators;
+mod overlay;
 mod routers;
 mod scaling;
 mod strategies;

@@ -114,6 +114,7 @@ impl Context {
     /// Ends everything that only the leader does.
     fn stand_by(&self) {
         self.courier.stand_by();
+        self.rehearsal.stand_by();
         for object in self.world.deployments.state() {
             let key = key_of(&object);
             self.samplers.forget(&key);

@@ -7,6 +7,7 @@ use rollout::Note;
 use tokio::time::timeout;
 
 use super::{TEXT, cut};
+use crate::revision::hash8;
 use crate::status;
 use crate::write::REQUEST;
 
@@ -28,11 +29,19 @@ pub(super) fn warning(reason: &str, message: &str) -> Event {
         type_: EventType::Warning,
         reason: reason.to_owned(),
         note: Some(cut(message, TEXT)),
-        // Events of one reason and action are counted as one, with the words of the first: the action says
-        // which decision it is.
-        action: cut(message, ACTION),
+        action: action(message),
         secondary: None,
     }
+}
+
+/// Events of one reason and action are counted as one, with the words of the first: the action says which decision it
+/// is, also where only the end of a long message does.
+fn action(message: &str) -> String {
+    if message.len() <= ACTION {
+        return message.to_owned();
+    }
+    let hash = hash8(message);
+    format!("{} {hash}", cut(message, ACTION - 1 - hash.len()))
 }
 
 /// A decision, for people.

@@ -88,6 +88,15 @@ fn people_hear_once_of_a_pin_that_is_ignored() {
 }
 
 #[test]
+fn two_events_that_differ_in_the_end_of_a_long_message_are_two() {
+    let of = |end: &str| warning("InvalidSpec", &format!("{}{end}", "ü".repeat(100))).action;
+    assert_eq!(of("tolerationz"), of("tolerationz"));
+    assert_ne!(of("tolerationz"), of("priority"));
+    assert!(of("x").len() <= 128, "the API server takes no more");
+    assert_eq!(warning("InvalidSpec", "short").action, "short");
+}
+
+#[test]
 fn people_hear_once_of_a_refused_spec_although_several_conditions_tell_of_it() {
     let mut status = api::ModelDeploymentStatus::default();
     for (kind, is) in [("Progressing", "False"), ("SpecServed", "False"), ("Paused", "True")] {

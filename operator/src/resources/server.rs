@@ -7,18 +7,49 @@ use serde_json::{Value, json};
 use wire::endpoint;
 
 use super::{
-    GRACE, Images, Owner, PRE_STOP, container_security, manifest, merge, pod_security, probes, spread, tmp,
+    GRACE, Images, Owner, PRE_STOP, container_security, manifest, merge, overlay, pod_security, probes,
+    spread, tmp,
 };
 use crate::revision::{Asked, Resolved};
 
-/// Where a claim is mounted.
-const MODELS: &str = "/models";
+/// Name of the container that serves.
+pub(crate) const SERVER: &str = "server";
+/// Name of the volume that holds the artefact.
+pub(crate) const ARTEFACT: &str = "models";
+/// Where it is mounted.
+pub(crate) const MODELS: &str = "/models";
 /// Seconds that a server may take to start answering on its admin port.
 const START: u32 = 120;
 
-/// What a revision resolves to, once and for all (I1).
+/// A revision that is not made yet.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Rendered {
+    /// The image of the server.
+    pub image: String,
+    /// The pods' template, with the overlay of the spec on it: that may have fields which this program does not know.
+    pub template: Value,
+}
+
+/// What a revision without a pod overlay resolves to, once and for all (I1). One with an overlay resolves to what the
+/// API server makes of it, see [`crate::rehearsal`].
 #[must_use]
 pub fn template(owner: &Owner, revision: &str, asked: &Asked, images: &Images) -> Resolved {
+    let Rendered { image, template } = plain(owner, revision, asked, images);
+    Resolved { image, template: manifest(template) }
+}
+
+/// What a revision is to be, with the pod overlay if there is one.
+#[must_use]
+pub fn render(owner: &Owner, revision: &str, asked: &Asked, images: &Images) -> Rendered {
+    let Rendered { image, template } = plain(owner, revision, asked, images);
+    let template = match asked.overlay() {
+        Some(fields) => overlay::lay(template, fields),
+        None => template,
+    };
+    Rendered { image, template }
+}
+
+fn plain(owner: &Owner, revision: &str, asked: &Asked, images: &Images) -> Rendered {
     let server = asked.server.as_ref();
     let image = server.and_then(|s| s.image.clone()).unwrap_or_else(|| images.server.clone());
     let resources = match server.and_then(|s| s.resources.as_ref()) {
@@ -29,11 +60,11 @@ pub fn template(owner: &Owner, revision: &str, asked: &Asked, images: &Images) -
     let mut volumes = vec![tmp()];
     let mut mounts = vec![json!({"name": "tmp", "mountPath": "/tmp"})];
     if let Some(volume) = volume {
-        volumes.push(json!({"name": "models", "persistentVolumeClaim": volume}));
-        mounts.push(json!({"name": "models", "mountPath": MODELS, "readOnly": true}));
+        volumes.push(json!({"name": ARTEFACT, "persistentVolumeClaim": volume}));
+        mounts.push(json!({"name": ARTEFACT, "mountPath": MODELS, "readOnly": true}));
     }
     let container = json!({
-        "name": "server",
+        "name": SERVER,
         "image": image,
         "args": args(&path, revision, &asked.model),
         "env": [{"name": "SLUICE_LOG_FORMAT", "value": "json"}],
@@ -63,7 +94,7 @@ pub fn template(owner: &Owner, revision: &str, asked: &Asked, images: &Images) -
         },
         "spec": merge(pod, fetch_pod),
     });
-    Resolved { image, template: manifest(template) }
+    Rendered { image, template }
 }
 
 fn labels(deployment: &str, revision: &str) -> Value {

@@ -67,3 +67,25 @@ fn data_of_others_are_refused_by_name() {
     let message = read(&stored).unwrap_err().to_string();
     assert!(message.starts_with("ControllerRevision x: data cannot be read: missing field"), "{message}");
 }
+
+fn with_overlay(template: &Value) -> Asked {
+    asked(json!({"model": {"version": "1.0.0", "uri": "pvc://m/a"}, "server": {"template": template}}))
+}
+
+// rule: I1
+#[test]
+fn a_pod_overlay_is_part_of_the_revision_as_it_is_written() {
+    let name = |template| name("d", &with_overlay(&template), &BTreeMap::new());
+    let plain = asked(json!({"model": {"version": "1.0.0", "uri": "pvc://m/a"}}));
+    assert_eq!(with_overlay(&json!({})).canonical(), plain.canonical(), "it changes nothing");
+    let removes = json!({"spec": {"nodeSelector": null, "affinity": {"a": {"namespaceSelector": {}}}}});
+    assert_eq!(
+        with_overlay(&removes).canonical(),
+        r#"{"model":{"uri":"pvc://m/a","version":"1.0.0"},"server":{"template":"{\"spec\":{\"affinity\":{\"a\":{\"namespaceSelector\":{}}},\"nodeSelector\":null}}"}}"#
+    );
+    assert_ne!(name(json!({"spec": {"nodeSelector": null}})), name(json!({"spec": {}})));
+    assert_eq!(name(json!({"spec": {"a": 1, "b": 2}})), name(json!({"spec": {"b": 2, "a": 1}})));
+    let stored = revision("d-1", &with_overlay(&removes));
+    assert!(stored.asks_for(&with_overlay(&removes)), "stored and read it is the same");
+    assert!(stored.asked.overlay().is_some());
+}

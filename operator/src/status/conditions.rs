@@ -14,6 +14,8 @@ use crate::write::WriteError;
 pub(super) const PROGRESSING: &str = "Progressing";
 /// Reason: the spec cannot be carried out.
 pub(super) const INVALID_SPEC: &str = "InvalidSpec";
+/// Reason: the API server was asked whether the spec can be carried out.
+pub(super) const BEING_CHECKED: &str = "BeingChecked";
 /// Reason: the pin on the route names no revision of the table (R8).
 pub(super) const PIN_IGNORED: &str = "PinIgnored";
 /// Reason: an object of another owner has the name of one that must be made.
@@ -149,6 +151,9 @@ fn progressing(picture: Picture<'_>) -> Answer {
     if let Some(why) = picture.valid.refused() {
         return answer(PROGRESSING, false, INVALID_SPEC, why.to_string());
     }
+    if let Some(why) = picture.valid.unchecked() {
+        return answer(PROGRESSING, false, BEING_CHECKED, why.to_string());
+    }
     if let Some((reason, message)) = picture.trouble {
         return answer(PROGRESSING, false, reason, message);
     }
@@ -198,6 +203,9 @@ fn spec_served(picture: Picture<'_>) -> Answer {
     // Not `wanted`: for a refused spec that is what was acted upon last.
     if let Some(why) = picture.valid.refused() {
         return answer(KIND, false, INVALID_SPEC, why.to_string());
+    }
+    if let Some(why) = picture.valid.unchecked() {
+        return answer(KIND, false, BEING_CHECKED, why.to_string());
     }
     let wanted = &picture.valid.wanted.intent();
     if let Some(stable) = state.stable.as_ref().filter(|stable| picture.valid.wanted.names(stable)) {
@@ -301,6 +309,7 @@ fn paused(picture: Picture<'_>) -> Answer {
         let reason = match why {
             Pause::Asked => "SpecPaused",
             Pause::Refused(_) => INVALID_SPEC,
+            Pause::Unchecked(_) => BEING_CHECKED,
         };
         return answer(KIND, true, reason, why.to_string());
     }

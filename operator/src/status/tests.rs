@@ -122,7 +122,7 @@ impl Case {
 
     fn valid(&self) -> Valid {
         let name = |asked: &Asked| revision::name("digits", asked, &self.seen.revisions);
-        let defaults = Defaults { interval: std::time::Duration::from_secs(15) };
+        let defaults = Defaults { interval: std::time::Duration::from_secs(15), pod_overlays: true };
         validate(&self.deployment.spec, name, &self.seen.state, defaults)
     }
 

@@ -2,9 +2,11 @@ use evidence::{Harm, OnBreach};
 use rstest::rstest;
 use serde_json::{Value, json};
 
+use rollout::Stage;
+
 use super::*;
 
-const DEFAULTS: Defaults = Defaults { interval: Duration::from_secs(15) };
+const DEFAULTS: Defaults = Defaults { interval: Duration::from_secs(15), pod_overlays: true };
 
 fn spec(analysis: &Value, steps: &Value) -> ModelDeploymentSpec {
     serde_json::from_value(json!({

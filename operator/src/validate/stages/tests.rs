@@ -19,7 +19,7 @@ fn spec(strategy: &Value, more: &Value) -> ModelDeploymentSpec {
 
 fn check(strategy: &Value, more: &Value) -> Valid {
     let name = |asked: &crate::revision::Asked| format!("d-{}", asked.model.version);
-    let defaults = Defaults { interval: Duration::from_secs(15) };
+    let defaults = Defaults { interval: Duration::from_secs(15), pod_overlays: true };
     validate(&spec(strategy, more), name, &serving("d-1.0.0"), defaults)
 }
 
@@ -205,7 +205,7 @@ fn accuracy_needs_labels() {
 #[test]
 fn a_refused_spec_asks_for_all_that_was_acted_upon() {
     let name = |_: &crate::revision::Asked| "d-new".to_owned();
-    let defaults = Defaults { interval: Duration::from_secs(15) };
+    let defaults = Defaults { interval: Duration::from_secs(15), pod_overlays: true };
     let valid = validate(&spec(&json!({}), &json!({})), name, &serving("d-1+d-2"), defaults);
     assert_eq!(valid.wanted.intent(), "d-1+d-2");
     assert!(valid.wanted.names("d-2"));
@@ -214,7 +214,7 @@ fn a_refused_spec_asks_for_all_that_was_acted_upon() {
 #[test]
 fn every_example_can_be_carried_out() {
     let folder = concat!(env!("CARGO_MANIFEST_DIR"), "/../examples");
-    let defaults = Defaults { interval: Duration::from_secs(15) };
+    let defaults = Defaults { interval: Duration::from_secs(15), pod_overlays: true };
     let mut strategies = 0;
     for entry in std::fs::read_dir(folder).unwrap() {
         let text = std::fs::read_to_string(entry.unwrap().path()).unwrap();
@@ -238,7 +238,7 @@ fn every_example_can_be_carried_out() {
 #[test]
 fn a_first_shadow_has_nobody_to_be_compared_with() {
     let name = |_: &crate::revision::Asked| "d-new".to_owned();
-    let defaults = Defaults { interval: Duration::from_secs(15) };
+    let defaults = Defaults { interval: Duration::from_secs(15), pod_overlays: true };
     let shadow = json!({"shadow": {"percent": 100}});
     let judged = |strategy: &Value, metric: Value, state: &State| {
         let spec = spec(strategy, &json!({"analysis": {"metrics": [metric]}}));
