@@ -182,6 +182,7 @@ pub struct CandidateStatus {
     /// Percent of stable's requests that it gets a copy of; absent without copies.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub copies: Option<u8>,
-    /// Its requests in this stage that count as evidence: split ones, compared pairs of copies, or previewed ones.
+    /// Its requests in this stage that count as evidence: split ones, compared pairs of copies, or previewed ones. It is
+    /// written with other news, and alone at most every fourth interval.
     pub requests: u64,
 }
