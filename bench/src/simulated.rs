@@ -252,7 +252,7 @@ impl<'a> Simulated<'a> {
     }
 
     fn observed(&self) -> Observed {
-        let pods = Pods { replicas: 2, ready: 2, existing: 2, conflict: false };
+        let pods = Pods { replicas: 2, ready: 2, unheard: 0, existing: 2, conflict: false };
         Observed {
             workloads: [STABLE, CANDIDATE].map(|r| (r.to_owned(), pods)).into(),
             known: BTreeSet::from([STABLE.to_owned(), CANDIDATE.to_owned()]),

@@ -19,11 +19,12 @@ use crate::validate::Valid;
 pub fn judge(seen: &Seen, snapshot: &Snapshot) -> Observed {
     let annotation = |name: &str| seen.deployment.annotations().get(name).cloned();
     let workloads = seen.running_revisions().map(|(name, workload)| {
-        let ready =
-            seen.servers(name).filter(|pod| is_ready(pod) && counts(seen, snapshot, name, pod)).count();
+        let ready: Vec<_> = seen.servers(name).filter(|pod| is_ready(pod)).collect();
+        let heard = ready.iter().filter(|pod| counts(seen, snapshot, name, pod)).count();
         let pods = Pods {
             replicas: replicas(workload),
-            ready: u32::try_from(ready).unwrap_or(u32::MAX),
+            ready: u32::try_from(heard).unwrap_or(u32::MAX),
+            unheard: u32::try_from(ready.len() - heard).unwrap_or(u32::MAX),
             existing: u32::try_from(seen.servers(name).count()).unwrap_or(u32::MAX),
             conflict: digests(seen, snapshot, name).len() > 1,
         };

@@ -31,6 +31,8 @@ pub struct Pods {
     pub replicas: u32,
     /// Ready pods that are not terminating.
     pub ready: u32,
+    /// Pods that would be ready, but nobody has read yet what they loaded (I5).
+    pub unheard: u32,
     /// All pods that exist, terminating ones too.
     pub existing: u32,
     /// Its pods report different digests (I5).

@@ -180,6 +180,19 @@ fn nothing_is_promoted_while_it_stands_still() {
     assert_eq!(world.state.stable.as_deref(), Some("b"));
 }
 
+// rule: T3, I5
+#[test]
+fn nobody_is_late_because_the_operator_has_not_asked_yet() {
+    let mut world = World::canary();
+    world.run_until("10 %", 30, |w| w.share("b") == 10);
+    let deadline = i64::try_from(world.wanted.progress_deadline.as_secs()).unwrap();
+    world.deaf_until = world.now + world::seconds(deadline + 30);
+    world.run(deadline + 20);
+    assert_eq!((world.share("b"), world.summary), (10, Some(Summary::Progressing)));
+    world.comes_to_rest();
+    assert_eq!(world.state.stable.as_deref(), Some("b"));
+}
+
 // rule: R4
 #[test]
 fn stable_keeps_the_pods_it_had_and_the_candidate_gets_its_part_of_them() {

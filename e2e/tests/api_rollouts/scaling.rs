@@ -65,7 +65,9 @@ async fn pods_follow_the_requests_and_neither_a_restart_nor_a_rollout_loses_any(
     println!("from the restart to the step in, with a cooldown of 10 s: {took:?}");
     ensure!(took >= Duration::from_secs(10), "the restart took pods away after {took:?}");
     ensure!(number(&calm) == 1, "{:?}", calm.autoscaling);
-    ensure!(!trial.events("ScaledIn").await?.is_empty());
+    // Events follow the status.
+    let told = async || Ok((!trial.events("ScaledIn").await?.is_empty()).then_some(()));
+    trial.eventually(10, "the event", told).await?;
     // Stable keeps what it had when the rollout began, until it is over.
     tokio::time::sleep(Duration::from_secs(2)).await;
     ensure!(at_stage(&trial.status().await?, 1) && asked(&trial, &stable).await? == 4);

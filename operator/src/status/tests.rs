@@ -102,7 +102,7 @@ impl Case {
 
     /// Pods as planned, all ready, and a table that everybody serves.
     fn settle(&mut self, plan: &Plan) {
-        let pods = |n: u32| Pods { replicas: n, ready: n, existing: n, conflict: false };
+        let pods = |n: u32| Pods { replicas: n, ready: n, unheard: 0, existing: n, conflict: false };
         self.observed.workloads =
             plan.workloads.iter().map(|(name, w)| (name.clone(), pods(w.replicas))).collect();
         let shares: Shares =

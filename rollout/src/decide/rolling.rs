@@ -117,9 +117,10 @@ impl Turn<'_> {
     }
 
     fn wait(&mut self, mut rolling: Rolling, missing: &str) {
-        // rule: T3. Standing still by wish is no lack of progress.
+        // rule: T3. Standing still by wish is no lack of progress, and what a process that has just begun has not read
+        // yet is not the pods' fault.
         let by_wish = rolling.kind == Kind::Rollout && self.halted().is_some() && !self.granted(&rolling);
-        if by_wish {
+        if by_wish || self.is_unheard(&rolling) {
             rolling.blocked = None;
             self.state.phase = Phase::Rolling(rolling);
             return;
@@ -139,6 +140,18 @@ impl Turn<'_> {
         if returns {
             self.take_late_back(reason);
         }
+    }
+
+    /// Whether nothing is missing of the candidates but what their pods loaded.
+    fn is_unheard(&self, rolling: &Rolling) -> bool {
+        let lacks = |arm: &&String| {
+            let pods = self.pods(arm);
+            pods.ready < self.pods_of(rolling, arm)
+        };
+        let mut lacking = rolling.arms().filter(lacks).peekable();
+        rolling.kind == Kind::Rollout
+            && lacking.peek().is_some()
+            && lacking.all(|arm| self.pods(arm).ready + self.pods(arm).unheard >= self.pods_of(rolling, arm))
     }
 
     /// Of several candidates only those that are late go.

@@ -112,6 +112,8 @@ pub struct World {
     /// Writes until the operator dies, and for how long it is away then.
     pub crash: Option<(usize, i64)>,
     pub away_until: Timestamp,
+    /// Until then nobody has read what the candidates' pods loaded.
+    pub deaf_until: Timestamp,
     pub summary: Option<rollout::Summary>,
     pub route_writes: usize,
     pub story: Vec<String>,
@@ -168,6 +170,7 @@ impl World {
             allotment: None,
             crash: None,
             away_until: now,
+            deaf_until: now,
             summary: None,
             route_writes: 0,
             story: Vec::new(),
@@ -313,6 +316,7 @@ impl World {
         Pods {
             replicas: deployment.replicas,
             ready: u32::try_from(ready).expect("few"),
+            unheard: 0,
             existing: u32::try_from(existing).expect("few"),
             conflict: self.conflicts.contains(revision),
         }

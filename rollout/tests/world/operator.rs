@@ -1,6 +1,6 @@
 //! The operator of this world: observes, decides, and writes in the order that crashes are survived in.
 
-use rollout::{Observed, Plan, Request, RouteSeen, decide};
+use rollout::{Observed, Plan, Pods, Request, RouteSeen, decide};
 
 use super::{Crash, Route, World, rules, seconds};
 
@@ -18,13 +18,22 @@ impl World {
             behind: if self.served() { Vec::new() } else { vec!["router-0".into()] },
         });
         Observed {
-            workloads: self.deployments.keys().map(|r| (r.clone(), self.pods(r))).collect(),
+            workloads: self.deployments.keys().map(|r| (r.clone(), self.heard(r))).collect(),
             known: self.known.clone(),
             route,
             evidence: self.evidence.clone().into_iter().filter(|(_, e)| !e.readings.is_empty()).collect(),
             allotment: self.allotment.clone(),
             request: self.annotation.clone().map(|text| Request { text, done: self.done.clone() }),
         }
+    }
+
+    /// What the operator knows of pods: those of a candidate count once they have been asked (I5).
+    fn heard(&self, revision: &str) -> Pods {
+        let pods = self.pods(revision);
+        if self.now < self.deaf_until && self.state.stable.as_deref() != Some(revision) {
+            return Pods { ready: 0, unheard: pods.ready, ..pods };
+        }
+        pods
     }
 
     /// One turn of the operator. Says whether it wrote anything.
@@ -94,6 +103,8 @@ impl World {
             *writes = writes.saturating_sub(1);
             if *writes == 0 {
                 self.away_until = self.now + seconds(*away);
+                // Its successor must ask the pods first.
+                self.deaf_until = self.away_until + seconds(2);
                 self.crash = None;
                 return Err(Crash);
             }
