@@ -14,23 +14,15 @@ pub(crate) async fn the_scale_subresource_is_followed(story: &Story) -> Result<(
     // rule: K2
     say("kubectl scale: 3 model servers, then 2 again");
     let failed = story.load.summary().failed();
-    let selector = field(&story.node, "{.status.selector}")?;
+    let deployment = format!("deployment/{}", field(&story.node, "{.status.stable.revision}")?);
     for replicas in [3, 2] {
         let start = Instant::now();
         story.node.kubectl(&["scale", "modeldeployment", NAME, &format!("--replicas={replicas}")])?;
         let what = format!("{replicas} model servers");
         until(story, start, 90, &what, |s| s.replicas == replicas && s.phase.is_some()).await?;
-        let ready = story.node.kubectl(&[
-            "wait",
-            "pod",
-            "--for=condition=Ready",
-            "--timeout=60s",
-            "-o",
-            "name",
-            "-l",
-            &selector,
-        ])?;
-        ensure!(ready.lines().count() >= replicas as usize, "{what}, and these are ready: {ready}");
+        story.node.kubectl(&["rollout", "status", &deployment, "--timeout=60s"])?;
+        let ready = story.node.kubectl(&["get", &deployment, "-o", "jsonpath={.status.readyReplicas}"])?;
+        ensure!(ready == replicas.to_string(), "{what}, and {ready} are ready");
     }
     ensure!(story.load.summary().failed() == failed, "requests were lost: {}", story.load.summary());
     Ok(())

@@ -1,6 +1,6 @@
 //! The operator of this world: observes, decides, and writes in the order that crashes are survived in.
 
-use rollout::{Observed, Plan, Pods, Request, RouteSeen, decide};
+use rollout::{Kind, Observed, Phase, Plan, Pods, Request, RouteSeen, decide};
 
 use super::{Crash, Route, World, rules, seconds};
 
@@ -30,7 +30,11 @@ impl World {
     /// What the operator knows of pods: those of a candidate count once they have been asked (I5).
     fn heard(&self, revision: &str) -> Pods {
         let pods = self.pods(revision);
-        if self.now < self.deaf_until && self.state.stable.as_deref() != Some(revision) {
+        let is_candidate = match &self.state.phase {
+            Phase::Rolling(r) => r.kind == Kind::Rollout && r.arms().any(|arm| arm == revision),
+            _ => false,
+        };
+        if is_candidate && self.now < self.deaf_until {
             return Pods { ready: 0, unheard: pods.ready, ..pods };
         }
         pods
