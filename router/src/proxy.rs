@@ -227,13 +227,11 @@ impl Proxy {
         let choice = choose(table, &parts.headers, slot);
         let named = parts.headers.remove(TARGET).is_some();
         let Some(choice) = choice else {
-            return match table.copies_to() {
-                Some(revision) => self.acknowledge(&snapshot, (revision, slot), parts, taken, id).await,
-                None => {
-                    let what = "the route has no revision";
-                    self.refuse("no_revision", StatusCode::SERVICE_UNAVAILABLE, what)
-                }
-            };
+            if let Some(revision) = table.copies_to() {
+                return self.acknowledge(&snapshot, (revision, slot), parts, taken, id).await;
+            }
+            let what = "the route has no revision";
+            return self.refuse("no_revision", StatusCode::SERVICE_UNAVAILABLE, what);
         };
         if named && choice.assignment != Assignment::Target {
             self.numbers.untargeted.inc();
