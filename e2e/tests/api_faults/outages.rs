@@ -14,7 +14,7 @@ use crate::end::{End, given};
 async fn rollout(trial: &Trial) -> Result<()> {
     trial.serve_first(&spec("1.0.0")).await?;
     trial.apply(&spec("1.1.0")).await?;
-    trial.until(60, "1.1.0 to be promoted", |s| is_healthy(s, "1.1.0")).await?;
+    trial.until(120, "1.1.0 to be promoted", |s| is_healthy(s, "1.1.0")).await?;
     Ok(())
 }
 
@@ -91,7 +91,7 @@ async fn people_who_change_objects_all_the_time_do_not_stop_a_rollout() -> Resul
     };
     let rolled_out = async {
         trial.apply(&spec("1.1.0")).await?;
-        trial.until(60, "1.1.0 to be promoted", |s| is_healthy(s, "1.1.0")).await
+        trial.until(120, "1.1.0 to be promoted", |s| is_healthy(s, "1.1.0")).await
     };
     tokio::select! {
         failed = people => failed?,
