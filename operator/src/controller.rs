@@ -193,14 +193,13 @@ impl Context {
     fn validate(&self, key: &Key, seen: &Seen) -> (Valid, Arc<BTreeMap<String, Resolved>>) {
         let spec = &seen.deployment.spec;
         let name = |asked: &revision::Asked| revision::name(&seen.owner.name, asked, &seen.revisions);
-        let served = seen.state.acted.as_deref().or(seen.state.stable.as_deref());
         let mut valid = validate(spec, name, &seen.state, self.defaults);
         let answer = self.rehearsal.look(key, rehearsal::drafts(seen, &valid, &self.images));
         let why = || cut(&answer.to_string(), TEXT);
         match &answer {
             Answer::Taken(taken) => return (valid, taken.clone()),
-            Answer::Refused(_) => valid.put_off(Pause::Refused(why()), served),
-            Answer::Waiting(_) => valid.put_off(Pause::Unchecked(why()), served),
+            Answer::Refused(_) => valid.put_off(Pause::Refused(why()), &seen.state),
+            Answer::Waiting(_) => valid.put_off(Pause::Unchecked(why()), &seen.state),
         }
         (valid, Arc::default())
     }

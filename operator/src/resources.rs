@@ -20,8 +20,8 @@ use rollout::{Kind, Stage, Until};
 use serde_json::{Value, json};
 
 pub use budget::{WORTH_A_BUDGET, router_budget, server_budget};
-pub(crate) use cover::quantity;
 pub use cover::{APPLIED, covers, stamp};
+pub(crate) use cover::{is_nothing, quantity};
 pub(crate) use route::REQUEST_TIMEOUT;
 pub use route::{mirror, plan_salt, reached, route, salt, shares, split, undo};
 pub use router::{Router, router};

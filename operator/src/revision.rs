@@ -189,9 +189,9 @@ pub fn read(stored: &ControllerRevision) -> Result<Revision, RevisionError> {
     let fail = |reason: String| RevisionError::Data { name: stored.name_any(), reason };
     let raw = stored.data.as_ref().ok_or_else(|| fail("it is absent".into()))?;
     // What a newer operator asked for counts too, also where this one does not know the field.
-    let data: Data<Value> = serde_json::from_value(raw.0.clone()).map_err(|e| fail(e.to_string()))?;
-    let canonical = canonical(data.asked.clone());
-    let asked = serde_json::from_value(data.asked).map_err(|e| fail(e.to_string()))?;
+    let data = Data::<Value>::deserialize(&raw.0).map_err(|e| fail(e.to_string()))?;
+    let asked = Asked::deserialize(&data.asked).map_err(|e| fail(e.to_string()))?;
+    let canonical = canonical(data.asked);
     let digest = stored.annotations().get(DIGEST).cloned();
     Ok(Revision { name, number: stored.revision, asked, resolved: data.resolved, digest, canonical })
 }

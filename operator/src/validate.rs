@@ -79,8 +79,8 @@ impl Valid {
 
     /// Asks for what was acted upon last, standing still: a spec that cannot be carried out must be put right first,
     /// whatever else is asked for, and abort and rollback must work in every state.
-    pub fn put_off(&mut self, why: Pause, served: Option<&str>) {
-        if let Some(served) = served {
+    pub fn put_off(&mut self, why: Pause, state: &State) {
+        if let Some(served) = state.acted.as_deref().or(state.stable.as_deref()) {
             (self.wanted.revision, self.wanted.challengers) = Wanted::of_intent(served);
         }
         self.wanted.paused = Some(why);
@@ -193,7 +193,7 @@ pub fn validate(
         history: spec.revision_history_limit.unwrap_or(HISTORY).max(1) as usize,
     };
     if let Some(why) = wrong.refused() {
-        valid.put_off(Pause::Refused(why), state.acted.as_deref().or(state.stable.as_deref()));
+        valid.put_off(Pause::Refused(why), state);
     }
     valid
 }

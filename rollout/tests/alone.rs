@@ -4,13 +4,10 @@
 mod world;
 
 use evidence::OnBreach;
-use rollout::{OnLimit, Outcome, Phase, Stage, Summary};
+use rollout::{OnLimit, Outcome, Stage, Summary};
 use world::programs::{copies, limit};
+use world::reading::{is_served, tell};
 use world::{Mode, Says, Start, World};
-
-fn tell(world: &World) -> String {
-    world.story.join("\n")
-}
 
 /// Nothing serves, and `a` is asked for by this program.
 fn first(program: &str) -> World {
@@ -24,10 +21,6 @@ fn copied(program: &str) -> World {
     let mut world = first(program);
     world.run_until("copies", 20, is_served);
     world
-}
-
-fn is_served(world: &World) -> bool {
-    matches!(&world.state.phase, Phase::Rolling(r) if r.since().is_some())
 }
 
 fn outcome(world: &World) -> Option<Outcome> {

@@ -4,11 +4,8 @@ mod world;
 
 use evidence::OnBreach;
 use rollout::Phase;
+use world::reading::tell;
 use world::{Mode, Says, Start, World};
-
-fn tell(world: &World) -> String {
-    world.story.join("\n")
-}
 
 /// `b` runs at 10 % beside `a`.
 fn canary() -> World {

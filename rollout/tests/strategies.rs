@@ -8,21 +8,14 @@ use std::time::Duration;
 use evidence::OnBreach;
 use rollout::{OnLimit, Phase, Shares, Stage, Standing};
 use world::programs::{ab, copies, limit, preview};
+use world::reading::{is_served, tell};
 use world::{Says, Start, World, stage};
-
-fn tell(world: &World) -> String {
-    world.story.join("\n")
-}
 
 /// `a` serves, and what is asked for next follows this program.
 fn serving(program: &str) -> World {
     let mut world = World::serving();
     world.program(program);
     world
-}
-
-fn is_served(world: &World) -> bool {
-    matches!(&world.state.phase, Phase::Rolling(r) if r.since().is_some())
 }
 
 #[test]

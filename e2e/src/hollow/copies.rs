@@ -15,14 +15,8 @@ pub(super) fn one(
     counts: &mut Counts,
     pairs: &mut Pairs,
 ) {
+    let Some((model, outcome)) = arrive(model, random, counts, pairs) else { return };
     let mut became = |outcome: PairOutcome| pairs.outcomes[outcome.index()] += 1;
-    let Some(model) = model else {
-        became(PairOutcome::Dropped);
-        return;
-    };
-    let outcome = fate(model, random);
-    counts.outcomes[outcome.index()] += 1;
-    counts.latency[latency(model, random)] += 1;
     if outcome != Outcome::Ok {
         became(PairOutcome::Failed);
         return;
@@ -47,14 +41,24 @@ pub(super) fn unanswered(
     counts: &mut Counts,
     pairs: &mut Pairs,
 ) {
+    if let Some((model, Outcome::Ok)) = arrive(model, random, counts, pairs) {
+        Item::draw(model, brightness, random).count(counts);
+    }
+}
+
+/// Counts what became of a copy, and how long it took; `None` where it is dropped.
+fn arrive<'m>(
+    model: Option<&'m Model>,
+    random: &mut StdRng,
+    counts: &mut Counts,
+    pairs: &mut Pairs,
+) -> Option<(&'m Model, Outcome)> {
     let Some(model) = model else {
         pairs.outcomes[PairOutcome::Dropped.index()] += 1;
-        return;
+        return None;
     };
     let outcome = fate(model, random);
     counts.outcomes[outcome.index()] += 1;
     counts.latency[latency(model, random)] += 1;
-    if outcome == Outcome::Ok {
-        Item::draw(model, brightness, random).count(counts);
-    }
+    Some((model, outcome))
 }

@@ -56,9 +56,9 @@ pub enum At {
 
 /// A crash that is to come: how many of such writes there were when it does.
 #[derive(Debug, Clone, Copy)]
-pub(super) struct Plan {
-    pub(super) at: At,
-    pub(super) moment: Moment,
+struct Plan {
+    at: At,
+    moment: Moment,
 }
 
 /// What to do with one request.

@@ -7,6 +7,7 @@ use k8s_openapi::api::core::v1::PodTemplateSpec;
 use serde_json::{Map, Value};
 
 use super::Draft;
+use crate::resources::is_nothing;
 use crate::revision::Resolved;
 
 /// What a revision resolves to whose Deployment the API server answered with `answer`.
@@ -39,7 +40,8 @@ fn value(path: &str, wanted: &Value, answer: &Value) -> Result<Value, String> {
                 let path = join(path, name);
                 match answer.get(name) {
                     Some(answer) => drop(settled.insert(name.clone(), value(&path, wanted, answer)?)),
-                    None if is_default(wanted) => {}
+                    // Of numbers 0 is left out where it is the default.
+                    None if is_nothing(wanted) || wanted.as_f64() == Some(0.0) => {}
                     None => return Err(path),
                 }
             }
@@ -51,18 +53,6 @@ fn value(path: &str, wanted: &Value, answer: &Value) -> Result<Value, String> {
         }
         // A scalar in its own words, or a list that an admission webhook made longer.
         _ => Ok(answer.clone()),
-    }
-}
-
-/// What the API server leaves out when it stores it.
-fn is_default(value: &Value) -> bool {
-    match value {
-        Value::Null | Value::Bool(false) => true,
-        Value::Number(number) => number.as_f64() == Some(0.0),
-        Value::String(text) => text.is_empty(),
-        Value::Array(items) => items.is_empty(),
-        Value::Object(fields) => fields.is_empty(),
-        Value::Bool(true) => false,
     }
 }
 

@@ -43,7 +43,7 @@ pub fn covers(live: &Value, wanted: &Value) -> bool {
 }
 
 /// What the API server leaves out when it stores it.
-fn is_nothing(value: &Value) -> bool {
+pub(crate) fn is_nothing(value: &Value) -> bool {
     match value {
         Value::Null | Value::Bool(false) => true,
         Value::String(text) => text.is_empty(),

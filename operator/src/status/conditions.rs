@@ -7,7 +7,6 @@ use rollout::{Kind, Outcome, Pause, Phase, waiting};
 
 use super::{Picture, judged, ready_routers, strategy_edited};
 use crate::judge::digests;
-use crate::observe::is_ready;
 use crate::write::WriteError;
 
 /// Type of the condition that says what is going on and what it waits for.
@@ -188,9 +187,8 @@ fn progressing(picture: Picture<'_>) -> Answer {
 /// rule: I5. Pods of the candidate that are ready but do not count yet.
 fn unheard(picture: Picture<'_>) -> Option<String> {
     let Phase::Rolling(rolling) = &picture.plan.state.phase else { return None };
-    let ready = picture.seen.servers(&rolling.to).filter(|pod| is_ready(pod)).count();
-    let counted = picture.observed.workloads.get(&rolling.to)?.ready as usize;
-    (ready > counted).then(|| format!("{} more have not said yet what they loaded", ready - counted))
+    let unheard = picture.observed.workloads.get(&rolling.to)?.unheard;
+    (unheard > 0).then(|| format!("{unheard} more have not said yet what they loaded"))
 }
 
 fn or(message: String, otherwise: impl Into<String>) -> String {

@@ -1,7 +1,7 @@
 //! Through the stages (T1-T3, R2, R4).
 
 use super::{Turn, later};
-use crate::{Kind, Outcome, Phase, Reason, Rolling, Served, Watching};
+use crate::{Kind, Outcome, Phase, Pods, Reason, Rolling, Served, Watching};
 
 impl Turn<'_> {
     pub(super) fn step_rolling(&mut self, mut rolling: Rolling) {
@@ -144,14 +144,10 @@ impl Turn<'_> {
 
     /// Whether nothing is missing of the candidates but what their pods loaded.
     fn is_unheard(&self, rolling: &Rolling) -> bool {
-        let lacks = |arm: &&String| {
-            let pods = self.pods(arm);
-            pods.ready < self.pods_of(rolling, arm)
+        let short = |count: fn(Pods) -> u32| {
+            rolling.arms().any(|arm| count(self.pods(arm)) < self.pods_of(rolling, arm))
         };
-        let mut lacking = rolling.arms().filter(lacks).peekable();
-        rolling.kind == Kind::Rollout
-            && lacking.peek().is_some()
-            && lacking.all(|arm| self.pods(arm).ready + self.pods(arm).unheard >= self.pods_of(rolling, arm))
+        rolling.kind == Kind::Rollout && short(|pods| pods.ready) && !short(|pods| pods.ready + pods.unheard)
     }
 
     /// Of several candidates only those that are late go.

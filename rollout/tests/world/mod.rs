@@ -7,6 +7,7 @@
 mod operator;
 mod people;
 pub mod programs;
+pub mod reading;
 mod rules;
 
 use std::collections::{BTreeMap, BTreeSet};
