@@ -192,6 +192,10 @@ pub struct VerdictStatus {
     /// far goes on.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub forecast: Option<u64>,
+    /// Of the test of errors, while the old revision is kept warm: how many times its rate would be noticed by then,
+    /// more likely than not, if it set in now. Absent if not even 20 times would.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub detects: Option<f64>,
     /// One sentence with the numbers.
     #[schemars(length(max = 1024))]
     pub reason: String,

@@ -49,6 +49,7 @@ impl Settings {
             interval: self.every(),
             timeout: TIMEOUT,
             accept: false,
+            ends: None,
         }
     }
 }

@@ -62,6 +62,7 @@ pub fn judge(
     readings.extend(state.silence(rules, now));
     let tests = state.running.iter();
     readings.extend(tests.flat_map(|running| running.readings(rules, references, windows.newest(), now)));
+    state.look_ahead(rules, windows.newest(), &mut readings);
     readings
 }
 
@@ -228,6 +229,7 @@ impl Judging<'_> {
             layer: Layer::Threshold,
             p_value: None,
             forecast: None,
+            detects: None,
             cells: found.cells,
             reason,
         }

@@ -74,10 +74,11 @@ pub use level::{THRESHOLD_SHARE, check_level, metric_budget};
 pub use metric::{Against, Bound, Kind, Metric, MetricError, OnBreach, OnNoData, Series, Statistic};
 pub use quantile::{Estimate, quantile};
 pub use reading::{Cell, Layer, Reading, Verdict};
+pub use running::ERRORS;
 pub use sampling::{Arms, Baselines, Dropped, Round};
 pub use sequential::{
-    AlarmError, Detector, DriftAlarm, Exceedance, LatencyTest, Leaves, MAX_COUNT, Mismatch, Pairs, Process,
-    Promotion, SequentialError, Stratum, Tree,
+    AlarmError, DETECTED, Detector, DriftAlarm, Exceedance, LatencyTest, Leaves, MAX_COUNT, Mismatch, Pairs,
+    Process, Promotion, SequentialError, Stratum, Tree,
 };
 pub use share::{Measured, Share, wilson};
 pub use slots::{SlotRound, SlotState, SlotStrata, SlotThresholds};

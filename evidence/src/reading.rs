@@ -84,6 +84,11 @@ pub struct Reading {
     /// goes on; absent if that would never be.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub forecast: Option<u64>,
+    /// Of the test of errors, in the watch after a promotion: how many times stable's rate would more likely be
+    /// noticed than not before the watch ends, if it set in now; one of [`DETECTED`](crate::DETECTED). Absent if not
+    /// even the largest would.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub detects: Option<f64>,
     /// For drift: where the distributions differ most, largest contribution first.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub cells: Vec<Cell>,
@@ -135,6 +140,7 @@ impl Reading {
             layer,
             p_value: None,
             forecast: None,
+            detects: None,
             cells: Vec::new(),
             reason: format!("{metric}: {why}"),
         }

@@ -1,6 +1,7 @@
 //! The sequential tests of a rollout that runs: settings frozen when it began, and what they have seen (I3, C6).
 
 mod accept;
+mod ahead;
 mod change;
 mod reading;
 mod slow;
@@ -19,6 +20,7 @@ use crate::{
     Stratum, Tests, Verdict,
 };
 use accept::Accept;
+pub(crate) use ahead::Ahead;
 use change::Change;
 use reading::Look;
 use slow::Slow;
@@ -234,7 +236,7 @@ impl Running {
         let Tests { errors, latency, low_confidence, change } = &self.tests;
         let mut readings = Vec::new();
         if let (Some(harm), Some(test)) = (errors, &self.errors) {
-            let look = look("sequential/errors", levels[0], harm.on_breach, wanted[0]);
+            let look = look(ERRORS, levels[0], harm.on_breach, wanted[0]);
             let waits = || look.silent(harm.tolerance, unripe);
             readings.push(if test.totals.has_both_arms() { look.harm(test, &failing) } else { waits() });
         }
@@ -267,6 +269,9 @@ impl Running {
         format!("{n} of {ENOUGH} answers of stable that it compares with")
     }
 }
+
+/// Name of the test of errors.
+pub const ERRORS: &str = "sequential/errors";
 
 /// Name of the test of the sample ratio.
 const SPLIT: &str = "sequential/split";

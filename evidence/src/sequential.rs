@@ -33,7 +33,7 @@ pub use detector::Detector;
 pub use latency::{Exceedance, LatencyTest};
 pub use mismatch::Mismatch;
 pub use paired::Pairs;
-pub use process::Process;
+pub use process::{DETECTED, Process};
 pub use promotion::Promotion;
 pub use stratum::{MAX_COUNT, Stratum};
 pub use tree::{Leaves, Tree};

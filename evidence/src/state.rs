@@ -6,8 +6,8 @@ use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 use wire::{Counts, Outcome, PairOutcome, Pairs};
 
-use crate::running::Running;
-use crate::{Layer, OnBreach, Reading, References, Rules, Tests, Verdict, Windows};
+use crate::running::{Ahead, Running};
+use crate::{Interval, Layer, OnBreach, Reading, References, Rules, Tests, Verdict, Windows};
 
 /// Checks that count as made where it is not known how many were: as many as 42 hours of 15 s.
 const UNKNOWN_CHECKS: u64 = 10_000;
@@ -134,6 +134,18 @@ impl State {
             let silent = (Verdict::NoData, OnBreach::Alert);
             Reading::unmeasured("sequential", Layer::Sequential, silent, window, WHY)
         })
+    }
+
+    /// What the test of errors can notice before the watch ends, if requests go on as they came since it began (S3).
+    pub(crate) fn look_ahead(&self, rules: &Rules<'_>, newest: Option<&Interval>, readings: &mut [Reading]) {
+        let (Some(ends), Some(since), Some(newest)) = (rules.ends, self.stage, newest) else { return };
+        let Some(running) = &self.running else { return };
+        let (passed, left) = (newest.to.duration_since(since), ends.duration_since(newest.to));
+        if passed.is_positive() && left.is_positive() {
+            let pace = (self.candidate + self.stable) as f64 / passed.as_secs_f64();
+            let ahead = Ahead { requests: (pace * left.as_secs_f64()) as u64, ends, split: newest.split };
+            running.look_ahead(&ahead, readings);
+        }
     }
 
     /// Adds the intervals of the stage to the totals and to the tests, each once: one that began before the last one that was

@@ -47,6 +47,7 @@ impl Rollout {
             interval: EVERY,
             timeout: SignedDuration::from_secs(self.timeout),
             accept: self.accept,
+            ends: None,
         };
         self.readings =
             judge(&rules, &self.windows, References::default(), &mut self.state, at(self.seconds));

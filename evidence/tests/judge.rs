@@ -273,6 +273,7 @@ fn an_edited_significance_or_no_budget_compares_as_asked() {
         interval: EVERY,
         timeout: SignedDuration::ZERO,
         accept: false,
+        ends: None,
     };
     let reading = judge(&rules, &windows, References::default(), &mut State::default(), at(15)).remove(0);
     assert_eq!((reading.verdict, reading.level), (Verdict::Fail, 0.0));

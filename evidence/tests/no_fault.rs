@@ -45,6 +45,7 @@ impl<'a> Stage<'a> {
             interval: EVERY,
             timeout: self.timeout,
             accept: false,
+            ends: None,
         };
         self.readings = judge(&rules, &self.windows, self.references, &mut self.state, at(to));
     }

@@ -19,6 +19,7 @@ fn judged(draw: Draw, metrics: &[Metric], candidate: &Counts) -> (Vec<Reading>, 
         interval: EVERY,
         timeout: SignedDuration::ZERO,
         accept: true,
+        ends: None,
     };
     let (mut windows, mut state) = (Windows::new(at(0)), State::default());
     assert!(windows.push(Interval { draw, ..interval(0, 15, candidate, &Counts::default()) }));

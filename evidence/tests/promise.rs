@@ -198,6 +198,7 @@ fn rollout<const N: usize>(
                 interval: EVERY,
                 timeout: SignedDuration::ZERO,
                 accept: false,
+                ends: None,
             };
             let readings = judge(&rules, &windows, References::default(), state, at(15 * i + 15));
             failed.extend(readings.into_iter().filter(|r| r.verdict == Verdict::Fail).map(|r| r.metric));

@@ -18,12 +18,14 @@ struct Rollout<'a> {
     windows: Windows,
     state: State,
     seconds: i64,
+    /// When the watch ends, in one.
+    ends: Option<i64>,
 }
 
 impl<'a> Rollout<'a> {
     fn new(references: References<'a>) -> Self {
         let (windows, state) = (Windows::new(at(0)), State::default());
-        Self { tests: Tests::default(), references, windows, state, seconds: 0 }
+        Self { tests: Tests::default(), references, windows, state, seconds: 0, ends: None }
     }
 
     fn pass(&mut self, candidate: &Counts, stable: &Counts, split: Option<f64>) -> Vec<Reading> {
@@ -41,6 +43,7 @@ impl<'a> Rollout<'a> {
             interval: EVERY,
             timeout: SignedDuration::ZERO,
             accept: false,
+            ends: self.ends.map(at),
         };
         judge(&rules, &self.windows, self.references, &mut self.state, at(self.seconds))
     }
@@ -95,6 +98,38 @@ fn errors_beyond_the_tolerance_are_proven_and_stay_proven() {
         rollout.pass(&with_errors(100, 0), &with_errors(900, 18), Some(0.1));
     }
     assert_eq!(of(&rollout.judge(0.01), "errors").verdict, Verdict::Fail, "a proof is not taken back");
+}
+
+#[test]
+fn a_watch_says_what_it_can_still_notice() {
+    // rule: S3
+    let mut rollout = Rollout::new(References::default());
+    let watch = |rollout: &mut Rollout<'_>, split| {
+        let errors =
+            of(&rollout.pass(&with_errors(9_900, 198), &with_errors(100, 2), split), "errors").clone();
+        (errors.detects, errors.reason.split_once("level 0.0035); ").map(|(_, said)| said.to_owned()))
+    };
+    assert_eq!(watch(&mut rollout, Some(0.99)), (None, None), "no watch");
+    rollout.ends = Some(900);
+    let (detects, said) = watch(&mut rollout, Some(0.99));
+    assert_eq!(detects, Some(2.0));
+    let said = said.unwrap();
+    assert_eq!(said, "about 580,000 more requests until 2023-11-14T22:28:20Z would show 2 times the rate");
+    // The nearer the end, the less.
+    for _ in 0..30 {
+        watch(&mut rollout, Some(0.99));
+    }
+    assert_eq!(watch(&mut rollout, Some(0.99)).0, Some(3.0));
+    for _ in 0..25 {
+        watch(&mut rollout, Some(0.99));
+    }
+    let (detects, said) = watch(&mut rollout, Some(0.99));
+    assert_eq!(detects, None, "{said:?}");
+    assert!(said.unwrap().ends_with("are too few to show even 20 times the rate"));
+    rollout.ends = Some(2000);
+    let without = watch(&mut rollout, Some(1.0));
+    assert_eq!(without.0, None);
+    assert_eq!(without.1.unwrap(), "without a holdback there is nothing to compare with from here on");
 }
 
 #[test]

@@ -211,6 +211,38 @@ fn a_forecast_made_half_way_is_of_the_right_size() {
     assert!(parts[50] > 0.5 && parts[50] < 2.0, "{}", parts[50]);
 }
 
+#[test]
+fn what_can_be_noticed_is_noticed_more_likely_than_not() {
+    // rule: S3. A doubled rate of 2 % beside a holdback of 1 %.
+    let fresh = Process::new(1.1).unwrap();
+    let needed = |share: f64, ratio: f64| {
+        let detects = |n: u64| fresh.detects(0.0035, n, share, 0.02).is_some_and(|least| least <= ratio);
+        (1..).map(|n| 500 * n).find(|n| detects(*n)).unwrap()
+    };
+    let doubled = needed(0.99, 2.0);
+    println!("a doubled 2 % beside 1 %: {doubled} requests");
+    assert!((90_000..200_000).contains(&doubled), "{doubled}");
+    assert_eq!(fresh.detects(0.0035, 10_000_000, 1.0, 0.02), None, "without a holdback");
+    assert_eq!(fresh.detects(0.0035, 100, 0.99, 0.02), None, "too few requests");
+
+    let mut random = StdRng::seed_from_u64(4);
+    for (share, ratio) in [(0.99, 2.0), (0.5, 3.0), (0.9, 7.0)] {
+        let requests = needed(share, ratio);
+        let noticed = (0..201)
+            .filter(|_| {
+                let mut process = fresh.clone();
+                for _ in 0..requests / 500 {
+                    let stratum = draw(&mut random, 500, share, (0.02 * ratio, 0.02));
+                    process.observe(&stratum).unwrap();
+                }
+                process.crossed(0.0035)
+            })
+            .count();
+        println!("{ratio} times 2 % in {requests} requests at {share}: {noticed} of 201 noticed");
+        assert!((101..195).contains(&noticed), "{noticed} of 201 at {share}, {ratio}");
+    }
+}
+
 /// A histogram of 64 cells: confidence u^(1/sure), `outside` of which is uniform.
 fn confidences(random: &mut StdRng, items: u64, sure: f64, outside: f64) -> Vec<u64> {
     let mut cells = vec![0; 64];

@@ -46,6 +46,7 @@ impl<'a> Rollout<'a> {
             interval: EVERY,
             timeout: self.timeout,
             accept: true,
+            ends: None,
         };
         self.readings = judge(&rules, &self.windows, self.references, &mut self.state, at(self.seconds));
     }

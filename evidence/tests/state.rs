@@ -18,6 +18,7 @@ fn rules<'a>(metrics: &'a [Metric], tests: &'a Tests) -> Rules<'a> {
         interval: EVERY,
         timeout: SignedDuration::ZERO,
         accept: false,
+        ends: None,
     }
 }
 

@@ -317,6 +317,7 @@ fn verdict(candidate: Option<&str>, reading: &evidence::Reading) -> VerdictStatu
         samples: reading.n,
         p_value: reading.p_value,
         forecast: reading.forecast,
+        detects: reading.detects,
         reason: cut(&reading.reason, TEXT),
     }
 }
@@ -342,6 +343,7 @@ fn store(after: &mut ModelRolloutStatus, text: String) -> Option<&VerdictStatus>
         samples: 0,
         p_value: None,
         forecast: None,
+        detects: None,
         reason,
     });
     after.verdicts.last()

@@ -81,6 +81,8 @@ pub struct Sampling {
     pub accept: bool,
     /// By what the stage ends.
     pub until: Until,
+    /// When it ends whatever the numbers say, in a watch.
+    pub ends: Option<Timestamp>,
 }
 
 /// One thing that was decided.

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
-use api::{Outcome, Phase};
+use api::{ModelDeploymentStatus, Outcome, Phase};
 use e2e::hollow::{Model, Ready};
 use e2e::trial::{INTERVAL, Trial, by_threshold, is_healthy, spec, with};
 use serde_json::{Value, json};
@@ -90,6 +90,29 @@ async fn drift_of_classes_takes_a_candidate_back() -> Result<()> {
 async fn errors_take_a_candidate_back() -> Result<()> {
     // rule: J2
     taken_back("errors", errors(), |m| m.errors = 0.5).await.map(drop)
+}
+
+#[tokio::test]
+async fn a_version_that_goes_bad_after_its_promotion_is_taken_back_by_its_holdback() -> Result<()> {
+    // rule: S3
+    let trial = Trial::start("holdback").await?;
+    let changes = [("/rollback/holdback", json!(10)), ("/analysis/metrics/0/max", json!(0.9))];
+    let spec = |version| with(spec(version), &changes);
+    let first = trial.serve_first(&spec("1.0.0")).await?;
+    trial.apply(&spec("1.1.0")).await?;
+    trial.until(30, "1.1.0 to be promoted", |s| is_healthy(s, "1.1.0")).await?;
+    let told = |s: &ModelDeploymentStatus| {
+        condition(s, "Progressing")
+            .is_some_and(|c| c.message.ends_with("times as high would be noticed by then"))
+    };
+    // What fails slowly was not counted in the first 30 s of a stage, so failures are compared from then on.
+    let status = trial.until(60, "what can be noticed", told).await?;
+    println!("{}", condition(&status, "Progressing").context("the condition")?.message);
+    trial.hollow.model("1.1.0", |model| model.errors = 0.3);
+    trial.served(&first, 100.0, 30).await?;
+    let over = ended(&trial, 3).await?;
+    ensure!(over.spec.to == first && reason(&over).contains("sequential/errors"), "{:?}", over.status);
+    Ok(())
 }
 
 #[tokio::test]

@@ -32,6 +32,9 @@ pub struct Rules<'a> {
     /// [`ACCEPT_MARGIN`] times stable's rate of errors, at [`ACCEPT_LEVEL`]. It has no say in stages whose requests
     /// cannot be compared so.
     pub accept: bool,
+    /// When comparing ends whatever it shows, in the watch after a promotion: readings say what can be noticed until
+    /// then (S3).
+    pub ends: Option<Timestamp>,
 }
 
 impl Rules<'_> {

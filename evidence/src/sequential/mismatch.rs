@@ -58,7 +58,7 @@ impl Mismatch {
             return Ok(());
         }
         let factors = LOGS.map(f64::exp);
-        let gained = split::log_likelihoods(n, n_stable, expected, (1.0, &factors), &LOGS);
+        let gained = split::log_likelihoods(n as f64, n_stable as f64, expected, (1.0, &factors), &LOGS);
         for (evidence, gained) in self.evidence.iter_mut().zip(gained) {
             *evidence += gained;
         }

@@ -106,6 +106,7 @@ pub(crate) fn read_all(
         interval: EVERY,
         timeout: SignedDuration::ZERO,
         accept: false,
+        ends: None,
     };
     judge(&rules, windows, references, state, at(now))
 }

@@ -108,6 +108,7 @@ mod tests {
             draw: Draw::Split,
             accept: false,
             until: Until::Best,
+            ends: None,
         }
     }
 

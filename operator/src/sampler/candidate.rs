@@ -91,6 +91,7 @@ impl Candidate {
             interval: SignedDuration::try_from(order.interval).unwrap_or(SignedDuration::MAX),
             timeout: timeout(),
             accept: sampling.accept,
+            ends: sampling.ends,
         };
         let references = References {
             candidate: profiles.profile(&self.name),

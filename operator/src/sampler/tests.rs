@@ -189,6 +189,7 @@ fn judged(generation: i64, since: Timestamp) -> Order {
         draw: Draw::Split,
         accept: false,
         until: Until::Passed,
+        ends: None,
     };
     Order { sampling: Some(sampling), metrics: vec![errors], ..order(generation) }
 }

@@ -177,10 +177,22 @@ fn progressing(picture: Picture<'_>) -> Answer {
         Phase::Returning(_) => answer(PROGRESSING, true, "RollingBack", message),
         Phase::Watching(w) => {
             let until = picture.valid.wanted.kept_until(w.since);
-            let text = format!("{} is kept warm until {until}", w.old);
+            let text = format!("{} is kept warm until {until}{}", w.old, noticed(picture));
             answer(PROGRESSING, false, "Watching", or(message, text))
         }
         Phase::Idle => answer(PROGRESSING, false, "Settled", or(message, "nothing is under way")),
+    }
+}
+
+/// rule: S3. How large a harm can still be noticed. Only with what changes seldom: the reading has all of it.
+fn noticed(picture: Picture<'_>) -> String {
+    let judged = judged(picture);
+    let mut readings = judged.iter().flat_map(|(_, evidence)| &evidence.readings);
+    let errors = readings.find(|r| r.metric == evidence::ERRORS && r.verdict == Verdict::Pass);
+    match errors.map(|reading| reading.detects) {
+        Some(Some(ratio)) => format!("; an error rate {ratio} times as high would be noticed by then"),
+        Some(None) => "; no rise of the error rate is foretold to be noticed by then".to_owned(),
+        None => String::new(),
     }
 }
 

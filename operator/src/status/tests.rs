@@ -151,16 +151,23 @@ impl Case {
     }
 
     fn breach(&mut self) {
-        let (key, _) = self.seen.state.judged_stage().unwrap();
-        let reading = serde_json::from_value(json!({
+        self.read(&json!({
             "metric": "confidence", "verdict": "Fail", "onBreach": "rollback", "threshold": 0.15, "n": 300,
             "level": 0.001, "check": 1, "windowFrom": "1970-01-01T00:00:00Z",
             "windowTo": "1970-01-01T00:00:10Z", "reason": "confidence 0.41 > 0.15 (n = 300)",
         }));
-        let readings = vec![reading.unwrap()];
+    }
+
+    /// The only reading of the revision that is judged.
+    fn read(&mut self, reading: &Value) {
+        let (key, _) = self.seen.state.judged_stage().unwrap();
+        let readings = vec![serde_json::from_value(reading.clone()).unwrap()];
         let evidence = StageEvidence { key, at: self.now, requests: 300, readings, trial: None };
-        let rollout::Phase::Rolling(rolling) = &self.seen.state.phase else { panic!("rolling") };
-        self.observed.evidence.insert(rolling.to.clone(), evidence);
+        let judged = match &self.seen.state.phase {
+            rollout::Phase::Rolling(rolling) => rolling.to.clone(),
+            _ => self.seen.state.stable.clone().unwrap(),
+        };
+        self.observed.evidence.insert(judged, evidence);
     }
 }
 
@@ -226,6 +233,34 @@ fn a_promoted_revision_can_be_undone_at_once() {
     assert_eq!(condition(&status, "RollbackReady").1, "NeedsPods");
     case.observed.known.clear();
     assert_eq!(condition(&case.turn(1), "RollbackReady").1, "Impossible");
+}
+
+#[test]
+fn while_the_old_revision_is_warm_people_see_what_can_still_be_noticed() {
+    // rule: S3
+    let mut case = Case::new(&json!({
+        "analysis": {"falseRollback": 0}, "strategy": {"canary": {"steps": [{"weight": 50}]}},
+    }));
+    let status = case.turns(8);
+    let old = case.name("1.0.0");
+    let warm = format!("{old} is kept warm until 1970-01-01T00:30:05Z");
+    assert_eq!(condition(&status, "Progressing"), ("False", "Watching", warm.as_str()));
+    let errors = |verdict: &str, detects: &Value| {
+        json!({
+            "metric": "sequential/errors", "layer": "Sequential", "verdict": verdict, "onBreach": "alert", "n": 300,
+            "level": 0.0035, "check": 1, "windowFrom": "1970-01-01T00:00:00Z",
+            "windowTo": "1970-01-01T00:00:10Z", "detects": detects, "reason": "",
+        })
+    };
+    let cases = [
+        ("Pass", json!(3.0), "; an error rate 3 times as high would be noticed by then"),
+        ("Pass", json!(null), "; no rise of the error rate is foretold to be noticed by then"),
+        ("NoData", json!(null), ""),
+    ];
+    for (verdict, detects, said) in cases {
+        case.read(&errors(verdict, &detects));
+        assert_eq!(condition(&case.turn(0), "Progressing").2, format!("{warm}{said}"));
+    }
 }
 
 #[test]

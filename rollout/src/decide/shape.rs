@@ -165,6 +165,10 @@ impl Turn<'_> {
             Phase::Idle | Phase::Returning(_) => return None,
         };
         let stage = stage.unwrap_or_default();
+        let ends = match &self.state.phase {
+            Phase::Watching(watch) => Some(self.wanted.kept_until(watch.since)),
+            _ => None,
+        };
         let draw = match stage {
             Stage { preview: true, .. } => Draw::Preview,
             Stage { mirror: 1.., .. } => Draw::Shadow,
@@ -179,6 +183,7 @@ impl Turn<'_> {
             draw,
             accept: stage.accept,
             until: stage.until,
+            ends,
         })
     }
 
