@@ -2,6 +2,7 @@
 
 use evidence::Verdict;
 use jiff::Timestamp;
+use k8s_openapi::api::apps::v1::DeploymentCondition;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{Condition, Time};
 use rollout::{Kind, Outcome, Pause, Phase, waiting};
 
@@ -159,12 +160,10 @@ fn progressing(picture: Picture<'_>) -> Answer {
     let plan = picture.plan;
     let waits = waiting(&picture.valid.wanted, &plan.state, picture.observed, picture.now);
     let mut message = waits.unwrap_or_default();
-    if let Some(unheard) = unheard(picture) {
-        message = if message.is_empty() { unheard } else { format!("{message}; {unheard}") };
-    }
-    if strategy_edited(picture) {
-        let hint = "the edited strategy acts from the next rollout";
-        message = if message.is_empty() { hint.to_owned() } else { format!("{message}; {hint}") };
+    let edited = "the edited strategy acts from the next rollout";
+    let more = [unheard(picture), refused(picture), strategy_edited(picture).then(|| edited.to_owned())];
+    for said in more.into_iter().flatten() {
+        message = if message.is_empty() { said } else { format!("{message}; {said}") };
     }
     match &plan.state.phase {
         Phase::Rolling(r) if r.missed => answer(PROGRESSING, false, "DeadlineExceeded", message),
@@ -201,6 +200,17 @@ fn unheard(picture: Picture<'_>) -> Option<String> {
     let Phase::Rolling(rolling) = &picture.plan.state.phase else { return None };
     let unheard = picture.observed.workloads.get(&rolling.to)?.unheard;
     (unheard > 0).then(|| format!("{unheard} more have not said yet what they loaded"))
+}
+
+/// Why the cluster makes no pods of a revision that the rollout goes to: a policy, a quota.
+fn refused(picture: Picture<'_>) -> Option<String> {
+    let Phase::Rolling(rolling) = &picture.plan.state.phase else { return None };
+    rolling.arms().find_map(|arm| {
+        let status = picture.seen.workloads.get(arm)?.status.as_ref()?;
+        let fails = |c: &&DeploymentCondition| c.type_ == "ReplicaFailure" && c.status == "True";
+        let why = status.conditions.iter().flatten().find(fails)?.message.as_deref()?;
+        Some(format!("pods of {arm} are not made: {why}"))
+    })
 }
 
 fn or(message: String, otherwise: impl Into<String>) -> String {

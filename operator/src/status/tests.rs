@@ -356,6 +356,23 @@ fn a_write_that_is_refused_is_told() {
 }
 
 #[test]
+fn why_the_cluster_makes_no_pods_is_told() {
+    let mut case = Case::new(&json!({}));
+    case.turns(2);
+    let candidate = case.name("1.1.0");
+    let why = "pods \"digits-\" is forbidden: violates PodSecurity \"restricted:latest\"";
+    let refused = json!({
+        "metadata": {"name": candidate},
+        "status": {"conditions": [{"type": "ReplicaFailure", "status": "True", "message": why}]},
+    });
+    case.seen.workloads.insert(candidate.clone(), Arc::new(serde_json::from_value(refused).unwrap()));
+    case.observed.workloads.get_mut(&candidate).unwrap().ready = 0;
+    let status = case.turn(1);
+    let (_, _, message) = condition(&status, "Progressing");
+    assert!(message.ends_with(&format!("; pods of {candidate} are not made: {why}")), "{message}");
+}
+
+#[test]
 fn a_condition_keeps_its_time_while_its_answer_stays() {
     let mut conditions = Vec::new();
     let at = |second| Timestamp::from_second(second).unwrap();
