@@ -34,8 +34,9 @@ const VERDICTS: usize = 127;
 pub(crate) const TEXT: usize = 1024;
 /// Bytes of the evidence state, at most (C6).
 const EVIDENCE: usize = 32 * 1024;
-/// How long a process that has just begun may leave a status as it found it; longer than an answer of a pod takes.
-const FIRST_LOOK: Duration = Duration::from_secs(4);
+/// How long a process that has just begun may leave a status as it found it: longer than it takes to ask the pods of a
+/// thousand deployments once.
+const FIRST_LOOK: Duration = Duration::from_secs(20);
 /// Intervals between two writes of a status in which nothing but the number of requests is new.
 const COUNTS: u32 = 4;
 /// Time between two writes of the evidence while a promoted revision is watched.
