@@ -13,7 +13,9 @@ use crate::Duration;
     validation = Rule::new("!has(self.interval) || (duration(self.interval) >= duration('1s') && duration(self.interval) <= duration('1h'))")
         .message("analysis.interval: must be between 1s and 1h"),
     validation = Rule::new("!has(self.sequential) || !has(self.falseRollback) || self.falseRollback > 0.0")
-        .message("analysis.sequential: its tests share falseRollback, which is 0; raise it or leave sequential out")
+        .message("analysis.sequential: its tests share falseRollback, which is 0; raise it or leave sequential out"),
+    validation = Rule::new("!has(self.tripWire) || !self.tripWire || !has(self.falseRollback) || self.falseRollback > 0.0")
+        .message("analysis.tripWire: it spends of falseRollback, which is 0; raise it or leave tripWire out")
 )]
 pub struct Analysis {
     /// Time between two readings of the routers, 1s to 1h. Default: 15s.
@@ -26,6 +28,11 @@ pub struct Analysis {
     /// The tests that compare the candidate with stable by themselves. On by default, unless `falseRollback` is 0.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub sequential: Option<Sequential>,
+    /// Whether a router stops sending to a candidate by itself when 10 of its last 20 requests there failed while less
+    /// than 5 % of stable's did; then the candidate is taken back. Default: true, unless nothing else judges it or
+    /// `falseRollback` is 0.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub trip_wire: Option<bool>,
     /// The metrics, by name.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(length(max = 16))]

@@ -41,7 +41,7 @@ pub use rollout::{
     ModelRollout, ModelRolloutSpec, ModelRolloutStatus, Outcome, Record, RolloutKind, StageSpec,
     VerdictStatus,
 };
-pub use route::{ModelRoute, ModelRouteSpec, RouteMirror, RouteRevision, SlotRange};
+pub use route::{ModelRoute, ModelRouteSpec, RouteMirror, RouteRevision, SlotRange, TripWire};
 pub use status::{
     CandidateStatus, Decision, ModelDeploymentStatus, Phase, ServedModel, StableStatus, StageStatus, Traffic,
 };

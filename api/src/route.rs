@@ -3,7 +3,7 @@
 use kube::CustomResource;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
-use wire::SLOTS;
+use wire::{SLOTS, Trip};
 
 use crate::{Duration, Match, Sticky};
 
@@ -90,6 +90,21 @@ pub struct RouteRevision {
     #[serde(default)]
     #[schemars(length(max = 256))]
     pub slots: Vec<SlotRange>,
+    /// When a router stops sending to it by itself, until the operator has decided (R7). Absent: never.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub trip_wire: Option<TripWire>,
+}
+
+/// What only a plainly broken candidate does: so many failures among so many of its requests in a row, while of stable's
+/// last requests less than 5 % fail.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct TripWire {
+    /// So many failures, at least 1.
+    #[schemars(range(min = 1, max = Trip::MEMORY))]
+    pub failures: u8,
+    /// Among the last requests that this router sent to it, at most 56.
+    #[schemars(range(min = 1, max = Trip::MEMORY))]
+    pub requests: u8,
 }
 
 /// Slots `from..to`.

@@ -105,6 +105,7 @@ impl<'a> Simulated<'a> {
             then: Then::Promote,
             alone: false,
             judged: true,
+            trip_wire: true,
             interval: Duration::from_secs(settings.interval.into()),
             replicas: 2,
             keep_warm: Duration::ZERO,

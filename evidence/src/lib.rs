@@ -50,6 +50,7 @@ mod slots;
 mod state;
 mod text;
 mod trial;
+mod trip;
 mod windows;
 
 pub use bandit::{
@@ -84,4 +85,5 @@ pub use share::{Measured, Share, wilson};
 pub use slots::{SlotRound, SlotState, SlotStrata, SlotThresholds};
 pub use state::{State, Track};
 pub use trial::{Allotted, HELD, Measure, Rewards, Trial, TrialReading, TrialState, TrialVerdict};
+pub use trip::{BLOCK, FAILURES, TRIP_SHARE, TRIP_WIRE, false_trip};
 pub use windows::{Interval, MAX_INTERVALS, Reach, Windows};

@@ -58,6 +58,8 @@ pub struct Round {
     pub labelled_late: Labelled,
     /// Number of pods that were counted.
     pub counted: usize,
+    /// What a router saw that has stopped sending to the candidate by itself (R7).
+    pub tripped: Option<Trip>,
     /// The pods that were not, by name.
     pub dropped: BTreeMap<String, Dropped>,
     /// The slots, where routing is sticky (C5); none of a preview, whose requests have no part in them.
@@ -153,6 +155,10 @@ impl Baselines {
         let mut rounds: Vec<Round> = all.iter().map(Round::of).collect();
         let (mut counted, mut baselines) = (Vec::new(), Vec::new());
         for (pod, mut page) in pages {
+            for (round, arms) in rounds.iter_mut().zip(all) {
+                let tripped = page.as_ref().and_then(|page| page.tripped.get(&arms.candidate));
+                round.tripped = round.tripped.or(tripped.copied());
+            }
             let slots = page.as_mut().map(|page| std::mem::take(&mut page.slots));
             match self.take(&pod, page, all) {
                 Ok(deltas) => {

@@ -164,13 +164,17 @@ pub fn validate(
     let scaling =
         spec.autoscaling.as_ref().map(|written| wrong.or(scaling::settings(written), Settings::HELD));
     wrong.or(overlay::check(spec.server.as_ref().and_then(|s| s.template.as_ref()), defaults), ());
+    let judged = analysis.is_some_and(|a| !a.metrics.is_empty()) || tests != Tests::OFF;
+    let wired = analysis.and_then(|a| a.trip_wire).unwrap_or(true);
     let wanted = Wanted {
         revision: asked[0].0.clone(),
         challengers: asked[1..].iter().map(|(name, _)| name.clone()).collect(),
         stages,
         then,
         alone,
-        judged: analysis.is_some_and(|a| !a.metrics.is_empty()) || tests != Tests::OFF,
+        judged,
+        // rule: R7, S2. Who reads no pages never hears of it, and without a budget it may spend nothing.
+        trip_wire: wired && judged && false_rollback > 0.0,
         interval,
         replicas: spec.replicas.max(1),
         keep_warm: keep_warm

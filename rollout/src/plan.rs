@@ -1,6 +1,6 @@
 //! What is to be: a desired state.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use evidence::Draw;
 use jiff::Timestamp;
@@ -56,6 +56,8 @@ pub struct RoutePlan {
     pub mirror: Option<Mirror>,
     /// The revision that requests are matched and targeted to.
     pub candidate: Option<String>,
+    /// The revisions that routers stop sending to by themselves when they are plainly broken (R7).
+    pub wired: BTreeSet<String>,
     /// Takes over for a revision without ready endpoints.
     pub stable: Option<String>,
     /// Salt of the sticky hash.

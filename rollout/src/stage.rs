@@ -120,6 +120,8 @@ pub struct Wanted {
     pub alone: bool,
     /// Whether a candidate is to be judged: the spec names a metric, even if none of them is right.
     pub judged: bool,
+    /// Whether routers may stop sending to a plainly broken candidate by themselves (R7).
+    pub trip_wire: bool,
     /// Time between two readings of the evidence.
     pub interval: Duration,
     /// Pods of the stable revision, >= 1.

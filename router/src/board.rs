@@ -165,6 +165,7 @@ impl Board {
             source: if news.stale { TableSource::Stale } else { TableSource::Live },
             endpoints,
             unknown_pin: snapshot.table.unknown_pin.clone(),
+            tripped: self.ledger.tripped(),
             instance: self.ledger.instance().to_owned(),
         };
         Some(RoutePage { report, refused: news.refused.clone() })

@@ -23,7 +23,8 @@ pub use ledger::Ledger;
 use crate::compare::Pair;
 use crate::feedback::{NO_CONFIDENCE, PredictionId};
 use crate::items::{AnswerHeaders, Item};
-use crate::{Choice, Table};
+use crate::tripwire::Memory;
+use crate::{Choice, Table, TripWire};
 use labels::LabelCounts;
 use pairs::PairCounts;
 use series::{Series, Shown, observe};
@@ -83,11 +84,19 @@ pub(crate) struct StateCounts {
     classes: Classes,
     slots: Option<SlotCounts>,
     pairs: Option<PairCounts>,
+    wires: Wires,
+}
+
+/// What the trip-wires of a state look at, by index of the table's revisions.
+struct Wires {
+    memories: Vec<Arc<Memory>>,
+    wires: Vec<Option<TripWire>>,
+    stable: Option<usize>,
 }
 
 impl StateCounts {
     /// `labelled` where labels are taken.
-    fn new(table: &Table, labelled: bool) -> Self {
+    fn new(table: &Table, labelled: bool, memories: Vec<Arc<Memory>>) -> Self {
         let state = table.state.clone();
         let revisions: Vec<_> = table.revisions.iter().map(|r| r.name.clone()).collect();
         // Nothing is evidence while all is pinned (C1), and the page is bounded.
@@ -105,7 +114,12 @@ impl StateCounts {
         };
         let series = shown.iter().map(series).collect();
         let (slots, pairs) = (SlotCounts::new(table), PairCounts::new(table));
-        Self { digest: digest(&state), state, revisions, series, shown, classes, slots, pairs }
+        let wires = Wires {
+            memories,
+            wires: table.revisions.iter().map(|revision| revision.trip_wire).collect(),
+            stable: table.stable,
+        };
+        Self { digest: digest(&state), state, revisions, series, shown, classes, slots, pairs, wires }
     }
 
     /// What was counted for each revision and assignment, with what of it is on the page.
@@ -123,6 +137,23 @@ impl StateCounts {
     fn labels(&self, revision: &str, assignment: Assignment) -> Option<&LabelCounts> {
         let at = self.revisions.iter().position(|name| **name == *revision)?;
         self.series[at][assignment as usize].as_ref()?.labels.as_deref()
+    }
+
+    /// Whether a revision gets no further request, and stable answers in its place (R7).
+    pub(crate) fn is_tripped(&self, revision: usize) -> bool {
+        let Wires { memories, wires, stable } = &self.wires;
+        wires[revision].is_some() && stable.is_some() && memories[revision].tripped().is_some()
+    }
+
+    /// Remembers what became of a split request.
+    fn remember(&self, revision: usize, failed: bool) {
+        let Wires { memories, wires, stable } = &self.wires;
+        memories[revision].push(failed);
+        let (Some(wire), Some(stable), true) = (wires[revision], *stable, failed) else { return };
+        if stable != revision && memories[revision].check(wire, &memories[stable]) {
+            let saw = memories[revision].tripped();
+            tracing::error!(revision = &*self.revisions[revision], ?saw, "trip-wire: it gets no further request");
+        }
     }
 
     /// Counts a copy that was not sent.
@@ -248,6 +279,10 @@ impl Ticket {
     fn count(&mut self, outcome: Outcome) {
         if !std::mem::replace(&mut self.finished, true) {
             self.series().outcomes[outcome.index()].fetch_add(1, Relaxed);
+            // rule: R7, C1
+            if self.choice.assignment == Assignment::Split && outcome.is_trial() {
+                self.counts.remember(self.choice.revision, outcome.is_error());
+            }
             if let Some(slots) = self.slots() {
                 slots.count(self.slot, outcome);
             }
@@ -262,4 +297,4 @@ impl Drop for Ticket {
 }
 
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;

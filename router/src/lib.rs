@@ -11,7 +11,7 @@
 //! Pure, and therefore where to look first: [`Table`] (what a ModelRoute says), [`choose`] (whom a request is
 //! drawn for: pin, target, rules, slots, R3) and [`copied_to`] (whether it is copied), `attempts` (what is tried after a
 //! failure, R5 and R6), `items` (what an answer's headers say, C3), `compare` (what a copy's say beside it),
-//! [`endpoints_of`] (what EndpointSlices say).
+//! [`endpoints_of`] (what EndpointSlices say), `tripwire` (when a candidate gets nothing more, R7).
 //!
 //! Copies (`mirror`) have nothing in common with the requests that users wait for but the table: memory, places and
 //! connections are their own, they are sent when the user's answer was handed on, never tried elsewhere, and dropped
@@ -32,6 +32,7 @@ mod pages;
 mod proxy;
 mod source;
 mod table;
+mod tripwire;
 mod upstream;
 mod watched;
 
@@ -46,3 +47,4 @@ pub use pages::pages;
 pub use proxy::Proxy;
 pub use source::Source;
 pub use table::{MatchRule, Mirrored, Revision, Table, TableError};
+pub use tripwire::TripWire;

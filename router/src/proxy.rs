@@ -245,9 +245,12 @@ impl Proxy {
             self.numbers.unassigned.with_label_values(&["method"]).inc();
             ticket = ticket.uncounted();
         }
+        // rule: R7. A person's pin is obeyed whatever it leads to.
+        let tripped = choice.assignment != Assignment::Pin && snapshot.counts.is_tripped(choice.revision);
         let draft = self.draft(&snapshot, Some(choice), slot, &parts.method);
         Journey::new(self, &snapshot, choice.revision, ticket, deadline)
             .copied(draft)
+            .tripped(tripped)
             .run(parts, taken, id)
             .await
     }

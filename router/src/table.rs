@@ -3,9 +3,11 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use api::{MatchTo, ModelRoute};
+use api::{MatchTo, ModelRoute, RouteRevision};
 use http::{HeaderMap, HeaderName, HeaderValue};
-use wire::{RouteState, SLOTS};
+use wire::{RouteState, SLOTS, Trip};
+
+use crate::TripWire;
 
 /// Slot that no revision was given.
 const UNASSIGNED: u8 = u8::MAX;
@@ -51,6 +53,8 @@ pub struct Revision {
     pub name: Arc<str>,
     /// Service whose EndpointSlices list its pods.
     pub service: String,
+    /// When it gets no further request, whatever the slots say (R7).
+    pub trip_wire: Option<TripWire>,
 }
 
 /// Copies of the split requests of stable.
@@ -170,7 +174,7 @@ impl Table {
         let revisions: Vec<Revision> = spec
             .revisions
             .iter()
-            .map(|r| Revision { name: r.name.as_str().into(), service: r.service.clone() })
+            .map(revision)
             .collect();
         check_names(&revisions)?;
         let stable = named(&revisions, "stable", spec.stable.as_deref())?;
@@ -234,6 +238,15 @@ impl Table {
     pub fn find(&self, name: &str) -> Option<usize> {
         self.revisions.iter().position(|r| &*r.name == name)
     }
+}
+
+fn revision(revision: &RouteRevision) -> Revision {
+    let RouteRevision { name, service, trip_wire, .. } = revision;
+    let trip_wire = trip_wire.map(|wire| TripWire {
+        failures: wire.failures.into(),
+        requests: u32::from(wire.requests).min(Trip::MEMORY),
+    });
+    Revision { name: name.as_str().into(), service: service.clone(), trip_wire }
 }
 
 fn pin(route: &ModelRoute) -> Option<String> {

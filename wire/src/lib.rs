@@ -17,6 +17,7 @@ mod pairs;
 mod profile;
 mod route;
 mod slots;
+mod trip;
 
 pub use feedback::{Feedback, RESULTS};
 pub use grid::{CELLS, FEATURES, Feature, GRID_VERSION, Grid, LATENCY_CELLS, LATENCY_GROWTH};
@@ -26,3 +27,4 @@ pub use pairs::{PairOutcome, Pairs};
 pub use profile::{ClassCount, Profile, ProfileError};
 pub use route::{EndpointCounts, RouteReport, RouteState, SLOTS, TableSource};
 pub use slots::{SlotError, SlotSet, Slots};
+pub use trip::Trip;

@@ -11,6 +11,7 @@ mod feedback;
 mod pairs;
 mod parse;
 mod slots;
+mod trips;
 mod write;
 
 #[cfg(test)]
@@ -18,7 +19,9 @@ mod tests;
 
 use std::collections::BTreeMap;
 
-use crate::{Assignment, CELLS, FEATURES, Feedback, Grid, LATENCY_CELLS, Outcome, Pairs, RouteState, Slots};
+use crate::{
+    Assignment, CELLS, FEATURES, Feedback, Grid, LATENCY_CELLS, Outcome, Pairs, RouteState, Slots, Trip,
+};
 
 /// Names of the families, shared by `/evidence` and `/metrics`.
 pub mod family {
@@ -50,6 +53,8 @@ pub mod family {
     pub const PAIRS: &str = "sluice_pairs_total";
     /// Confidence of the copy less that of the user's answer (histogram, label `revision`).
     pub const PAIR_GAP: &str = "sluice_pair_confidence_gap";
+    /// Candidates that a router has stopped sending to by itself (gauge, always 1, labels `revision` and what it saw).
+    pub const TRIPPED: &str = "sluice_tripped";
     /// Seconds of the copy over those of the user's answer (histogram, label `revision`).
     pub const PAIR_RATIO: &str = "sluice_pair_latency_ratio";
 }
@@ -64,6 +69,8 @@ const MAX_STATES: usize = 16;
 /// Most keys of one state that are read: a table has up to 16 revisions, each with split and pin; only stable and the
 /// candidate have match and target, and one revision shadow.
 const MAX_KEYS: usize = 16 * 2 + 2 * 2 + 1;
+/// Most candidates that are read as tripped: a table has up to 16 revisions.
+const MAX_TRIPPED: usize = 16;
 /// Most revisions of one state whose pairs are read: a router copies to one, a later one may copy to all.
 const MAX_PAIRED: usize = 16;
 
@@ -188,6 +195,8 @@ pub struct Page {
     pub pairs: BTreeMap<RouteState, BTreeMap<String, Pairs>>,
     /// The labels of those states that got any, by whose answers they are about.
     pub feedback: BTreeMap<RouteState, BTreeMap<Key, Feedback>>,
+    /// Candidates that it has stopped sending to by itself (R7).
+    pub tripped: BTreeMap<String, Trip>,
 }
 
 /// Why a page cannot be read.

@@ -4,6 +4,8 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
+use crate::Trip;
+
 /// Slots that shares are counted in (R3): one is a hundredth of a percent.
 pub const SLOTS: u16 = 10_000;
 
@@ -54,6 +56,9 @@ pub struct RouteReport {
     /// A pin that names no revision of the table, and is therefore ignored (R8).
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub unknown_pin: Option<String>,
+    /// Candidates that it has stopped sending to by itself (R7).
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub tripped: BTreeMap<String, Trip>,
     /// Names the process: changes when its counters restart from zero.
     pub instance: String,
 }

@@ -319,6 +319,7 @@ mod tests {
             name: name.into(),
             service: name.into(),
             slots: vec![SlotRange { from, to }],
+            trip_wire: None,
         };
         let spec = ModelRouteSpec {
             revisions: vec![revision("a", 0, 9_000), revision("b", 9_000, SLOTS)],

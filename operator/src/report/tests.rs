@@ -13,6 +13,7 @@ pub(crate) fn plan(state: &State) -> Plan {
         then: rollout::Then::Promote,
         alone: false,
         judged: false,
+        trip_wire: false,
         interval: Duration::from_secs(1),
         replicas: 1,
         keep_warm: Duration::ZERO,

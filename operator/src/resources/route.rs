@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
-use api::{ModelDeploymentSpec, ModelRoute, ModelRouteSpec, RouteMirror, RouteRevision, SlotRange, names};
+use api::{ModelDeploymentSpec, ModelRoute, ModelRouteSpec, RouteMirror, RouteRevision, SlotRange, TripWire, names};
 use kube::ResourceExt;
 use rollout::{Mirror, RoutePlan, Shares, SlotMap, Span, Undo, reallocate};
 use wire::SLOTS;
@@ -83,8 +83,10 @@ pub fn route(
 ) -> ModelRoute {
     let shares = within_limits(plan);
     let slots = reallocate(&live.map(slots).unwrap_or_default(), &shares);
+    let wire = TripWire { failures: evidence::FAILURES, requests: evidence::BLOCK };
     let revisions = slots.into_iter().map(|(name, spans)| RouteRevision {
         service: name.clone(),
+        trip_wire: plan.wired.contains(&name).then_some(wire),
         slots: spans.into_iter().map(|s| SlotRange { from: s.from, to: s.to }).collect(),
         name,
     });

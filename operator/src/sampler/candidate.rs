@@ -78,6 +78,7 @@ impl Candidate {
         trial: Option<&Trial>,
         (order, profiles): (&Order, &Profiles),
     ) {
+        let tripped = round.tripped;
         if let Some(interval) = last.and_then(|last| round.interval(last, at)) {
             if let Some(trial) = trial {
                 self.observe(trial, &interval, sampling.since);
@@ -97,7 +98,10 @@ impl Candidate {
             candidate: profiles.profile(&self.name),
             stable: sampling.stable.as_deref().and_then(|stable| profiles.profile(stable)),
         };
-        self.readings = Some(evidence::judge(&rules, &self.windows, references, &mut self.state, at));
+        let mut readings = evidence::judge(&rules, &self.windows, references, &mut self.state, at);
+        // rule: R7
+        readings.extend(tripped.map(|trip| Reading::tripped(&trip, at)));
+        self.readings = Some(readings);
     }
 
     fn observe(&mut self, trial: &Trial, interval: &Interval, since: Timestamp) {

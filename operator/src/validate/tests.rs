@@ -40,6 +40,7 @@ fn what_is_absent_has_the_documented_defaults() {
         then: rollout::Then::Promote,
         alone: false,
         judged: true,
+        trip_wire: true,
         interval: Duration::from_secs(15),
         replicas: 1,
         keep_warm: Duration::from_secs(1800),

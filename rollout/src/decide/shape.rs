@@ -1,6 +1,6 @@
 //! The desired workloads and shares of a state: everything below is derived, nothing is remembered.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use evidence::Draw;
 use jiff::Timestamp;
@@ -42,7 +42,25 @@ impl Turn<'_> {
             Phase::Rolling(r) => r.undo.clone(),
             _ => None,
         };
-        RoutePlan { shares, mirror, candidate, stable: self.state.stable.clone(), salt: self.salt(), undo }
+        RoutePlan {
+            shares,
+            mirror,
+            candidate,
+            wired: self.wired(),
+            stable: self.state.stable.clone(),
+            salt: self.salt(),
+            undo,
+        }
+    }
+
+    /// rule: R7. The candidates that stable can take over for.
+    fn wired(&self) -> BTreeSet<String> {
+        match &self.state.phase {
+            Phase::Rolling(r) if r.kind == Kind::Rollout && r.from.is_some() && self.wanted.trip_wire => {
+                r.arms().cloned().collect()
+            }
+            _ => BTreeSet::new(),
+        }
     }
 
     /// Each rollout has its own salt. It comes with the table that gives stable everything, and stays until

@@ -141,6 +141,7 @@ impl World {
             then: Then::Promote,
             alone: false,
             judged: true,
+            trip_wire: true,
             interval: Duration::from_secs(5),
             replicas: 2,
             keep_warm: Duration::from_secs(120),

@@ -3,11 +3,12 @@
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use wire::{Assignment, Key, Page, PairOutcome, RouteState};
+use wire::{Assignment, Key, Page, PairOutcome, RouteState, Trip};
 
 use super::{Shown, StateCounts, Tally};
 use crate::Table;
 use crate::feedback::PredictionId;
+use crate::tripwire::Memories;
 
 /// Most states on the page: the current one and the one before, so that a change of weights drops nothing, and
 /// the others of the same generation, so that a pin that goes away finds its counters.
@@ -28,6 +29,8 @@ pub(super) type PairTotals = [u64; PairOutcome::ALL.len()];
 
 #[derive(Default)]
 pub(super) struct Books {
+    /// What the trip-wires remember.
+    memories: Memories,
     /// The last states, the current one last.
     pub(super) kept: Vec<Arc<StateCounts>>,
     /// States that left the page while requests were under way.
@@ -60,7 +63,9 @@ impl Ledger {
     /// The counters of the table's state; those of a state that is still kept go on.
     pub(crate) fn enter(&self, table: &Table) -> Arc<StateCounts> {
         let mut books = self.books();
-        let counts = books.take(table).unwrap_or_else(|| Arc::new(StateCounts::new(table, self.labelled)));
+        let memories = books.memories.enter(table);
+        let counts =
+            books.take(table).unwrap_or_else(|| Arc::new(StateCounts::new(table, self.labelled, memories)));
         books.kept.push(counts.clone());
         books.retire();
         // Here too: nobody may ever ask for the totals.
@@ -114,7 +119,14 @@ impl Ledger {
                 }
             }
         }
-        Page { instance: self.instance.clone(), states, slots, pairs, feedback }
+        let tripped = self.tripped();
+        Page { instance: self.instance.clone(), states, slots, pairs, feedback, tripped }
+    }
+
+    /// Candidates that get no further request (R7).
+    #[must_use]
+    pub fn tripped(&self) -> BTreeMap<String, Trip> {
+        self.books().memories.tripped()
     }
 
     /// Sums over all states, for `/metrics`: they never go down while a revision is in the table.

@@ -16,13 +16,13 @@ pub(super) fn table(generation: i64, revisions: &[&str]) -> Table {
     Table::new(&route(generation, revisions)).unwrap()
 }
 
-pub(super) fn route(generation: i64, revisions: &[&str]) -> ModelRoute {
+pub(crate) fn route(generation: i64, revisions: &[&str]) -> ModelRoute {
     let revisions = revisions
         .iter()
         .zip(0..)
         .map(|(n, i)| {
             let slots = vec![SlotRange { from: i, to: i + 1 }];
-            RouteRevision { name: (*n).into(), service: (*n).into(), slots }
+            RouteRevision { name: (*n).into(), service: (*n).into(), slots, trip_wire: None }
         })
         .collect();
     let mut route = ModelRoute::new(

@@ -28,6 +28,8 @@ pub(crate) struct Journey<'a> {
     deadline: Instant,
     retry: bool,
     drawn_is_stable: bool,
+    /// The revision drawn gets no request (R7).
+    tripped: bool,
     /// Set once stable serves it for the revision drawn.
     fallback: Option<Outcome>,
     /// A copy for another revision, if it is copied.
@@ -86,6 +88,7 @@ impl<'a> Journey<'a> {
             deadline,
             retry: table.retry,
             drawn_is_stable: table.stable == Some(drawn),
+            tripped: false,
             fallback: None,
             draft: None,
         }
@@ -94,6 +97,12 @@ impl<'a> Journey<'a> {
     /// The same with a copy.
     pub(crate) fn copied(self, draft: Option<Box<Draft>>) -> Self {
         Self { draft, ..self }
+    }
+
+    /// The same that begins with stable, if the revision drawn has tripped.
+    pub(crate) fn tripped(self, tripped: bool) -> Self {
+        let fallback = tripped.then_some(Outcome::Fallback);
+        Self { tripped, fallback, ..self }
     }
 
     pub(crate) async fn run(
@@ -142,7 +151,7 @@ impl<'a> Journey<'a> {
 
     async fn attempts(&mut self, cargo: &mut Cargo) -> Result<Arrived, Lost> {
         let replay = self.retry && matches!(cargo.body, Source::Whole(_));
-        let mut attempts = Attempts::new(replay, self.drawn_is_stable);
+        let mut attempts = Attempts::new(replay, self.drawn_is_stable || self.tripped);
         let mut tried: Vec<SocketAddr> = vec![];
         loop {
             // Endpoints as they are now: the ones of the assignment may be gone.

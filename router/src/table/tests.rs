@@ -12,6 +12,7 @@ fn route(revisions: Vec<(&str, Vec<(u16, u16)>)>, stable: Option<&str>) -> Model
             name: name.into(),
             service: format!("svc-{name}"),
             slots: slots.into_iter().map(|(from, to)| SlotRange { from, to }).collect(),
+            trip_wire: None,
         })
         .collect();
     let spec = ModelRouteSpec {

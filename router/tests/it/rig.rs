@@ -38,7 +38,7 @@ pub(crate) const WINDOW: Duration = Duration::from_secs(3600);
 pub(crate) fn route(b: u16) -> ModelRoute {
     let range = |from, to| if from < to { vec![SlotRange { from, to }] } else { vec![] };
     let revision =
-        |name: &str, slots| RouteRevision { name: name.into(), service: format!("digits-{name}"), slots };
+        |name: &str, slots| RouteRevision { name: name.into(), service: format!("digits-{name}"), slots, trip_wire: None };
     let spec = ModelRouteSpec {
         revisions: vec![revision("a", range(b, 10_000)), revision("b", range(0, b))],
         stable: Some("a".into()),

@@ -6,8 +6,8 @@ use std::collections::BTreeMap;
 use std::collections::btree_map::Entry;
 
 use super::{
-    Counts, END, Key, MAX_COUNT, MAX_KEYS, MAX_PAIRED, MAX_STATES, Page, PageError, family, feedback,
-    histogram_kinds, pairs, slots,
+    Counts, END, Key, MAX_COUNT, MAX_KEYS, MAX_PAIRED, MAX_STATES, MAX_TRIPPED, Page, PageError, family,
+    feedback, histogram_kinds, pairs, slots, trips,
 };
 use crate::{Assignment, Feature, Feedback, GRID_VERSION, Grid, Outcome, Pairs, RouteState};
 
@@ -81,6 +81,9 @@ impl Page {
         let value = count.ok_or_else(|| {
             format!("{value:?} is not a count, a whole number up to {MAX_COUNT} is allowed")
         })?;
+        if name == family::TRIPPED {
+            return self.trip(&labels);
+        }
         if pairs::is_of_pairs(name) {
             return pairs::take(self.paired(&labels)?, name, &labels, value);
         }
@@ -113,6 +116,12 @@ impl Page {
             return Ok(());
         }
         slots::take(bounded(&mut self.slots, state(&labels)?, MAX_STATES, "states")?, &labels, value)
+    }
+
+    fn trip(&mut self, labels: &Labels<'_>) -> Result<(), String> {
+        let revision = label(labels, "revision")?.to_owned();
+        *bounded(&mut self.tripped, revision, MAX_TRIPPED, "tripped candidates")? = trips::read(labels)?;
+        Ok(())
     }
 
     fn counts(&mut self, labels: &Labels<'_>) -> Result<&mut Counts, String> {
@@ -164,6 +173,7 @@ fn is_known(name: &str) -> bool {
             | family::PAIR_RATIO
             | family::FEEDBACK
             | family::FEEDBACK_LATE
+            | family::TRIPPED
     )
 }
 

@@ -2,7 +2,7 @@
 
 use std::fmt::{self, Write};
 
-use super::{Counts, END, Key, Page, family, feedback, histograms, pairs, slots};
+use super::{Counts, END, Key, Page, family, feedback, histograms, pairs, slots, trips};
 use crate::{GRID_VERSION, Grid, Outcome, RouteState};
 
 impl Page {
@@ -35,6 +35,7 @@ impl Page {
         }
         pairs::write(out, &self.pairs)?;
         feedback::write(out, &self.feedback)?;
+        trips::write(out, &self.tripped)?;
         for (state, slots) in &self.slots {
             slots::write(out, &state_labels(state), slots)?;
         }
