@@ -3,17 +3,15 @@
 
 use std::collections::{BTreeMap, HashMap};
 use std::net::SocketAddr;
-use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use arc_swap::ArcSwapOption;
 use wire::{EndpointCounts, RouteReport, TableSource};
 
 use crate::Table;
-use crate::choose::in_turn;
 use crate::count::{Ledger, StateCounts};
 use crate::endpoints::{Condition, EndpointStatus, Endpoints};
-use crate::upstream::Endpoint;
+use crate::upstream::{Endpoint, millis};
 
 /// Endpoints of one revision.
 #[derive(Debug, Default)]
@@ -21,12 +19,11 @@ pub(crate) struct Backends {
     ready: Vec<Arc<Endpoint>>,
     leaving: Vec<Arc<Endpoint>>,
     pub(crate) counts: EndpointCounts,
-    cursor: AtomicUsize,
 }
 
 impl Backends {
     /// The endpoints of a Service: of those that are `known` the same ones go on, and all of them are `used`.
-    fn new(statuses: &[EndpointStatus], known: &mut Known, used: &mut Known) -> Self {
+    fn new(statuses: &[EndpointStatus], pools: usize, known: &mut Known, used: &mut Known) -> Self {
         let mut backends = Self::default();
         for status in statuses {
             let count = match status.condition {
@@ -41,42 +38,64 @@ impl Backends {
                 Condition::Gone | Condition::Unready => continue,
             };
             let endpoint = used.entry(status.address).or_insert_with(|| {
-                known.remove(&status.address).unwrap_or_else(|| Arc::new(Endpoint::new(status.address)))
+                known.remove(&status.address).unwrap_or_else(|| Arc::new(Endpoint::new(status.address, pools)))
             });
             list.push(endpoint.clone());
         }
         backends
     }
 
-    /// The next endpoint in turn: ready, not put aside, best one that was not tried. A `last_resort` has
-    /// nobody behind it, so that endpoints which are about to stop, and those put aside, are tried too.
+    /// The better of two endpoints, drawn at random from those that are ready, neither put aside nor ejected, and at
+    /// best not tried yet. A `last_resort` has nobody behind it, so that endpoints which are about to stop, and those put
+    /// aside, are tried too.
     pub(crate) fn pick(&self, tried: &[SocketAddr], last_resort: bool) -> Option<Arc<Endpoint>> {
-        // A retry takes no turn: it would make the same endpoint the first one of every request.
-        let turn = usize::from(tried.is_empty());
-        let cursor = self.cursor.fetch_add(turn, Relaxed);
-        let find = |list: &[Arc<Endpoint>], usable: &dyn Fn(&Endpoint) -> bool| {
-            in_turn(list.len(), cursor, |i| usable(&list[i])).map(|i| list[i].clone())
-        };
+        let now = millis();
+        let usable = self.usable(now);
         let untried = |e: &Endpoint| !tried.contains(&e.address());
-        find(&self.ready, &|e| !e.is_aside() && untried(e))
-            .or_else(|| find(&self.ready, &|e| !e.is_aside()))
-            .or_else(|| last_resort.then(|| find(&self.leaving, &|e| !e.is_aside() && untried(e))).flatten())
-            .or_else(|| last_resort.then(|| find(&self.ready, &untried)).flatten())
+        better(&self.ready, now, |e| usable(e) && untried(e))
+            .or_else(|| better(&self.ready, now, &usable))
+            .or_else(|| {
+                let leaving = || better(&self.leaving, now, |e| !e.health().is_aside(now) && untried(e));
+                last_resort.then(leaving).flatten()
+            })
+            .or_else(|| last_resort.then(|| better(&self.ready, now, untried)).flatten())
     }
 
-    /// The next ready endpoint in turn; one that was put aside only when all were. What is sent to it has no second
+    /// The better of two ready endpoints; one that was put aside only when all were. What is sent to it has no second
     /// try.
     pub(crate) fn pick_ready(&self) -> Option<Arc<Endpoint>> {
-        let cursor = self.cursor.fetch_add(1, Relaxed);
-        let at = in_turn(self.ready.len(), cursor, |i| !self.ready[i].is_aside())
-            .or_else(|| in_turn(self.ready.len(), cursor, |_| true))?;
-        Some(self.ready[at].clone())
+        let now = millis();
+        better(&self.ready, now, self.usable(now)).or_else(|| better(&self.ready, now, |_| true))
+    }
+
+    /// Which of the ready ones get requests. When more than half of them are ejected it is not they who are broken, and
+    /// nobody is passed over for it.
+    fn usable(&self, now: u64) -> impl Fn(&Endpoint) -> bool {
+        let ejected = self.ready.iter().filter(|e| e.health().is_ejected(now)).count();
+        let all = 2 * ejected > self.ready.len();
+        move |e| !e.health().is_aside(now) && (all || !e.health().is_ejected(now))
     }
 
     /// Whether it has no ready endpoint, and some that are about to stop (C2).
     pub(crate) fn is_draining(&self) -> bool {
         self.counts.ready == 0 && self.counts.terminating > 0
     }
+}
+
+/// The better of two that are usable, drawn at random: not the best of all, to which every thread would run at once.
+fn better(list: &[Arc<Endpoint>], now: u64, usable: impl Fn(&Endpoint) -> bool) -> Option<Arc<Endpoint>> {
+    let usable = || list.iter().filter(|endpoint| usable(endpoint));
+    let n = usable().count();
+    let drawn = |i: usize| usable().nth(i).expect("n are usable; none stops being so by a look at it");
+    let one = match n {
+        0 => return None,
+        1 => return usable().next().cloned(),
+        _ => rand::random_range(0..n),
+    };
+    let other = (one + rand::random_range(1..n)) % n;
+    let (one, other) = (drawn(one), drawn(other));
+    let better = if other.health().cost(now) < one.health().cost(now) { other } else { one };
+    Some(better.clone())
 }
 
 /// One version of everything that a request needs.
@@ -97,6 +116,8 @@ type Known = HashMap<SocketAddr, Arc<Endpoint>>;
 pub struct Board {
     current: ArcSwapOption<Snapshot>,
     ledger: Arc<Ledger>,
+    /// How many threads serve.
+    pools: usize,
     /// For requests, and for copies.
     known: Mutex<[Known; 2]>,
     news: Mutex<News>,
@@ -124,7 +145,14 @@ impl Board {
     /// A board without a table.
     #[must_use]
     pub fn new(ledger: Arc<Ledger>) -> Self {
-        Self { current: ArcSwapOption::empty(), ledger, known: Mutex::default(), news: Mutex::default() }
+        let (current, known, news) = (ArcSwapOption::empty(), Mutex::default(), Mutex::default());
+        Self { current, ledger, pools: 1, known, news }
+    }
+
+    /// The same for so many threads that serve: each has connections of its own.
+    #[must_use]
+    pub fn for_threads(self, threads: usize) -> Self {
+        Self { pools: threads, ..self }
     }
 
     /// Serves a table with these endpoints from now on.
@@ -137,8 +165,9 @@ impl Board {
         };
         let [used, used_by_copies] = &mut *known;
         let backends =
-            (0..table.revisions.len()).map(|i| Backends::new(of(i), &mut answering, used)).collect();
-        let copying = table.copies_to().map(|i| Backends::new(of(i), &mut copying, used_by_copies));
+            (0..table.revisions.len()).map(|i| Backends::new(of(i), self.pools, &mut answering, used)).collect();
+        let copying =
+            table.copies_to().map(|i| Backends::new(of(i), self.pools, &mut copying, used_by_copies));
         let counts = self.ledger.enter(&table);
         self.current.store(Some(Arc::new(Snapshot { table, counts, backends, copying })));
     }

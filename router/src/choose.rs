@@ -88,18 +88,11 @@ pub fn copied_to(table: &Table, choice: Option<Choice>, bits: u64) -> Option<usi
     (is_meant && scaled(bits, 100) < u16::from(mirror.percent)).then_some(mirror.revision)
 }
 
-/// The next of `n` endpoints in turn from `cursor` on that is usable.
-pub(crate) fn in_turn(n: usize, cursor: usize, usable: impl Fn(usize) -> bool) -> Option<usize> {
-    (0..n).map(|i| (cursor % n + i) % n).find(|&i| usable(i))
-}
-
 #[cfg(test)]
 mod drawn_tests;
 
 #[cfg(test)]
 mod tests {
-    use proptest::prelude::*;
-
     use super::*;
 
     // rule: R3. From the C library by way of Python's xxhash 3: int(xxh3_64(salt + b"\0" + key) * 10_000 >> 64).
@@ -128,15 +121,6 @@ mod tests {
         let step = u64::MAX / 10_000;
         for slot in 0..10_000u16 {
             assert_eq!(slot_of(u64::from(slot) * step + step / 2), slot);
-        }
-    }
-
-    proptest! {
-        #[test]
-        fn endpoints_take_turns(n in 1usize..9, cursor in any::<usize>(), blocked in 0usize..9) {
-            let found = in_turn(n, cursor, |i| i != blocked);
-            let expected = if n == 1 && blocked == 0 { None } else if cursor % n == blocked { Some((blocked + 1) % n) } else { Some(cursor % n) };
-            prop_assert_eq!(found, expected);
         }
     }
 }

@@ -2,11 +2,14 @@
 
 mod guard;
 mod scan;
+mod worker;
 
 use std::convert::Infallible;
+use std::io;
 use std::pin::pin;
 use std::sync::Arc;
 use std::sync::atomic::Ordering::SeqCst;
+use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
 use hyper::server::conn::http1;
@@ -18,6 +21,7 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
 use crate::watched::Watched;
 use crate::{Proxy, budget};
 use guard::Guard;
+use worker::{Told, Worker};
 
 /// Limits of the listener. The defaults are for pods behind a Service.
 #[derive(Debug, Clone, Copy)]
@@ -64,62 +68,64 @@ const LAST_CALL: Duration = Duration::from_secs(1);
 /// Time for idle connections to close once they were told to.
 const CLOSING: Duration = Duration::from_secs(1);
 
-/// Serves `proxy` until `shutdown` is done and the drain is over. During the drain clients are still accepted
-/// and answered, with `Connection: close`, because a Service sends new ones until all nodes have taken the pod
-/// out (R6).
+/// Serves `proxy` on these sockets, each with a thread of its own, until `shutdown` is done and the drain is over.
+/// During the drain clients are still accepted and answered, with `Connection: close`, because a Service sends new ones
+/// until all nodes have taken the pod out (R6).
+///
+/// # Errors
+/// When a thread cannot be started, or has ended: then its socket would take clients that nobody serves.
 pub async fn serve(
-    listener: TcpListener,
+    sockets: Vec<std::net::TcpListener>,
     proxy: Arc<Proxy>,
     limits: Limits,
     shutdown: impl Future<Output = ()>,
-) {
-    let (closing, closed) = watch::channel(false);
-    let slots = Arc::new(Semaphore::new(limits.connections));
-    let open = || limits.connections - slots.available_permits();
-    let accepting = async {
-        loop {
-            let (stream, permit) = accept(&listener, &slots, "a connection").await;
-            tokio::spawn(connection(stream, proxy.clone(), limits, closed.clone(), permit));
-        }
-    };
-    let sweeping = async {
-        loop {
+) -> io::Result<()> {
+    let (tell, told) = watch::channel(Told::Serve);
+    let places = Arc::new(Semaphore::new(limits.connections));
+    let worker = Worker { proxy: proxy.clone(), limits, places: places.clone(), told };
+    let workers: Vec<_> = (0..)
+        .zip(sockets)
+        .map(|(number, socket)| worker.clone().start(number, socket))
+        .collect::<io::Result<_>>()?;
+    // Each accept loop holds a place while it waits.
+    let open = |waiting: usize| (limits.connections - places.available_permits()).saturating_sub(waiting);
+    let watching = async {
+        while !workers.iter().any(JoinHandle::is_finished) {
             tokio::time::sleep(Duration::from_secs(1)).await;
             proxy.board().sweep();
         }
     };
-    let mut began = None;
-    {
-        let stopping = async {
-            shutdown.await;
-            proxy.draining.store(true, SeqCst);
-            let start = Instant::now();
-            began = Some(start);
-            // The accept loop holds one permit while it waits.
-            while start.elapsed() < limits.drain && !is_over(&proxy, open().saturating_sub(1), start, &limits)
-            {
-                tokio::time::sleep(LOOK).await;
-            }
-        };
-        tokio::select! {
-            never = accepting => never,
-            never = sweeping => never,
-            () = stopping => {}
+    let draining = async {
+        shutdown.await;
+        proxy.draining.store(true, SeqCst);
+        let start = Instant::now();
+        while start.elapsed() < limits.drain && !is_over(&proxy, open(workers.len()), start, &limits) {
+            tokio::time::sleep(LOOK).await;
         }
-    }
-    drop(listener);
-    let _ = closing.send(true);
-    let start = Instant::now();
-    while open() > 0 && start.elapsed() < CLOSING {
+        start
+    };
+    let start = tokio::select! {
+        () = watching => return Err(io::Error::other("a thread that serves clients has ended")),
+        start = draining => start,
+    };
+    tell.send_replace(Told::Close);
+    let closing = Instant::now();
+    while open(0) > 0 && closing.elapsed() < CLOSING {
         tokio::time::sleep(Duration::from_millis(10)).await;
     }
-    let left = proxy.load.requests();
-    let took = began.map(|b: Instant| b.elapsed()).unwrap_or_default();
+    let (left, took) = (proxy.load.requests(), start.elapsed());
     if left > 0 {
         tracing::warn!(requests = left, ?took, "the drain is over: requests under way are cut off");
     } else {
         tracing::info!(?took, "drained");
     }
+    tell.send_replace(Told::Stop);
+    for worker in workers {
+        if worker.join().is_err() {
+            return Err(io::Error::other("a thread that serves clients has panicked"));
+        }
+    }
+    Ok(())
 }
 
 /// The next connection, once there is a place for it; `what` it is, for the log.
@@ -150,7 +156,7 @@ async fn connection(
     stream: TcpStream,
     proxy: Arc<Proxy>,
     limits: Limits,
-    mut closing: watch::Receiver<bool>,
+    mut told: watch::Receiver<Told>,
     permit: OwnedSemaphorePermit,
 ) {
     let _permit = permit;
@@ -174,7 +180,7 @@ async fn connection(
     let mut connection = pin!(connection);
     let told_to_close = async {
         // An error means that the listener is gone, which is the same.
-        let _ = closing.wait_for(|closing| *closing).await;
+        let _ = told.wait_for(|told| *told >= Told::Close).await;
     };
     let result = tokio::select! {
         result = connection.as_mut() => result,

@@ -1,6 +1,7 @@
 //! The router's program.
 
 use std::net::SocketAddr;
+use std::num::NonZero;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
@@ -8,6 +9,7 @@ use std::time::Duration;
 use anyhow::Context;
 use clap::Parser;
 use router::{Board, Collector, Feedback, Ledger, Limits, Proxy, Source};
+use socket2::{Domain, Socket, Type};
 use tokio::net::TcpListener;
 use tokio::task::JoinHandle;
 
@@ -49,6 +51,9 @@ struct Args {
     /// How old an answer may be whose label comes, such as 24h.
     #[arg(long, env = "SLUICE_FEEDBACK_WINDOW", default_value = "24h", value_parser = duration)]
     feedback_window: Duration,
+    /// Threads that serve clients; 0: one for each core that this container may use.
+    #[arg(long, env = "SLUICE_THREADS", default_value_t = 0, value_parser = clap::value_parser!(u16).range(0..=256))]
+    threads: u16,
     /// Name of this pod: begins the name of this process on its pages.
     #[arg(long, env = "HOSTNAME", default_value = "router")]
     pod: String,
@@ -70,14 +75,16 @@ fn bytes(text: &str) -> Result<u64, String> {
     number.checked_mul(unit).filter(|n| *n > 0).ok_or_else(|| "must lie within 1..2^64 bytes".to_owned())
 }
 
-#[tokio::main]
+// Clients are served by threads of their own; this one is for the pages, the labels and the API server.
+#[tokio::main(flavor = "current_thread")]
 async fn main() -> anyhow::Result<()> {
     let args = Args::parse();
     admin::init_tracing()?;
     let ledger = Ledger::new(format!("{}-{:08x}", args.pod, rand::random::<u32>()));
     let labelled = args.feedback_secret.is_some();
     let ledger = Arc::new(if labelled { ledger.with_feedback() } else { ledger });
-    let board = Arc::new(Board::new(ledger.clone()));
+    let threads = threads(args.threads);
+    let board = Arc::new(Board::new(ledger.clone()).for_threads(threads));
     let registry = prometheus::Registry::new();
     let mut proxy = Proxy::new(board.clone(), args.max_body).with_intake(args.intake);
     if let Some(folder) = args.feedback_secret.clone() {
@@ -94,7 +101,8 @@ async fn main() -> anyhow::Result<()> {
 
     let pages = admin::routes(readiness.clone(), registry).merge(router::pages(board, ledger));
     let admin_listener = bind(args.admin, "--admin").await?;
-    let listener = bind(args.listen, "--listen").await?;
+    let sockets = sockets(args.listen, threads)
+        .with_context(|| format!("--listen {} cannot be listened on", args.listen))?;
     let (drained, end) = tokio::sync::oneshot::channel::<()>();
     // The pages are served until the very end: a router that runs must say which state it serves (R2).
     let admin = tokio::spawn(admin::serve(admin_listener, pages, async {
@@ -108,10 +116,11 @@ async fn main() -> anyhow::Result<()> {
     };
     let connections = usize::try_from(args.max_connections).context("--max-connections")?;
     let limits = Limits { drain: args.drain, connections, ..Limits::default() };
-    tracing::info!(listen = %args.listen, admin = %args.admin, "router");
-    router::serve(listener, proxy, limits, shutdown).await;
+    tracing::info!(listen = %args.listen, admin = %args.admin, threads, "router");
+    let served = router::serve(sockets, proxy, limits, shutdown).await;
     drop(drained);
     admin.await?.context("the admin port broke")?;
+    served?;
     ending
 }
 
@@ -151,6 +160,29 @@ async fn client() -> anyhow::Result<kube::Client> {
     let mut config = kube::Config::infer().await.context("no way to the API server is configured")?;
     config.connect_timeout = Some(Duration::from_secs(5));
     kube::Client::try_from(config).context("the configured API server cannot be used")
+}
+
+/// How many threads serve: those asked for, or one for each core.
+fn threads(asked: u16) -> usize {
+    match asked {
+        0 => std::thread::available_parallelism().map_or(1, NonZero::get),
+        asked => asked.into(),
+    }
+}
+
+/// A socket for each thread; the kernel spreads the clients over them.
+fn sockets(address: SocketAddr, threads: usize) -> std::io::Result<Vec<std::net::TcpListener>> {
+    /// Clients that may wait to be accepted, as in the standard library.
+    const BACKLOG: i32 = 1024;
+    let socket = || {
+        let socket = Socket::new(Domain::for_address(address), Type::STREAM, None)?;
+        socket.set_reuse_address(true)?;
+        socket.set_reuse_port(threads > 1)?;
+        socket.bind(&address.into())?;
+        socket.listen(BACKLOG)?;
+        Ok(socket.into())
+    };
+    (0..threads).map(|_| socket()).collect()
 }
 
 async fn bind(address: SocketAddr, flag: &str) -> anyhow::Result<TcpListener> {

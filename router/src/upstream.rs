@@ -1,27 +1,28 @@
 //! Connections to one endpoint.
 
+mod health;
 mod link;
 mod payload;
 
+use std::cell::Cell;
 use std::io::{self, ErrorKind};
 use std::net::SocketAddr;
-use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::sync::{Arc, LazyLock, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use socket2::{SockRef, TcpKeepalive};
 use tokio::net::TcpStream;
+use wire::Outcome;
 
+use health::Health;
 pub(crate) use link::Link;
 pub(crate) use payload::{Fault, Payload, PayloadError};
 
 /// Longest wait for a connection (R5): within a cluster a SYN is answered in a millisecond or never.
 const CONNECT_TIMEOUT: Duration = Duration::from_millis(200);
-/// How long an endpoint without a connection is passed over.
-const ASIDE: Duration = Duration::from_secs(1);
 /// Longest idle time of a connection: below the 5 s after which common servers (uvicorn, Node) close theirs.
 const IDLE: Duration = Duration::from_secs(4);
-/// Most idle connections that are kept per endpoint.
+/// Most idle connections that a thread keeps per endpoint.
 const MAX_IDLE: usize = 256;
 /// How long sent data may stay unacknowledged: by this a pod that vanished with its node is noticed. Not
 /// shorter, because the kernel also ends a connection whose server does not read for so long.
@@ -32,13 +33,23 @@ const SETTLE: Duration = Duration::from_secs(1);
 /// Zero of the times that are kept in atomics.
 static START: LazyLock<Instant> = LazyLock::new(Instant::now);
 
+thread_local! {
+    /// Which of the pools of connections this thread uses.
+    static POOL: Cell<usize> = const { Cell::new(0) };
+}
+
+/// From now on this thread uses the pool of this number: a connection lives on the thread that opened it.
+pub(crate) fn enter_pool(number: usize) {
+    POOL.set(number);
+}
+
 /// One endpoint: its idle connections, and whether it is passed over. It outlives table changes.
 #[derive(Debug)]
 pub(crate) struct Endpoint {
     address: SocketAddr,
-    idle: Mutex<Vec<Idle>>,
-    /// Milliseconds since [`START`] until which it is passed over.
-    aside_until: AtomicU64,
+    /// A pool for each thread that serves. The locks are there for the sweep.
+    idle: Box<[Mutex<Vec<Idle>>]>,
+    health: Health,
 }
 
 #[derive(Debug)]
@@ -48,18 +59,20 @@ struct Idle {
 }
 
 impl Endpoint {
-    pub(crate) fn new(address: SocketAddr) -> Self {
+    /// An endpoint that so many threads use.
+    pub(crate) fn new(address: SocketAddr, pools: usize) -> Self {
         LazyLock::force(&START);
-        Self { address, idle: Mutex::default(), aside_until: AtomicU64::new(0) }
+        let idle = std::iter::repeat_with(Mutex::default).take(pools.max(1)).collect();
+        Self { address, idle, health: Health::new(millis()) }
     }
 
     pub(crate) fn address(&self) -> SocketAddr {
         self.address
     }
 
-    /// Whether it refused or ignored a connection within the last second.
-    pub(crate) fn is_aside(&self) -> bool {
-        millis() < self.aside_until.load(Relaxed)
+    /// How well it does.
+    pub(crate) fn health(&self) -> &Health {
+        &self.health
     }
 
     /// An idle connection, or a new one; `fresh` asks for a new one.
@@ -76,7 +89,7 @@ impl Endpoint {
         };
         let stream = stream.inspect_err(|error| {
             if is_its_fault(error.kind()) {
-                self.aside_until.store(millis() + ASIDE.as_millis() as u64, Relaxed);
+                self.health.refused(millis());
             }
         })?;
         tune(&stream)?;
@@ -99,7 +112,9 @@ impl Endpoint {
 
     /// Closes connections that have been idle for too long.
     pub(crate) fn sweep(&self) {
-        self.idle().retain(Idle::is_good);
+        for pool in &self.idle {
+            pool.lock().unwrap_or_else(PoisonError::into_inner).retain(Idle::is_good);
+        }
     }
 
     fn keep(&self, link: Link) {
@@ -120,14 +135,54 @@ impl Endpoint {
         None
     }
 
+    /// The pool of this thread.
     fn idle(&self) -> MutexGuard<'_, Vec<Idle>> {
-        self.idle.lock().unwrap_or_else(PoisonError::into_inner)
+        self.idle[POOL.get() % self.idle.len()].lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
 impl Idle {
     fn is_good(&self) -> bool {
         self.since.elapsed() < IDLE && self.link.is_ready()
+    }
+}
+
+/// A request that an endpoint has, until it is dropped.
+#[derive(Debug)]
+pub(crate) struct Errand {
+    endpoint: Arc<Endpoint>,
+    began: Instant,
+}
+
+impl Errand {
+    pub(crate) fn begin(endpoint: Arc<Endpoint>) -> Self {
+        endpoint.health.begin();
+        Self { endpoint, began: Instant::now() }
+    }
+
+    pub(crate) fn endpoint(&self) -> &Arc<Endpoint> {
+        &self.endpoint
+    }
+
+    /// The head of an answer has come.
+    pub(crate) fn answered(&self, status: u16) {
+        match Outcome::of_status(status) {
+            Outcome::Error | Outcome::Timeout => self.failed(),
+            _ => self.endpoint.health.succeeded(millis(), self.began.elapsed().as_secs_f64() * 1e3),
+        }
+    }
+
+    /// None has, or it broke off.
+    pub(crate) fn failed(&self) {
+        if self.endpoint.health.failed(millis()) {
+            tracing::warn!(endpoint = %self.endpoint.address, "it failed too often in a row: passed over for a while");
+        }
+    }
+}
+
+impl Drop for Errand {
+    fn drop(&mut self) {
+        self.endpoint.health.end();
     }
 }
 
@@ -153,6 +208,7 @@ fn tune(stream: &TcpStream) -> io::Result<()> {
     )
 }
 
-fn millis() -> u64 {
+/// The time that [`Health`] counts in.
+pub(crate) fn millis() -> u64 {
     START.elapsed().as_millis() as u64
 }

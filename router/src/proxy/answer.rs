@@ -1,7 +1,6 @@
 //! Bodies of answers. The one that is passed on counts its request when it ends, in whichever way.
 
 use std::pin::Pin;
-use std::sync::Arc;
 use std::task::{Context, Poll};
 use std::time::{Duration, Instant};
 
@@ -17,7 +16,7 @@ use crate::compare::Answered;
 use crate::count::Ticket;
 use crate::items::AnswerHeaders;
 use crate::mirror::Draft;
-use crate::upstream::{Endpoint, Fault, Link};
+use crate::upstream::{Errand, Fault, Link};
 
 /// Shorter pauses between two frames are the router's own work.
 const NOTICEABLE: Duration = Duration::from_millis(1);
@@ -40,7 +39,7 @@ pub(crate) struct Relayed {
     ticket: Option<Ticket>,
     meaning: Meaning,
     /// Until it can take another request.
-    link: Option<(Arc<Endpoint>, Link)>,
+    link: Option<(Errand, Link)>,
     deadline: Instant,
     alarm: Option<Pin<Box<Sleep>>>,
     /// What the client does with the body of its request, which may still be on its way.
@@ -81,7 +80,7 @@ impl Relayed {
         body: Incoming,
         ticket: Ticket,
         meaning: Meaning,
-        link: (Arc<Endpoint>, Link),
+        link: (Errand, Link),
         deadline: Instant,
         fault: Fault,
         draft: Option<Box<Draft>>,
@@ -114,8 +113,8 @@ impl Relayed {
                 Meaning::Other(outcome) => ticket.finish(*outcome),
             }
         }
-        if let Some((endpoint, link)) = self.link.take() {
-            endpoint.put_back(link);
+        if let Some((errand, link)) = self.link.take() {
+            errand.endpoint().put_back(link);
         }
     }
 
@@ -126,7 +125,10 @@ impl Relayed {
                 Meaning::Other(outcome) => *outcome,
             });
         }
-        self.link = None;
+        let broke = matches!(own, Outcome::Error | Outcome::Timeout);
+        if let Some((errand, _)) = self.link.take().filter(|_| broke) {
+            errand.failed();
+        }
     }
 
     /// Charges the time since the last frame to the client, which did not take it.

@@ -18,7 +18,7 @@ use crate::board::{Backends, Snapshot};
 use crate::count::Ticket;
 use crate::items::AnswerHeaders;
 use crate::mirror::Draft;
-use crate::upstream::{Endpoint, Fault, Link, Payload};
+use crate::upstream::{Endpoint, Errand, Fault, Link, Payload};
 
 /// A request that was assigned.
 pub(crate) struct Journey<'a> {
@@ -32,6 +32,8 @@ pub(crate) struct Journey<'a> {
     tripped: bool,
     /// Set once stable serves it for the revision drawn.
     fallback: Option<Outcome>,
+    /// The endpoint that has it.
+    errand: Option<Errand>,
     /// A copy for another revision, if it is copied.
     draft: Option<Box<Draft>>,
 }
@@ -40,7 +42,6 @@ pub(crate) struct Journey<'a> {
 struct Arrived {
     response: Response<Incoming>,
     revision: Arc<str>,
-    endpoint: Arc<Endpoint>,
     link: Link,
 }
 
@@ -90,6 +91,7 @@ impl<'a> Journey<'a> {
             drawn_is_stable: table.stable == Some(drawn),
             tripped: false,
             fallback: None,
+            errand: None,
             draft: None,
         }
     }
@@ -123,7 +125,7 @@ impl<'a> Journey<'a> {
         };
         let mut cargo = Cargo { parts, body };
         let (deadline, intake) = (self.deadline, self.proxy.intake);
-        let result = in_time(self.attempts(&mut cargo), deadline, intake, &fault).await;
+        let result = in_time(self.attempts(&mut cargo, &fault), deadline, intake, &fault).await;
         let waited = fault.waited();
         self.deadline += waited;
         self.ticket.pause(waited);
@@ -143,13 +145,14 @@ impl<'a> Journey<'a> {
                 answer::error(StatusCode::REQUEST_TIMEOUT, "the body did not arrive in time")
             }
             Err(Late::Endpoint) => {
+                self.errand.iter().for_each(Errand::failed);
                 self.ticket.finish(self.fallback.unwrap_or(Outcome::Timeout));
                 answer::error(StatusCode::GATEWAY_TIMEOUT, "the model did not answer in time")
             }
         }
     }
 
-    async fn attempts(&mut self, cargo: &mut Cargo) -> Result<Arrived, Lost> {
+    async fn attempts(&mut self, cargo: &mut Cargo, fault: &Fault) -> Result<Arrived, Lost> {
         let replay = self.retry && matches!(cargo.body, Source::Whole(_));
         let mut attempts = Attempts::new(replay, self.drawn_is_stable || self.tripped);
         let mut tried: Vec<SocketAddr> = vec![];
@@ -159,17 +162,26 @@ impl<'a> Journey<'a> {
             let picked = self.pick(&snapshot, attempts, &tried);
             let next = match picked {
                 None => attempts.exhausted(),
-                Some((revision, endpoint)) => match attempt(&endpoint, cargo, !tried.is_empty()).await {
-                    Ok((response, link)) => return Ok(Arrived { response, revision, endpoint, link }),
+                Some((revision, endpoint)) => {
+                    let errand = self.errand.insert(Errand::begin(endpoint.clone()));
+                    match attempt(&endpoint, cargo, !tried.is_empty()).await {
+                    Ok((response, link)) => {
+                        errand.answered(response.status().as_u16());
+                        return Ok(Arrived { response, revision, link });
+                    }
                     Err(failure) => {
                         tracing::debug!(endpoint = %endpoint.address(), ?failure, "no answer");
+                        // What broke because the client did says nothing of the endpoint.
+                        if !fault.client_gone() && !fault.too_large() {
+                            errand.failed();
+                        }
                         tried.push(endpoint.address());
                         if failure == Failure::Garbled {
                             return Err(Lost::Garbled);
                         }
                         if cargo.is_spent() { Next::GiveUp } else { attempts.after(failure) }
                     }
-                },
+                }}
             };
             match next {
                 Next::Again => self.proxy.numbers.again.inc(),
@@ -199,8 +211,9 @@ impl<'a> Journey<'a> {
         Some((table.revisions[index].name.clone(), endpoint))
     }
 
-    fn relay(self, arrived: Arrived, fault: Fault) -> Response<AnswerBody> {
-        let Arrived { response, revision, endpoint, link } = arrived;
+    fn relay(mut self, arrived: Arrived, fault: Fault) -> Response<AnswerBody> {
+        let errand = self.errand.take().expect("whoever answered was asked");
+        let Arrived { response, revision, link } = arrived;
         let (mut parts, body) = response.into_parts();
         let meaning = match self.fallback {
             Some(outcome) => Meaning::Other(outcome),
@@ -219,7 +232,7 @@ impl<'a> Journey<'a> {
             parts.headers.insert(wire::header::REVISION, name);
         }
         let relayed =
-            Relayed::new(body, self.ticket, meaning, (endpoint, link), self.deadline, fault, self.draft);
+            Relayed::new(body, self.ticket, meaning, (errand, link), self.deadline, fault, self.draft);
         Response::from_parts(parts, AnswerBody::relayed(relayed))
     }
 

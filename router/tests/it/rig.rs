@@ -89,7 +89,7 @@ impl Rig {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();
         let (stop, stopped) = oneshot::channel();
-        let task = tokio::spawn(router::serve(listener, proxy, limits, async {
+        let task = tokio::spawn(router::serve(vec![listener.into_std().unwrap()], proxy, limits, async {
             let _ = stopped.await;
         }));
         let endpoints = [("digits-a".to_owned(), a), ("digits-b".to_owned(), b)].into();

@@ -1,0 +1,74 @@
+//! One thread that accepts clients and serves them from the first byte to the last. Its connections, to servers too, are
+//! nobody else's, so that no request waits for another core, and no core for a lock.
+
+use std::io;
+use std::net;
+use std::sync::Arc;
+use std::thread::{self, JoinHandle};
+
+use tokio::net::TcpListener;
+use tokio::runtime::Builder;
+use tokio::sync::{Semaphore, watch};
+
+use super::{Limits, accept, connection};
+use crate::{Proxy, upstream};
+
+/// What workers are told.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) enum Told {
+    /// Serve.
+    Serve,
+    /// Accept nobody any more, and let connections end.
+    Close,
+    /// Stop, whatever is still under way.
+    Stop,
+}
+
+/// What every worker has.
+#[derive(Clone)]
+pub(super) struct Worker {
+    pub(super) proxy: Arc<Proxy>,
+    pub(super) limits: Limits,
+    /// Places for connections.
+    pub(super) places: Arc<Semaphore>,
+    pub(super) told: watch::Receiver<Told>,
+}
+
+impl Worker {
+    /// Starts a thread that serves the clients of this socket, with the connections to servers of this `number`.
+    ///
+    /// # Errors
+    /// When there is no thread or no runtime to be had.
+    pub(super) fn start(self, number: usize, socket: net::TcpListener) -> io::Result<JoinHandle<()>> {
+        let runtime = Builder::new_current_thread().enable_all().build()?;
+        socket.set_nonblocking(true)?;
+        let listener = {
+            let _entered = runtime.enter();
+            TcpListener::from_std(socket)?
+        };
+        thread::Builder::new().name(format!("worker-{number}")).spawn(move || {
+            upstream::enter_pool(number);
+            runtime.block_on(self.run(listener));
+            // Connections that are left are cut off, not waited for.
+            runtime.shutdown_background();
+        })
+    }
+
+    async fn run(mut self, listener: TcpListener) {
+        let accepting = async {
+            loop {
+                let (stream, permit) = accept(&listener, &self.places, "a connection").await;
+                let told = self.told.clone();
+                tokio::spawn(connection(stream, self.proxy.clone(), self.limits, told, permit));
+            }
+        };
+        let mut told = self.told.clone();
+        tokio::select! {
+            never = accepting => never,
+            _ = told.wait_for(|told| *told >= Told::Close) => {}
+        }
+        drop(listener);
+        // An error means that nobody is left to tell anything, which is the same.
+        let _ = self.told.wait_for(|told| *told >= Told::Stop).await;
+    }
+}
