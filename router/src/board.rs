@@ -3,12 +3,13 @@
 
 use std::collections::{BTreeMap, HashMap};
 use std::net::SocketAddr;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use arc_swap::ArcSwapOption;
-use wire::{EndpointCounts, RouteReport, TableSource};
+use wire::{EndpointCounts, RouteReport, RouteState, TableSource};
 
 use crate::Table;
+use crate::cache::is_ready;
 use crate::count::{Ledger, StateCounts};
 use crate::endpoints::{Condition, EndpointStatus, Endpoints};
 use crate::upstream::{Endpoint, millis};
@@ -118,6 +119,8 @@ pub struct Board {
     ledger: Arc<Ledger>,
     /// How many threads serve.
     pools: usize,
+    /// Whether a state is acknowledged only once it is on disk.
+    keeping: bool,
     /// For requests, and for copies.
     known: Mutex<[Known; 2]>,
     news: Mutex<News>,
@@ -126,7 +129,11 @@ pub struct Board {
 #[derive(Default)]
 struct News {
     stale: bool,
+    /// The table is from the disk.
+    cached: bool,
     refused: Option<String>,
+    /// The newest state that is on disk.
+    kept: Option<RouteState>,
 }
 
 /// `GET /route`: the report that the operator reads, and for people why a newer table is not served.
@@ -146,7 +153,13 @@ impl Board {
     #[must_use]
     pub fn new(ledger: Arc<Ledger>) -> Self {
         let (current, known, news) = (ArcSwapOption::empty(), Mutex::default(), Mutex::default());
-        Self { current, ledger, pools: 1, known, news }
+        Self { current, ledger, pools: 1, keeping: false, known, news }
+    }
+
+    /// The same whose tables a [`Cache`](crate::Cache) keeps: it acknowledges no state that is not on disk (R2).
+    #[must_use]
+    pub fn keeping(self) -> Self {
+        Self { keeping: true, ..self }
     }
 
     /// The same for so many threads that serve: each has connections of its own.
@@ -157,6 +170,11 @@ impl Board {
 
     /// Serves a table with these endpoints from now on.
     pub fn install(&self, table: Arc<Table>, endpoints: &Endpoints) {
+        self.news().cached = false;
+        self.install_table(table, endpoints);
+    }
+
+    fn install_table(&self, table: Arc<Table>, endpoints: &Endpoints) {
         let mut known = self.known.lock().unwrap_or_else(PoisonError::into_inner);
         let [mut answering, mut copying] = std::mem::take(&mut *known);
         let of = |revision: usize| {
@@ -172,32 +190,63 @@ impl Board {
         self.current.store(Some(Arc::new(Snapshot { table, counts, backends, copying })));
     }
 
+    /// Serves a table that was kept on disk, until one comes from the API server. It may be old, so that candidates get
+    /// nothing unless stable has no ready endpoint.
+    pub(crate) fn install_kept(&self, table: Table, endpoints: &Endpoints) {
+        let stable = table.stable.map(|stable| table.revisions[stable].service.as_str());
+        let table = if stable.is_some_and(|service| is_ready(endpoints, service)) { table.cautious() } else { table };
+        self.news().cached = true;
+        self.install_table(Arc::new(table), endpoints);
+    }
+
+    /// Notes which state is on disk.
+    pub(crate) fn set_kept(&self, state: Option<RouteState>) {
+        self.news().kept = state;
+    }
+
     /// Notes whether the API server answers.
     pub fn set_stale(&self, stale: bool) {
-        self.news.lock().unwrap_or_else(PoisonError::into_inner).stale = stale;
+        self.news().stale = stale;
     }
 
     /// Notes why the newest ModelRoute is not obeyed, or that it is.
     pub fn set_refused(&self, reason: Option<String>) {
-        self.news.lock().unwrap_or_else(PoisonError::into_inner).refused = reason;
+        self.news().refused = reason;
     }
 
     /// What `/route` says; `None` before the first table.
     #[must_use]
     pub fn report(&self) -> Option<RoutePage> {
         let snapshot = self.snapshot()?;
-        let news = self.news.lock().unwrap_or_else(PoisonError::into_inner);
+        let news = self.news();
         let names = snapshot.table.revisions.iter().map(|r| r.name.to_string());
         let endpoints: BTreeMap<_, _> = names.zip(snapshot.backends.iter().map(|b| b.counts)).collect();
         let report = RouteReport {
-            state: snapshot.table.state.clone(),
-            source: if news.stale { TableSource::Stale } else { TableSource::Live },
+            state: self.acknowledged(&snapshot.table, &news),
+            source: match (news.cached, news.stale) {
+                (true, _) => TableSource::Cached,
+                (false, true) => TableSource::Stale,
+                (false, false) => TableSource::Live,
+            },
             endpoints,
             unknown_pin: snapshot.table.unknown_pin.clone(),
             tripped: self.ledger.tripped(),
             instance: self.ledger.instance().to_owned(),
         };
         Some(RoutePage { report, refused: news.refused.clone() })
+    }
+
+    /// rule: R2. The state that this router stands for: the one that it serves, or the one before until that is on disk.
+    fn acknowledged(&self, table: &Table, news: &News) -> RouteState {
+        match &news.kept {
+            _ if news.cached => RouteState::default(),
+            _ if !self.keeping => table.state.clone(),
+            kept => kept.clone().unwrap_or_default(),
+        }
+    }
+
+    fn news(&self) -> MutexGuard<'_, News> {
+        self.news.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     pub(crate) fn snapshot(&self) -> Option<Arc<Snapshot>> {

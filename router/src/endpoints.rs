@@ -4,12 +4,13 @@ use std::collections::BTreeMap;
 use std::net::{IpAddr, SocketAddr};
 
 use k8s_openapi::api::discovery::v1::{Endpoint, EndpointSlice};
+use serde::{Deserialize, Serialize};
 
 /// Label on an EndpointSlice: its Service.
 pub(crate) const SERVICE: &str = "kubernetes.io/service-name";
 
 /// Condition of an endpoint; the first is the best, and wins when slices disagree.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 pub enum Condition {
     /// Takes requests.
     Ready,
@@ -22,7 +23,7 @@ pub enum Condition {
 }
 
 /// One endpoint of a Service.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub struct EndpointStatus {
     /// Where it listens.
     pub address: SocketAddr,

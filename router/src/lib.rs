@@ -1,7 +1,7 @@
 //! The data plane: splits requests over the revisions of a ModelRoute and counts what becomes of them.
 //!
 //! ```text
-//! ModelRoute, EndpointSlices ─> Source ─> Table + endpoints ─> Board (swapped as a whole)
+//! ModelRoute, EndpointSlices ─> Source ─> Table + endpoints ─> Board (swapped as a whole), Cache (on disk)
 //! client ─> serve ─> Proxy: take the body, choose, attempt … ─> answer
 //!                                 │                               └─ Draft ─> copy ─> compare
 //!                                 └─ Ticket ─> Ledger ─> /evidence, /metrics <───────────┘
@@ -20,6 +20,7 @@
 mod attempts;
 mod board;
 mod budget;
+mod cache;
 mod choose;
 mod compare;
 mod count;
@@ -38,6 +39,7 @@ mod watched;
 
 pub use board::{Board, RoutePage};
 pub use budget::CONNECTIONS;
+pub use cache::Cache;
 pub use choose::{Choice, choose, copied_to, slot_of, slot_of_key};
 pub use count::{Collector, Ledger};
 pub use endpoints::{Condition, EndpointStatus, Endpoints, endpoints_of};

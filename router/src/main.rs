@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use anyhow::Context;
 use clap::Parser;
-use router::{Board, Collector, Feedback, Ledger, Limits, Proxy, Source};
+use router::{Board, Cache, Collector, Feedback, Ledger, Limits, Proxy, Source};
 use socket2::{Domain, Socket, Type};
 use tokio::net::TcpListener;
 use tokio::task::JoinHandle;
@@ -29,6 +29,10 @@ struct Args {
     /// Address for /livez, /readyz, /metrics, /evidence and /route.
     #[arg(long, env = "SLUICE_ADMIN", default_value_t = SocketAddr::from(([0, 0, 0, 0], wire::endpoint::ADMIN_PORT)))]
     admin: SocketAddr,
+    /// File that keeps the newest table, by which a router that starts while the API server is away serves. Its folder
+    /// must exist, and outlive the process.
+    #[arg(long, env = "SLUICE_CACHE")]
+    cache: Option<PathBuf>,
     /// Longest time from SIGTERM to the end, such as 31s: longer than the requests' timeout.
     #[arg(long, env = "SLUICE_DRAIN", default_value = "31s", value_parser = duration)]
     drain: Duration,
@@ -51,7 +55,7 @@ struct Args {
     /// How old an answer may be whose label comes, such as 24h.
     #[arg(long, env = "SLUICE_FEEDBACK_WINDOW", default_value = "24h", value_parser = duration)]
     feedback_window: Duration,
-    /// Threads that serve clients; 0: one for each core that this container may use.
+    /// Threads that serve clients; 0: one for each core that this container may use, at most 4.
     #[arg(long, env = "SLUICE_THREADS", default_value_t = 0, value_parser = clap::value_parser!(u16).range(0..=256))]
     threads: u16,
     /// Name of this pod: begins the name of this process on its pages.
@@ -84,7 +88,9 @@ async fn main() -> anyhow::Result<()> {
     let labelled = args.feedback_secret.is_some();
     let ledger = Arc::new(if labelled { ledger.with_feedback() } else { ledger });
     let threads = threads(args.threads);
-    let board = Arc::new(Board::new(ledger.clone()).for_threads(threads));
+    let cache = args.cache.clone().map(Cache::new);
+    let board = Board::new(ledger.clone()).for_threads(threads);
+    let board = Arc::new(if cache.is_some() { board.keeping() } else { board });
     let registry = prometheus::Registry::new();
     let mut proxy = Proxy::new(board.clone(), args.max_body).with_intake(args.intake);
     if let Some(folder) = args.feedback_secret.clone() {
@@ -96,7 +102,7 @@ async fn main() -> anyhow::Result<()> {
 
     let readiness = admin::Readiness::default();
     let client = client().await?;
-    let source = Source { namespace: args.namespace, route: args.route };
+    let source = Source { namespace: args.namespace, route: args.route, cache };
     let watch = tokio::spawn(source.run(client, board.clone(), &readiness));
 
     let pages = admin::routes(readiness.clone(), registry).merge(router::pages(board, ledger));
@@ -162,10 +168,11 @@ async fn client() -> anyhow::Result<kube::Client> {
     kube::Client::try_from(config).context("the configured API server cannot be used")
 }
 
-/// How many threads serve: those asked for, or one for each core.
+/// How many threads serve: those asked for, or one for each core, but no more than four.
 fn threads(asked: u16) -> usize {
+    const MOST: usize = 4;
     match asked {
-        0 => std::thread::available_parallelism().map_or(1, NonZero::get),
+        0 => std::thread::available_parallelism().map_or(1, NonZero::get).min(MOST),
         asked => asked.into(),
     }
 }

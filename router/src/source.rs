@@ -15,7 +15,7 @@ use kube::runtime::watcher::{self, Config, watcher};
 use kube::{Api, Client, Resource};
 use serde::de::DeserializeOwned;
 
-use crate::Board;
+use crate::{Board, Cache};
 use feed::{Feed, What};
 
 /// A watch is renewed after this many seconds: by this a dead API server is noticed.
@@ -29,6 +29,8 @@ pub struct Source {
     pub namespace: String,
     /// Name of the ModelRoute, which is that of its ModelDeployment.
     pub route: String,
+    /// Where the newest table is kept, if it is.
+    pub cache: Option<Cache>,
 }
 
 /// What a watch brought.
@@ -47,8 +49,21 @@ impl Source {
         board: Arc<Board>,
         readiness: &admin::Readiness,
     ) -> impl Future<Output = ()> + Send + 'static {
-        let feed = Feed::new(&self.route, board, readiness);
-        self.watch(client, feed)
+        let mut feed = Feed::new(&self.route, board.clone(), readiness);
+        if let Some(cache) = &self.cache {
+            match cache.read() {
+                Ok(kept) => kept.into_iter().for_each(|kept| feed.begin_with(kept)),
+                Err(error) => tracing::warn!(%error, "the table on disk cannot be read"),
+            }
+        }
+        let keep = self.cache.clone().map(|cache| cache.keep(feed.keep(), board));
+        let watch = self.watch(client, feed);
+        async move {
+            match keep {
+                Some(keep) => drop(futures::join!(watch, keep)),
+                None => watch.await,
+            }
+        }
     }
 
     async fn watch(self, client: Client, mut feed: Feed) {

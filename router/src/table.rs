@@ -208,6 +208,15 @@ impl Table {
         })
     }
 
+    /// The same where it may be old: stable has every slot, and nothing is matched, targeted or copied. Without a stable
+    /// it stays as it is. A pin stays too.
+    #[must_use]
+    pub fn cautious(mut self) -> Self {
+        let Some(stable) = self.stable else { return self };
+        self.slots.fill(u8::try_from(stable).expect("a table has 16 revisions at most"));
+        Self { candidate: None, mirror: None, matches: Vec::new(), targeting: false, ..self }
+    }
+
     /// The revision that a slot is assigned to; `None` for a slot of no revision, and beyond the last slot.
     #[must_use]
     pub fn revision_of(&self, slot: u16) -> Option<usize> {

@@ -30,6 +30,8 @@ pub enum TableSource {
     Live,
     /// The last one seen; the API server does not answer at present.
     Stale,
+    /// From the disk: the API server has not answered since this process began. It acknowledges no state.
+    Cached,
 }
 
 /// Endpoints of a revision as this router sees them.

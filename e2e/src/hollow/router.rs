@@ -8,7 +8,7 @@ use k8s_openapi::api::discovery::v1::EndpointSlice;
 use kube::ResourceExt;
 use rand::rngs::StdRng;
 use rand::{Rng, SeedableRng};
-use wire::{Assignment, EndpointCounts, Key, Page, RouteReport, RouteState, SLOTS, TableSource};
+use wire::{Assignment, EndpointCounts, Key, Page, RouteReport, RouteState, SLOTS, TableSource, Trip};
 
 use super::controllers::Controllers;
 use super::copies;
@@ -75,6 +75,7 @@ pub(super) struct Table {
     /// Whether requests have sticky keys.
     pub(super) sticky: bool,
     unknown_pin: Option<String>,
+    tripped: BTreeMap::new(),
 }
 
 impl Table {
@@ -159,6 +160,17 @@ impl RouterPage {
             self.table = Some(table);
         }
         self.count(now, script, models);
+        self.page.tripped = self.tripped(script, models);
+    }
+
+    fn tripped(
+        &self,
+        script: &Script,
+        models: &BTreeMap<String, (String, Option<String>)>,
+    ) -> BTreeMap<String, Trip> {
+        let with_share = self.table.iter().flat_map(|table| &table.slots).filter(|(_, slots)| **slots > 0);
+        let trips = |name: &String| models.get(name).and_then(|(version, _)| script.model(version).trips);
+        with_share.filter_map(|(name, _)| Some((name.clone(), trips(name)?))).collect()
     }
 
     /// Counts what came in until then.

@@ -48,6 +48,8 @@ pub struct Model {
     pub disagrees: f64,
     /// Share of its labelled answers that are right.
     pub accuracy: f64,
+    /// What a router's trip-wire says of it, wherever it has a share.
+    pub trips: Option<Trip>,
     /// Digests that its pods report in turn; the first pod the first one.
     pub digests: Vec<String>,
 }
@@ -63,6 +65,7 @@ impl Default for Model {
             classes: (0..10).map(|digit| (digit.to_string(), 1.0)).collect(),
             disagrees: 0.02,
             accuracy: 0.95,
+            trips: None,
             digests: Vec::new(),
         }
     }

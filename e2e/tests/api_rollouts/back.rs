@@ -7,6 +7,7 @@ use api::{ModelDeploymentStatus, Outcome, Phase};
 use e2e::hollow::{Model, Ready};
 use e2e::trial::{INTERVAL, Trial, by_threshold, is_healthy, spec, with};
 use serde_json::{Value, json};
+use wire::Trip;
 
 use crate::{at_stage, candidate, condition, ended, outcome, reason, reasons, rolled_back};
 
@@ -112,6 +113,32 @@ async fn a_version_that_goes_bad_after_its_promotion_is_taken_back_by_its_holdba
     trial.served(&first, 100.0, 30).await?;
     let over = ended(&trial, 3).await?;
     ensure!(over.spec.to == first && reason(&over).contains("sequential/errors"), "{:?}", over.status);
+    Ok(())
+}
+
+#[tokio::test]
+async fn what_a_router_has_stopped_sending_to_is_taken_back() -> Result<()> {
+    // rule: R7
+    let trial = Trial::start("trips").await?;
+    let trip = Trip { failures: 10, requests: 20, stable_failures: 0, stable_requests: 56 };
+    trial.hollow.model("1.1.0", |model| model.trips = Some(trip));
+    let first = trial.serve_first(&spec("1.0.0")).await?;
+    ensure!(trial.route().await?.spec.revisions.iter().all(|r| r.trip_wire.is_none()), "stable has none");
+    trial.apply(&spec("1.1.0")).await?;
+    let status = trial.until(20, "the candidate's share", |s| at_stage(s, 1)).await?;
+    let candidate = candidate(&status)?;
+    let route = trial.route().await?.spec;
+    let wired = route.revisions.iter().filter(|r| r.trip_wire.is_some()).map(|r| &r.name);
+    ensure!(wired.collect::<Vec<_>>() == [&candidate], "{route:?}");
+    let over = ended(&trial, 2).await?;
+    ensure!(outcome(&over) == Some(Outcome::RolledBack), "{:?}", over.status);
+    ensure!(reason(&over).contains("trip-wire: a router has stopped sending to it"), "{}", reason(&over));
+    trial.served(&first, 100.0, 5).await?;
+    // Who wants no trip-wire has none.
+    let off = with(spec("1.2.0"), &[("/analysis/tripWire", json!(false))]);
+    trial.apply(&off).await?;
+    trial.until(20, "the next candidate's share", |s| at_stage(s, 1)).await?;
+    ensure!(trial.route().await?.spec.revisions.iter().all(|r| r.trip_wire.is_none()));
     Ok(())
 }
 

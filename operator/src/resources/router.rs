@@ -16,6 +16,9 @@ const SERVICE_PORT: u16 = 80;
 /// Seconds that a router may take to start answering on its admin port.
 const START: u32 = 60;
 
+/// Where the newest table is kept: in a volume that outlives the container.
+const CACHE: &str = "/tmp/route.json";
+
 /// Where the Secret of labels is mounted.
 const FEEDBACK_SECRET: &str = "/etc/sluice/feedback";
 
@@ -83,7 +86,7 @@ fn template(owner: &Owner, account: &str, settings: Option<&RouterSettings>, ima
     let mut container = json!({
         "name": "router",
         "image": images.router,
-        "args": ["--namespace", owner.namespace, "--route", owner.name],
+        "args": ["--namespace", owner.namespace, "--route", owner.name, "--cache", CACHE],
         "env": [{"name": "SLUICE_LOG_FORMAT", "value": "json"}],
         "ports": [
             {"name": "http", "containerPort": endpoint::ROUTER_PORT},

@@ -99,6 +99,7 @@ mod tests {
             source: TableSource::Live,
             endpoints: endpoints.collect(),
             unknown_pin: None,
+            tripped: BTreeMap::new(),
             instance: "i".into(),
         })
     }

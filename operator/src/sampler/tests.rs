@@ -78,6 +78,7 @@ impl Pages {
                 source: TableSource::Live,
                 endpoints: endpoints.into(),
                 unknown_pin: None,
+                tripped: BTreeMap::new(),
                 instance: s.page.instance.clone(),
             })
             .into_response()

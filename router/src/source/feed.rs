@@ -8,9 +8,12 @@ use api::ModelRoute;
 use k8s_openapi::api::discovery::v1::EndpointSlice;
 use kube::core::DeserializeGuard;
 use kube::runtime::watcher::Event;
+use tokio::sync::watch;
+use wire::RouteState;
 
+use crate::cache::Kept;
 use crate::endpoints::endpoints_of;
-use crate::{Board, Table};
+use crate::{Board, Endpoints, Table};
 
 /// What is watched.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -25,7 +28,13 @@ pub(super) struct Feed {
     board: Arc<Board>,
     readiness: Readiness,
     table: Option<Arc<Table>>,
+    /// What the table is of.
+    route: Option<ModelRoute>,
     slices: HashMap<String, EndpointSlice>,
+    /// Endpoints from the disk, until there is a list.
+    kept: Option<Endpoints>,
+    /// Where tables are kept.
+    keep: watch::Sender<Option<Arc<Kept>>>,
     /// A list that is not complete yet.
     listing: Option<HashMap<String, EndpointSlice>>,
     /// Whether the list that is under way had the route.
@@ -41,12 +50,33 @@ impl Feed {
             board,
             readiness: readiness.clone(),
             table: None,
+            route: None,
             slices: HashMap::new(),
+            kept: None,
+            keep: watch::Sender::new(None),
             listing: None,
             seen: false,
             lost: [false; 2],
             waiting: [Some(readiness.wait_for("route")), Some(readiness.wait_for("endpoints"))],
         }
+    }
+
+    /// Where the tables go that are to be kept.
+    pub(super) fn keep(&self) -> watch::Receiver<Option<Arc<Kept>>> {
+        self.keep.subscribe()
+    }
+
+    /// Begins with a table from the disk: with it this router is ready.
+    pub(super) fn begin_with(&mut self, kept: Kept) {
+        let table = match Table::new(&kept.route) {
+            Ok(table) => table,
+            Err(error) => return tracing::warn!(%error, "the table on disk is not one that can be obeyed"),
+        };
+        let RouteState { generation, pin, .. } = &table.state;
+        tracing::warn!(generation, ?pin, "serving the table that was kept on disk until the API server answers");
+        self.board.install_kept(table, &kept.endpoints);
+        self.kept = Some(kept.endpoints);
+        self.waiting.iter_mut().filter_map(Option::take).for_each(Gate::done);
     }
 
     pub(super) fn route(&mut self, event: Event<DeserializeGuard<ModelRoute>>) {
@@ -85,6 +115,7 @@ impl Feed {
             }
             Event::InitDone => {
                 self.slices = self.listing.take().unwrap_or_default();
+                self.kept = None;
                 if let Some(gate) = self.waiting[What::Slices as usize].take() {
                     gate.done();
                 }
@@ -116,17 +147,18 @@ impl Feed {
 
     fn take(&mut self, route: DeserializeGuard<ModelRoute>) {
         let table = match route.0 {
-            Ok(route) => Table::new(&route).map_err(|error| error.to_string()),
+            Ok(route) => Table::new(&route).map(|table| (route, table)).map_err(|error| error.to_string()),
             Err(error) => Err(error.to_string()),
         };
         match table {
-            Ok(table) => {
+            Ok((route, table)) => {
                 let changed = self.table.as_ref().is_none_or(|t| t.state != table.state);
                 if changed {
                     let (state, unknown_pin) = (&table.state, table.unknown_pin.as_deref());
                     tracing::info!(generation = state.generation, pin = ?state.pin, unknown_pin, "new table");
                 }
                 self.table = Some(Arc::new(table));
+                self.route = Some(lean(route));
                 self.board.set_refused(None);
                 if let Some(gate) = self.waiting[What::Route as usize].take() {
                     gate.done();
@@ -148,8 +180,15 @@ impl Feed {
     }
 
     fn install(&self) {
-        if let Some(table) = &self.table {
-            self.board.install(table.clone(), &endpoints_of(self.slices.values()));
-        }
+        let (Some(table), Some(route)) = (&self.table, &self.route) else { return };
+        let endpoints = self.kept.clone().unwrap_or_else(|| endpoints_of(self.slices.values()));
+        self.board.install(table.clone(), &endpoints);
+        self.keep.send_replace(Some(Arc::new(Kept { route: route.clone(), endpoints })));
     }
+}
+
+/// What a table is made of, without what others say of the object.
+fn lean(mut route: ModelRoute) -> ModelRoute {
+    route.metadata.managed_fields = None;
+    route
 }

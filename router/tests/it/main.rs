@@ -16,4 +16,5 @@ mod servers;
 mod source;
 mod targets;
 mod traffic;
+mod trips;
 mod wire_http;

@@ -56,7 +56,7 @@ async fn router(candidate: u16) -> Inside {
     let ledger = Arc::new(Ledger::new("test".into()));
     let board = Arc::new(router::Board::new(ledger.clone()));
     let readiness = admin::Readiness::default();
-    let source = router::Source { namespace: "prod".into(), route: "digits".into() };
+    let source = router::Source { namespace: "prod".into(), route: "digits".into(), cache: None };
     tokio::spawn(source.run(client, board.clone(), &readiness));
     let listener = TcpListener::bind("198.18.1.100:8080").await.unwrap();
     let address = listener.local_addr().unwrap();

@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 
 use serde_json::json;
 use tokio::task::JoinSet;
-use wire::{Assignment, Key, Outcome, Page, RouteReport};
+use wire::{Assignment, Key, Outcome, Page, RouteReport, RouteState, TableSource};
 
 use crate::api_server::ApiServer;
 use crate::servers::{Act, Server, ok};
@@ -31,10 +31,10 @@ fn free() -> SocketAddr {
 }
 
 impl Program {
-    fn start(api: &ApiServer) -> Self {
+    fn start(api: SocketAddr, more: &[&str]) -> Self {
         let (listen, admin) = (free(), free());
         let config = format!("{}/kubeconfig-{}", env!("CARGO_TARGET_TMPDIR"), listen.port());
-        let server = format!("http://{}", api.address);
+        let server = format!("http://{api}");
         let content = json!({
             "apiVersion": "v1", "kind": "Config", "current-context": "c", "users": [{"name": "u", "user": {}}],
             "clusters": [{"name": "c", "cluster": {"server": server}}],
@@ -44,6 +44,7 @@ impl Program {
         let child = Command::new(env!("CARGO_BIN_EXE_router"))
             .args(["--namespace", "prod", "--route", "digits", "--drain", "5s"])
             .args(["--listen", &listen.to_string(), "--admin", &admin.to_string()])
+            .args(more)
             .env("KUBECONFIG", config)
             .env("HOSTNAME", "digits-router-x")
             .env("SLUICE_LOG", "warn")
@@ -56,6 +57,10 @@ impl Program {
         let mut wire = Wire::connect(self.admin).await?;
         wire.send(format!("GET {path} HTTP/1.1\r\nhost: a\r\n\r\n")).await?;
         wire.read().await
+    }
+
+    async fn report(&self) -> RouteReport {
+        serde_json::from_slice(&self.page("/route").await.unwrap().body).unwrap()
     }
 
     async fn wait_until_ready(&self) {
@@ -84,7 +89,7 @@ async fn it_serves_its_pages_until_the_end() {
     let api = ApiServer::start();
     let a = Server::start(|n, _| if n == 1 { Act::After(Duration::from_millis(700)) } else { ok() }).await;
     serve(&api, "digits-a", &a);
-    let mut program = Program::start(&api);
+    let mut program = Program::start(api.address, &[]);
     for _ in 0..500 {
         if program.page("/readyz").await.is_ok_and(|answer| answer.text() == "waiting for route\n") {
             break;
@@ -97,7 +102,7 @@ async fn it_serves_its_pages_until_the_end() {
     program.wait_until_ready().await;
     assert_eq!(post(program.listen, "", b"x").await.unwrap().status(), 200);
 
-    let report: RouteReport = serde_json::from_slice(&program.page("/route").await.unwrap().body).unwrap();
+    let report = program.report().await;
     assert_eq!((report.state.generation, report.endpoints["a"].ready), (4, 1));
     let page = Page::parse(&program.page("/evidence").await.unwrap().text()).unwrap();
     assert!(page.instance.starts_with("digits-router-x-") && page.instance == report.instance);
@@ -133,6 +138,43 @@ async fn it_serves_its_pages_until_the_end() {
     panic!("it does not stop");
 }
 
+// rule: R2
+#[tokio::test(flavor = "multi_thread")]
+async fn it_starts_from_the_disk_while_the_api_server_is_away() {
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("route.json");
+    let cache = ["--cache", file.to_str().unwrap(), "--threads", "2"];
+    let (a, b) = (Server::start(|_, _| ok()).await, Server::start(|_, _| ok()).await);
+    let api = ApiServer::start();
+    serve(&api, "digits-a", &a);
+    serve(&api, "digits-b", &b);
+    api.put_route(source::route(4, 5_000));
+    let program = Program::start(api.address, &cache);
+    program.wait_until_ready().await;
+    for _ in 0..500 {
+        if program.report().await.state.generation == 4 {
+            break;
+        }
+        tokio::time::sleep(Duration::from_millis(10)).await;
+    }
+    let report = program.report().await;
+    assert_eq!((report.state.generation, report.source), (4, TableSource::Live), "{report:?}");
+    drop(program);
+    let away = api.address;
+    drop(api);
+
+    let program = Program::start(away, &cache);
+    program.wait_until_ready().await;
+    let report = program.report().await;
+    assert_eq!((report.state, report.source), (RouteState::default(), TableSource::Cached), "it claims no state");
+    let before = b.seen().len();
+    for _ in 0..50 {
+        let answer = post(program.listen, "", b"x").await.unwrap();
+        assert_eq!((answer.status(), answer.header("x-sluice-revision")), (200, Some("a")));
+    }
+    assert_eq!(b.seen().len(), before, "a share that may be old counts for nothing");
+}
+
 /// Printed, not judged: `cargo test -p router --test it -- --ignored --nocapture speed`.
 #[tokio::test(flavor = "multi_thread")]
 #[ignore = "a measurement"]
@@ -142,7 +184,7 @@ async fn speed() {
     serve(&api, "digits-a", &a);
     serve(&api, "digits-b", &b);
     api.put_route(source::route(1, 1_000));
-    let program = Program::start(&api);
+    let program = Program::start(api.address, &[]);
     program.wait_until_ready().await;
     println!("idle: {}", program.status("VmRSS"));
     for (name, address) in [("straight to a server", a.address), ("through the router", program.listen)] {

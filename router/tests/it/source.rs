@@ -34,7 +34,7 @@ pub(crate) fn watch(server: &ApiServer) -> Watched {
     let client = kube::Client::try_from(config).unwrap();
     let board = Arc::new(Board::new(Arc::new(Ledger::new("test".into()))));
     let readiness = Readiness::default();
-    let source = Source { namespace: "prod".into(), route: "digits".into() };
+    let source = Source { namespace: "prod".into(), route: "digits".into(), cache: None };
     tokio::spawn(source.run(client, board.clone(), &readiness));
     Watched { board, readiness }
 }
