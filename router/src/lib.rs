@@ -26,6 +26,7 @@ mod compare;
 mod count;
 mod endpoints;
 mod feedback;
+mod grpc;
 mod items;
 mod listen;
 mod mirror;

@@ -1,6 +1,7 @@
 //! Accepts clients, and stops without losing a request.
 
 mod guard;
+mod preface;
 mod scan;
 mod worker;
 
@@ -8,13 +9,14 @@ use std::convert::Infallible;
 use std::io;
 use std::pin::pin;
 use std::sync::Arc;
-use std::sync::atomic::Ordering::SeqCst;
+use std::sync::atomic::{AtomicUsize, Ordering::SeqCst};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
-use hyper::server::conn::http1;
+use http::Version;
+use hyper::server::conn::{http1, http2};
 use hyper::service::service_fn;
-use hyper_util::rt::{TokioIo, TokioTimer};
+use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
 
@@ -39,6 +41,8 @@ pub struct Limits {
     /// Longest time between two requests of a connection. Longer than what clients and load balancers use
     /// (60 s), so that it is they who close.
     pub idle: Duration,
+    /// Most requests at once on a connection by HTTP/2; each of them but one takes the place of a connection.
+    pub streams: u32,
     /// Longest time from the signal to stop to the end.
     pub drain: Duration,
     /// How long nothing must have been under way before open but idle connections are closed in a drain.
@@ -54,6 +58,7 @@ impl Default for Limits {
             head_bytes: budget::HEAD,
             headers: 128,
             idle: Duration::from_secs(75),
+            streams: 64,
             // Longer than the default request timeout.
             drain: Duration::from_secs(31),
             quiet: Duration::from_secs(3),
@@ -98,6 +103,7 @@ pub async fn serve(
     let draining = async {
         shutdown.await;
         proxy.draining.store(true, SeqCst);
+        tell.send_replace(Told::Drain);
         let start = Instant::now();
         while start.elapsed() < limits.drain && !is_over(&proxy, open(workers.len()), start, &limits) {
             tokio::time::sleep(LOOK).await;
@@ -152,18 +158,31 @@ fn is_over(proxy: &Proxy, connections: usize, start: Instant, limits: &Limits) -
     quiet >= limits.quiet || (connections == 0 && quiet >= LAST_CALL.min(limits.quiet))
 }
 
+/// One client's connection, by whichever version of HTTP it begins with.
 async fn connection(
     stream: TcpStream,
-    proxy: Arc<Proxy>,
-    limits: Limits,
-    mut told: watch::Receiver<Told>,
+    worker: Worker,
     permit: OwnedSemaphorePermit,
 ) {
     let _permit = permit;
-    if let Err(error) = stream.set_nodelay(true) {
-        tracing::debug!(%error, "a client left at once");
-        return;
+    let Worker { limits, .. } = worker;
+    let version = stream.set_nodelay(true).map(|()| preface::version(&stream));
+    let version = match version {
+        Ok(version) => tokio::time::timeout(limits.idle, version).await,
+        Err(error) => return tracing::debug!(%error, "a client left at once"),
+    };
+    let ended = match version {
+        Ok(Ok(Version::HTTP_2)) => by_http2(stream, worker).await,
+        Ok(Ok(_)) => by_http1(stream, worker).await,
+        Ok(Err(_)) | Err(_) => return,
+    };
+    if let Err(error) = ended {
+        tracing::debug!(%error, "connection to a client ended");
     }
+}
+
+async fn by_http1(stream: TcpStream, worker: Worker) -> hyper::Result<()> {
+    let Worker { proxy, limits, mut told, .. } = worker;
     let (guard, verdict) = Guard::new(limits.head, limits.stall);
     let service = service_fn(|request| {
         let (proxy, malformed) = (proxy.clone(), verdict.is_ambiguous());
@@ -178,18 +197,90 @@ async fn connection(
         .max_headers(limits.headers)
         .serve_connection(TokioIo::new(Watched::new(stream, guard)), service);
     let mut connection = pin!(connection);
-    let told_to_close = async {
-        // An error means that the listener is gone, which is the same.
-        let _ = told.wait_for(|told| *told >= Told::Close).await;
-    };
-    let result = tokio::select! {
+    tokio::select! {
         result = connection.as_mut() => result,
-        () = told_to_close => {
+        // An error means that nobody is left to tell anything, which is the same.
+        _ = told.wait_for(|told| *told >= Told::Close) => {
             connection.as_mut().graceful_shutdown();
             connection.await
         }
-    };
-    if let Err(error) = result {
-        tracing::debug!(%error, "connection to a client ended");
+    }
+}
+
+/// By HTTP/2, for gRPC. When a drain begins the client is told to go elsewhere with its next request, which is no more
+/// than HTTP/1 says with each answer.
+async fn by_http2(stream: TcpStream, worker: Worker) -> hyper::Result<()> {
+    let Worker { proxy, limits, places, mut told } = worker;
+    let busy = Arc::new(Busy::default());
+    let service = service_fn(|request| {
+        let (proxy, places, busy) = (proxy.clone(), places.clone(), busy.clone());
+        async move {
+            let _busy = busy.enter();
+            // The connection's own place is for one of its requests; the others need places of their own.
+            let place = places.try_acquire_owned().ok();
+            let crowded = place.is_none() && busy.requests() > 1;
+            let response = if crowded { proxy.crowded(&request) } else { proxy.handle(request, false).await };
+            Ok::<_, Infallible>(response.map(|body| body.holding(place)))
+        }
+    });
+    let connection = http2::Builder::new(TokioExecutor::new())
+        .timer(TokioTimer::new())
+        .max_concurrent_streams(limits.streams)
+        .max_header_list_size(u32::try_from(limits.head_bytes).unwrap_or(u32::MAX))
+        .initial_stream_window_size(STREAM)
+        .initial_connection_window_size(STREAM)
+        .max_send_buf_size(STREAM as usize)
+        .keep_alive_interval(limits.stall)
+        .keep_alive_timeout(limits.head)
+        .serve_connection(TokioIo::new(Watched::new(stream, Guard::of_writes(limits.stall))), service);
+    let mut connection = pin!(connection);
+    tokio::select! {
+        result = connection.as_mut() => return result,
+        _ = told.wait_for(|told| *told >= Told::Drain) => {}
+        () = busy.idle_for(limits.idle) => {}
+    }
+    connection.as_mut().graceful_shutdown();
+    connection.await
+}
+
+/// What a client may send ahead of what is read, on all of its streams together, and what is written ahead of it.
+const STREAM: u32 = 64 * 1024;
+
+/// The requests of one connection.
+#[derive(Debug, Default)]
+struct Busy {
+    requests: AtomicUsize,
+    begun: AtomicUsize,
+}
+
+/// One of them.
+struct Entered(Arc<Busy>);
+
+impl Busy {
+    fn enter(self: &Arc<Self>) -> Entered {
+        self.requests.fetch_add(1, SeqCst);
+        self.begun.fetch_add(1, SeqCst);
+        Entered(self.clone())
+    }
+
+    fn requests(&self) -> usize {
+        self.requests.load(SeqCst)
+    }
+
+    /// Waits until there was none for so long.
+    async fn idle_for(&self, time: Duration) {
+        loop {
+            let before = self.begun.load(SeqCst);
+            tokio::time::sleep(time).await;
+            if self.requests() == 0 && self.begun.load(SeqCst) == before {
+                return;
+            }
+        }
+    }
+}
+
+impl Drop for Entered {
+    fn drop(&mut self) {
+        self.0.requests.fetch_sub(1, SeqCst);
     }
 }

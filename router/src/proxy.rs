@@ -11,7 +11,7 @@ use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering::SeqCst};
 use std::time::{Duration, Instant};
 
 use http::request::Parts;
-use http::{HeaderValue, Method, Request, Response, StatusCode, header};
+use http::{HeaderValue, Method, Request, Response, StatusCode, Version, header};
 use hyper::body::Incoming;
 use prometheus::{IntCounter, IntCounterVec, Opts};
 use tokio::sync::Semaphore;
@@ -26,7 +26,7 @@ use crate::{Board, Choice, budget};
 use forward::Journey;
 use intake::{Intake, Refused, Taken};
 
-pub(crate) use answer::AnswerBody;
+pub(crate) use answer::{AnswerBody, outcome};
 
 /// Largest body that is held back so that it can be sent again (R6).
 const REPLAYABLE: u64 = 1 << 20;
@@ -164,12 +164,25 @@ impl Proxy {
     pub(crate) async fn handle(&self, request: Request<Incoming>, malformed: bool) -> Response<AnswerBody> {
         let under_way = self.load.enter();
         let id = headers::request_id(request.headers());
+        let version = request.version();
+        let grpc = version == Version::HTTP_2 && crate::grpc::is_grpc(request.headers());
         let mut response = self.answer(request, malformed, &id).await;
+        if grpc {
+            response = answer::in_grpc(response);
+        }
         response.headers_mut().entry(headers::REQUEST_ID).or_insert(id);
-        if malformed || self.draining.load(SeqCst) {
+        // HTTP/2 says it of the whole connection.
+        if (malformed || self.draining.load(SeqCst)) && version < Version::HTTP_2 {
             response.headers_mut().insert(header::CONNECTION, HeaderValue::from_static("close"));
         }
         response.map(|body| body.until_sent(under_way))
+    }
+
+    /// Refuses one for which there is no place.
+    pub(crate) fn crowded(&self, request: &Request<Incoming>) -> Response<AnswerBody> {
+        let what = "too many requests at once";
+        let response = self.refuse("crowded", StatusCode::SERVICE_UNAVAILABLE, what);
+        if crate::grpc::is_grpc(request.headers()) { answer::in_grpc(response) } else { response }
     }
 
     async fn answer(

@@ -3,6 +3,7 @@
 mod health;
 mod link;
 mod payload;
+mod stream;
 
 use std::cell::Cell;
 use std::io::{self, ErrorKind};
@@ -15,8 +16,9 @@ use tokio::net::TcpStream;
 use wire::Outcome;
 
 use health::Health;
-pub(crate) use link::Link;
+pub(crate) use link::{Link, SendError};
 pub(crate) use payload::{Fault, Payload, PayloadError};
+use stream::Stream;
 
 /// Longest wait for a connection (R5): within a cluster a SYN is answered in a millisecond or never.
 const CONNECT_TIMEOUT: Duration = Duration::from_millis(200);
@@ -49,6 +51,8 @@ pub(crate) struct Endpoint {
     address: SocketAddr,
     /// A pool for each thread that serves. The locks are there for the sweep.
     idle: Box<[Mutex<Vec<Idle>>]>,
+    /// The same by HTTP/2, of which one is enough.
+    streams: Box<[Mutex<Option<Stream>>]>,
     health: Health,
 }
 
@@ -63,7 +67,8 @@ impl Endpoint {
     pub(crate) fn new(address: SocketAddr, pools: usize) -> Self {
         LazyLock::force(&START);
         let idle = std::iter::repeat_with(Mutex::default).take(pools.max(1)).collect();
-        Self { address, idle, health: Health::new(millis()) }
+        let streams = std::iter::repeat_with(Mutex::default).take(pools.max(1)).collect();
+        Self { address, idle, streams, health: Health::new(millis()) }
     }
 
     pub(crate) fn address(&self) -> SocketAddr {
@@ -83,6 +88,25 @@ impl Endpoint {
         if !fresh && let Some(link) = self.take_idle() {
             return Ok(link);
         }
+        Link::open(self.dial().await?).await
+    }
+
+    /// The connection by HTTP/2, or a new one; `fresh` asks for a new one.
+    ///
+    /// # Errors
+    /// When there is no connection: nothing was sent.
+    pub(crate) async fn stream(&self, fresh: bool) -> io::Result<Stream> {
+        let place = &self.streams[POOL.get() % self.streams.len()];
+        let known = || place.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(stream) = known().clone().filter(|stream| !fresh && !stream.is_closed()) {
+            return Ok(stream);
+        }
+        let stream = Stream::open(self.dial().await?).await?;
+        *known() = Some(stream.clone());
+        Ok(stream)
+    }
+
+    async fn dial(&self) -> io::Result<TcpStream> {
         let stream = match tokio::time::timeout(CONNECT_TIMEOUT, TcpStream::connect(self.address)).await {
             Ok(result) => result,
             Err(_) => Err(io::Error::new(ErrorKind::TimedOut, "no answer to the connection request")),
@@ -93,7 +117,7 @@ impl Endpoint {
             }
         })?;
         tune(&stream)?;
-        Link::open(stream).await
+        Ok(stream)
     }
 
     /// Keeps a connection whose answer is complete.

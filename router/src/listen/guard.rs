@@ -25,7 +25,8 @@ impl Verdict {
 
 /// What looks on.
 pub(super) struct Guard {
-    scan: Scan,
+    /// Absent for what is not read by lines.
+    scan: Option<Scan>,
     verdict: Verdict,
     /// Longest time from the first byte of a head to its last.
     head: Duration,
@@ -40,16 +41,23 @@ pub(super) struct Guard {
 impl Guard {
     pub(super) fn new(head: Duration, stall: Duration) -> (Self, Verdict) {
         let verdict = Verdict::default();
-        let scan = Scan::default();
+        let scan = Some(Scan::default());
         let this = Self { scan, verdict: verdict.clone(), head, alarm: None, stall, stalled: None };
         (this, verdict)
     }
 
+    /// One that only minds whether the client reads.
+    pub(super) fn of_writes(stall: Duration) -> Self {
+        let (guard, _) = Self::new(Duration::MAX, stall);
+        Self { scan: None, ..guard }
+    }
+
     fn inspect(&mut self, bytes: &[u8]) {
-        if self.scan.feed(bytes) {
+        let Some(scan) = &mut self.scan else { return };
+        if scan.feed(bytes) {
             self.verdict.0.store(true, SeqCst);
         }
-        if !self.scan.in_head() {
+        if !scan.in_head() {
             self.alarm = None;
         } else if self.alarm.is_none() {
             self.alarm = Some(Box::pin(tokio::time::sleep_until(Instant::now() + self.head)));

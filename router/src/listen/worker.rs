@@ -18,6 +18,8 @@ use crate::{Proxy, upstream};
 pub(super) enum Told {
     /// Serve.
     Serve,
+    /// Serve on, and tell clients to go elsewhere.
+    Drain,
     /// Accept nobody any more, and let connections end.
     Close,
     /// Stop, whatever is still under way.
@@ -58,8 +60,7 @@ impl Worker {
         let accepting = async {
             loop {
                 let (stream, permit) = accept(&listener, &self.places, "a connection").await;
-                let told = self.told.clone();
-                tokio::spawn(connection(stream, self.proxy.clone(), self.limits, told, permit));
+                tokio::spawn(connection(stream, self.clone(), permit));
             }
         };
         let mut told = self.told.clone();

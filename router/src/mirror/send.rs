@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use http::request::Parts;
-use http::{Request, StatusCode};
+use http::{HeaderMap, Request, Version};
 use http_body_util::BodyExt;
 use hyper::body::Incoming;
 use wire::{Assignment, Outcome};
@@ -14,7 +14,9 @@ use crate::Choice;
 use crate::attempts::Failure;
 use crate::compare::{Answered, compare};
 use crate::count::Ticket;
+use crate::grpc;
 use crate::items::AnswerHeaders;
+use crate::proxy::outcome;
 use crate::upstream::{Endpoint, Link, Payload};
 
 /// How much of an answer's body is read, in bytes. It says nothing: behind this the connection is closed, and the answer
@@ -23,7 +25,7 @@ const MOST_READ: usize = 16 << 20;
 
 /// A complete answer.
 struct Answer {
-    status: StatusCode,
+    outcome: Outcome,
     success: Option<AnswerHeaders>,
 }
 
@@ -40,7 +42,7 @@ pub(super) async fn send(draft: Draft, head: Parts, body: Kept, user: Option<Ans
     let took = started.elapsed();
     drop(body);
     let (outcome, success) = match result {
-        Ok(Ok(answer)) => (Outcome::of_status(answer.status.as_u16()), answer.success),
+        Ok(Ok(answer)) => (answer.outcome, answer.success),
         Ok(Err(Failure::Unsent | Failure::Broken)) => (Outcome::Connect, None),
         Ok(Err(Failure::Garbled)) => (Outcome::Error, None),
         Err(_) => (Outcome::Timeout, None),
@@ -61,6 +63,9 @@ fn endpoint(draft: &Draft) -> Option<Arc<Endpoint>> {
 /// The answer to a copy, which is sent once: again only when a connection that was idle has died, which says nothing
 /// about the revision.
 async fn ask(endpoint: &Arc<Endpoint>, head: &Parts, body: &Kept) -> Result<Answer, Failure> {
+    if head.version == Version::HTTP_2 {
+        return ask_grpc(endpoint, head, body).await;
+    }
     if let Some(link) = endpoint.take_idle() {
         match exchange(endpoint, link, head, body).await {
             Err(Failure::Unsent | Failure::Broken) => {}
@@ -81,21 +86,44 @@ async fn exchange(
     let response = link.send(request).await.map_err(|refused| refused.failure)?;
     let status = response.status();
     let success = status.is_success().then(|| AnswerHeaders::of(response.headers()));
-    if read(response.into_body()).await? {
+    if let Read::Whole(_) = read(response.into_body()).await? {
         endpoint.put_back(link);
     }
-    Ok(Answer { status, success })
+    Ok(Answer { outcome: Outcome::of_status(status.as_u16()), success })
 }
 
-/// Reads a body to its end; false when it was given up.
-async fn read(mut body: Incoming) -> Result<bool, Failure> {
-    let mut length = 0;
+/// rule: C2. A gRPC answer says behind its messages what it means.
+async fn ask_grpc(endpoint: &Arc<Endpoint>, head: &Parts, body: &Kept) -> Result<Answer, Failure> {
+    let mut stream = endpoint.stream(false).await.map_err(|_| Failure::Unsent)?;
+    let request = Request::from_parts(head.clone(), Payload::kept(body.frames.clone()));
+    let response = stream.send(request).await.map_err(|refused| refused.failure)?;
+    let said = outcome(response.status(), response.headers(), true);
+    let success = AnswerHeaders::of(response.headers());
+    let outcome = match read(response.into_body()).await? {
+        Read::Whole(trailers) => grpc::outcome(&trailers).unwrap_or(said),
+        Read::GivenUp => said,
+    };
+    Ok(Answer { outcome, success: (outcome == Outcome::Ok).then_some(success) })
+}
+
+/// How far a body was read.
+enum Read {
+    /// To its end, with its trailers.
+    Whole(HeaderMap),
+    GivenUp,
+}
+
+async fn read(mut body: Incoming) -> Result<Read, Failure> {
+    let (mut length, mut trailers) = (0, HeaderMap::new());
     while let Some(frame) = body.frame().await {
         let frame = frame.map_err(|_| Failure::Garbled)?;
         length += frame.data_ref().map_or(0, bytes::Bytes::len);
         if length > MOST_READ {
-            return Ok(false);
+            return Ok(Read::GivenUp);
+        }
+        if let Ok(last) = frame.into_trailers() {
+            trailers = last;
         }
     }
-    Ok(true)
+    Ok(Read::Whole(trailers))
 }

@@ -5,14 +5,16 @@ use std::task::{Context, Poll};
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
-use http::{HeaderValue, Response, StatusCode, header};
+use http::{HeaderMap, HeaderValue, Response, StatusCode, header};
 use http_body::{Body, Frame, SizeHint};
 use hyper::body::Incoming;
+use tokio::sync::OwnedSemaphorePermit;
 use tokio::time::Sleep;
 use wire::Outcome;
 
 use super::UnderWay;
 use crate::compare::Answered;
+use crate::grpc;
 use crate::count::Ticket;
 use crate::items::AnswerHeaders;
 use crate::mirror::Draft;
@@ -25,6 +27,8 @@ const NOTICEABLE: Duration = Duration::from_millis(1);
 pub(crate) struct AnswerBody {
     content: Content,
     _under_way: Option<UnderWay>,
+    /// A place that the request has until its answer is over.
+    _place: Option<OwnedSemaphorePermit>,
 }
 
 enum Content {
@@ -38,8 +42,10 @@ pub(crate) struct Relayed {
     /// Until it is counted.
     ticket: Option<Ticket>,
     meaning: Meaning,
+    /// Its trailers say what it means.
+    grpc: bool,
     /// Until it can take another request.
-    link: Option<(Errand, Link)>,
+    link: Option<(Errand, Option<Link>)>,
     deadline: Instant,
     alarm: Option<Pin<Box<Sleep>>>,
     /// What the client does with the body of its request, which may still be on its way.
@@ -80,7 +86,7 @@ impl Relayed {
         body: Incoming,
         ticket: Ticket,
         meaning: Meaning,
-        link: (Errand, Link),
+        link: (Errand, Option<Link>),
         deadline: Instant,
         fault: Fault,
         draft: Option<Box<Draft>>,
@@ -89,6 +95,7 @@ impl Relayed {
             body,
             ticket: Some(ticket),
             meaning,
+            grpc: false,
             link: Some(link),
             deadline,
             alarm: None,
@@ -105,6 +112,21 @@ impl Relayed {
         this
     }
 
+    /// The same, whose trailers are looked at if it is gRPC.
+    pub(crate) fn of_grpc(self, grpc: bool) -> Self {
+        Self { grpc, ..self }
+    }
+
+    /// rule: C2. What a gRPC answer means is said behind it.
+    fn heed(&mut self, trailers: &HeaderMap) {
+        if let (true, Meaning::Own { outcome, success }) = (self.grpc, &mut self.meaning) {
+            *outcome = grpc::outcome(trailers).unwrap_or(*outcome);
+            if *outcome != Outcome::Ok {
+                *success = None;
+            }
+        }
+    }
+
     fn complete(&mut self) {
         if let Some(ticket) = self.ticket.take() {
             self.took = self.draft.as_ref().map(|_| ticket.elapsed());
@@ -113,7 +135,7 @@ impl Relayed {
                 Meaning::Other(outcome) => ticket.finish(*outcome),
             }
         }
-        if let Some((errand, link)) = self.link.take() {
+        if let Some((errand, Some(link))) = self.link.take() {
             errand.endpoint().put_back(link);
         }
     }
@@ -154,6 +176,8 @@ impl Relayed {
                 Poll::Ready(Some(Err(error.into())))
             }
             Poll::Ready(frame) => {
+                let trailers = frame.as_ref().and_then(|frame| frame.as_ref().ok()?.trailers_ref());
+                trailers.into_iter().for_each(|trailers| self.heed(trailers));
                 // A body without a length announces its end by nothing but the end, or by trailers, behind
                 // which the server asks no more.
                 if frame.as_ref().is_none_or(|f| f.as_ref().is_ok_and(Frame::is_trailers))
@@ -191,11 +215,15 @@ impl Drop for Relayed {
 
 impl AnswerBody {
     pub(crate) fn relayed(relayed: Relayed) -> Self {
-        Self { content: Content::Relayed(Box::new(relayed)), _under_way: None }
+        Self { content: Content::Relayed(Box::new(relayed)), _under_way: None, _place: None }
     }
 
     pub(crate) fn until_sent(self, under_way: UnderWay) -> Self {
         Self { _under_way: Some(under_way), ..self }
+    }
+
+    pub(crate) fn holding(self, place: Option<OwnedSemaphorePermit>) -> Self {
+        Self { _place: place, ..self }
     }
 }
 
@@ -231,10 +259,31 @@ impl Body for AnswerBody {
 /// An answer of the router itself.
 pub(crate) fn own(status: StatusCode, text: &serde_json::Value) -> Response<AnswerBody> {
     let content = Content::Own(Some(text.to_string().into()));
-    let mut response = Response::new(AnswerBody { content, _under_way: None });
+    let mut response = Response::new(AnswerBody { content, _under_way: None, _place: None });
     *response.status_mut() = status;
     response.headers_mut().insert(header::CONTENT_TYPE, HeaderValue::from_static("application/json"));
     response
+}
+
+/// What the head of a revision's own answer counts as. Until its trailers are here a gRPC answer without a status in its
+/// head is one that broke off.
+pub(crate) fn outcome(status: StatusCode, headers: &HeaderMap, grpc: bool) -> Outcome {
+    match Outcome::of_status(status.as_u16()) {
+        Outcome::Ok if grpc => grpc::outcome(headers).unwrap_or(Outcome::Error),
+        outcome => outcome,
+    }
+}
+
+/// An answer of the router itself in the way in which a gRPC client reads it; that of a server as it is.
+pub(crate) fn in_grpc(response: Response<AnswerBody>) -> Response<AnswerBody> {
+    let Content::Own(text) = &response.body().content else { return response };
+    let text = text.as_deref().unwrap_or_default();
+    let said: serde_json::Value = serde_json::from_slice(text).unwrap_or_default();
+    let what = ["error", "message"].into_iter().find_map(|field| said[field].as_str()).unwrap_or_default();
+    let headers = grpc::refusal(response.status(), what);
+    let mut refusal = Response::new(AnswerBody { content: Content::Own(None), _under_way: None, _place: None });
+    *refusal.headers_mut() = headers;
+    refusal
 }
 
 /// One that says what went wrong: `{"error": what}`.

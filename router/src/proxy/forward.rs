@@ -42,7 +42,8 @@ pub(crate) struct Journey<'a> {
 struct Arrived {
     response: Response<Incoming>,
     revision: Arc<str>,
-    link: Link,
+    /// The connection, if nobody else uses it.
+    link: Option<Link>,
 }
 
 /// Why no answer came.
@@ -63,6 +64,7 @@ enum Late {
 
 /// What an attempt sends.
 struct Cargo {
+    grpc: bool,
     parts: Parts,
     body: Source,
 }
@@ -113,6 +115,7 @@ impl<'a> Journey<'a> {
         mut taken: Taken,
         id: &HeaderValue,
     ) -> Response<AnswerBody> {
+        let grpc = headers::is_grpc(&parts);
         headers::pass_on(&mut parts, id);
         if let Some(draft) = &mut self.draft {
             draft.set_head(&parts);
@@ -123,14 +126,14 @@ impl<'a> Journey<'a> {
             Taken::Whole(bytes, permit) => (Source::Whole(bytes), Fault::default(), permit),
             Taken::Stream(payload, fault, permit) => (Source::Once(Some(payload)), fault, permit),
         };
-        let mut cargo = Cargo { parts, body };
+        let mut cargo = Cargo { grpc, parts, body };
         let (deadline, intake) = (self.deadline, self.proxy.intake);
         let result = in_time(self.attempts(&mut cargo, &fault), deadline, intake, &fault).await;
         let waited = fault.waited();
         self.deadline += waited;
         self.ticket.pause(waited);
         match result {
-            Ok(Ok(arrived)) => self.relay(arrived, fault),
+            Ok(Ok(arrived)) => self.relay(arrived, fault, grpc),
             Ok(Err(_)) if fault.too_large() => {
                 self.ticket.finish(Outcome::Rejected);
                 self.proxy.too_large(false)
@@ -211,14 +214,14 @@ impl<'a> Journey<'a> {
         Some((table.revisions[index].name.clone(), endpoint))
     }
 
-    fn relay(mut self, arrived: Arrived, fault: Fault) -> Response<AnswerBody> {
+    fn relay(mut self, arrived: Arrived, fault: Fault, grpc: bool) -> Response<AnswerBody> {
         let errand = self.errand.take().expect("whoever answered was asked");
         let Arrived { response, revision, link } = arrived;
         let (mut parts, body) = response.into_parts();
         let meaning = match self.fallback {
             Some(outcome) => Meaning::Other(outcome),
             None => Meaning::Own {
-                outcome: Outcome::of_status(parts.status.as_u16()),
+                outcome: answer::outcome(parts.status, &parts.headers, grpc),
                 success: parts.status.is_success().then(|| AnswerHeaders::of(&parts.headers)),
             },
         };
@@ -232,7 +235,8 @@ impl<'a> Journey<'a> {
             parts.headers.insert(wire::header::REVISION, name);
         }
         let relayed =
-            Relayed::new(body, self.ticket, meaning, (errand, link), self.deadline, fault, self.draft);
+            Relayed::new(body, self.ticket, meaning, (errand, link), self.deadline, fault, self.draft)
+                .of_grpc(grpc);
         Response::from_parts(parts, AnswerBody::relayed(relayed))
     }
 
@@ -286,12 +290,12 @@ async fn in_time<T>(
 }
 
 impl Cargo {
-    fn request(&mut self) -> Option<Request<Payload>> {
+    fn request(&mut self) -> Request<Payload> {
         let payload = match &mut self.body {
             Source::Whole(bytes) => Payload::whole(bytes.clone()),
-            Source::Once(payload) => payload.take()?,
+            Source::Once(payload) => payload.take().expect("a spent body ends the attempts"),
         };
-        Some(Request::from_parts(self.parts.clone(), payload))
+        Request::from_parts(self.parts.clone(), payload)
     }
 
     /// Takes back what was not sent.
@@ -311,14 +315,20 @@ async fn attempt(
     endpoint: &Arc<Endpoint>,
     cargo: &mut Cargo,
     fresh: bool,
-) -> Result<(Response<Incoming>, Link), Failure> {
-    let mut link = endpoint.connect(fresh).await.map_err(|error| {
+) -> Result<(Response<Incoming>, Option<Link>), Failure> {
+    let none = |error: std::io::Error| {
         tracing::debug!(endpoint = %endpoint.address(), %error, "no connection");
         Failure::Unsent
-    })?;
-    let request = cargo.request().expect("a spent body ends the attempts");
-    match link.send(request).await {
-        Ok(response) => Ok((response, link)),
+    };
+    let sent = if cargo.grpc {
+        let mut stream = endpoint.stream(fresh).await.map_err(none)?;
+        stream.send(cargo.request()).await.map(|response| (response, None))
+    } else {
+        let mut link = endpoint.connect(fresh).await.map_err(none)?;
+        link.send(cargo.request()).await.map(|response| (response, Some(link)))
+    };
+    match sent {
+        Ok(answer) => Ok(answer),
         Err(refused) => {
             tracing::debug!(endpoint = %endpoint.address(), error = ?refused.error, "a connection broke");
             if let Some(request) = refused.request {

@@ -2,9 +2,9 @@
 
 use http::header::{self, HeaderMap, HeaderName};
 use http::request::Parts;
-use http::{HeaderValue, Uri};
+use http::{HeaderValue, Uri, Version};
 
-use crate::mirror;
+use crate::{grpc, mirror};
 
 /// Names one request in the logs of everything that it passes.
 pub(crate) const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
@@ -51,15 +51,32 @@ pub(crate) fn request_id(headers: &HeaderMap) -> HeaderValue {
     })
 }
 
-/// Makes the head of a client's request that of a server's.
+/// Makes the head of a client's request that of a server's: by HTTP/1, and gRPC by HTTP/2.
 pub(crate) fn pass_on(parts: &mut Parts, id: &HeaderValue) {
+    let grpc = is_grpc(parts);
     strip(&mut parts.headers);
     // Answered by our own server already; a server behind would only delay its answer.
     parts.headers.remove(header::EXPECT);
     parts.headers.remove(mirror::SHADOW);
     parts.headers.insert(REQUEST_ID, id.clone());
+    if grpc {
+        // Whoever asks this way can read trailers, and says so.
+        parts.headers.insert(header::TE, HeaderValue::from_static("trailers"));
+        return;
+    }
+    // HTTP/2 names the host in the URI.
+    if let Some(authority) = parts.uri.authority().filter(|_| !parts.headers.contains_key(header::HOST))
+        && let Ok(host) = HeaderValue::from_str(authority.as_str())
+    {
+        parts.headers.insert(header::HOST, host);
+    }
     parts.uri = origin_form(&parts.uri);
-    parts.version = http::Version::HTTP_11;
+    parts.version = Version::HTTP_11;
+}
+
+/// Whether a request is gRPC, and came in a way in which its answer can be given.
+pub(crate) fn is_grpc(parts: &Parts) -> bool {
+    parts.version == Version::HTTP_2 && grpc::is_grpc(&parts.headers)
 }
 
 /// The path and query: what a server expects, also when the client spoke to us as to a forward proxy.

@@ -1,0 +1,26 @@
+//! Which version of HTTP a client begins with.
+
+use std::io;
+use std::time::Duration;
+
+use http::Version;
+use tokio::net::TcpStream;
+
+/// The first bytes of a connection by HTTP/2 (RFC 9113 §3.4), which no request of HTTP/1 begins with.
+const PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
+/// Pause before a preface that came in parts is looked at again.
+const PAUSE: Duration = Duration::from_millis(5);
+
+/// Waits for the first bytes, and leaves them to be read.
+pub(super) async fn version(stream: &TcpStream) -> io::Result<Version> {
+    let mut first = [0; PREFACE.len()];
+    loop {
+        let n = stream.peek(&mut first).await?;
+        match PREFACE.strip_prefix(&first[..n]) {
+            _ if n == 0 => return Err(io::ErrorKind::UnexpectedEof.into()),
+            None => return Ok(Version::HTTP_11),
+            Some([]) => return Ok(Version::HTTP_2),
+            Some(_) => tokio::time::sleep(PAUSE).await,
+        }
+    }
+}
