@@ -78,7 +78,8 @@ mod tests {
     fn a_harmless_candidate_trips_it_less_often_than_is_charged() {
         // Where it can be seen: the bound holds, and is no more than five times too large.
         for (rate, requests) in [(0.2, 300), (0.15, 2_000)] {
-            let (seen, bound) = (f64::from(trips(4_000, rate, requests)) / 4_000.0, false_trip(rate, requests.into()));
+            let (seen, bound) =
+                (f64::from(trips(4_000, rate, requests)) / 4_000.0, false_trip(rate, requests.into()));
             println!("rate {rate}, {requests} requests: {seen:.4} simulated, at most {bound:.4}");
             assert!(seen < bound && 5.0 * seen > bound, "{seen} {bound}");
         }

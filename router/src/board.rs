@@ -39,7 +39,9 @@ impl Backends {
                 Condition::Gone | Condition::Unready => continue,
             };
             let endpoint = used.entry(status.address).or_insert_with(|| {
-                known.remove(&status.address).unwrap_or_else(|| Arc::new(Endpoint::new(status.address, pools)))
+                known
+                    .remove(&status.address)
+                    .unwrap_or_else(|| Arc::new(Endpoint::new(status.address, pools)))
             });
             list.push(endpoint.clone());
         }
@@ -182,8 +184,9 @@ impl Board {
             statuses.map(Vec::as_slice).unwrap_or_default()
         };
         let [used, used_by_copies] = &mut *known;
-        let backends =
-            (0..table.revisions.len()).map(|i| Backends::new(of(i), self.pools, &mut answering, used)).collect();
+        let backends = (0..table.revisions.len())
+            .map(|i| Backends::new(of(i), self.pools, &mut answering, used))
+            .collect();
         let copying =
             table.copies_to().map(|i| Backends::new(of(i), self.pools, &mut copying, used_by_copies));
         let counts = self.ledger.enter(&table);
@@ -194,7 +197,8 @@ impl Board {
     /// nothing unless stable has no ready endpoint.
     pub(crate) fn install_kept(&self, table: Table, endpoints: &Endpoints) {
         let stable = table.stable.map(|stable| table.revisions[stable].service.as_str());
-        let table = if stable.is_some_and(|service| is_ready(endpoints, service)) { table.cautious() } else { table };
+        let table =
+            if stable.is_some_and(|service| is_ready(endpoints, service)) { table.cautious() } else { table };
         self.news().cached = true;
         self.install_table(Arc::new(table), endpoints);
     }

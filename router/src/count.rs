@@ -152,7 +152,11 @@ impl StateCounts {
         let (Some(wire), Some(stable), true) = (wires[revision], *stable, failed) else { return };
         if stable != revision && memories[revision].check(wire, &memories[stable]) {
             let saw = memories[revision].tripped();
-            tracing::error!(revision = &*self.revisions[revision], ?saw, "trip-wire: it gets no further request");
+            tracing::error!(
+                revision = &*self.revisions[revision],
+                ?saw,
+                "trip-wire: it gets no further request"
+            );
         }
     }
 

@@ -120,6 +120,9 @@ mod tests {
         assert_eq!(refused["grpc-message"], "no model server is ready to answer");
         assert!(is_grpc(&refused));
         let code = |status| refusal(status, "")["grpc-status"].clone();
-        assert_eq!((code(StatusCode::GATEWAY_TIMEOUT), code(StatusCode::BAD_REQUEST)), ("4".parse().unwrap(), "3".parse().unwrap()));
+        assert_eq!(
+            (code(StatusCode::GATEWAY_TIMEOUT), code(StatusCode::BAD_REQUEST)),
+            ("4".parse().unwrap(), "3".parse().unwrap())
+        );
     }
 }

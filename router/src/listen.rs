@@ -159,18 +159,13 @@ fn is_over(proxy: &Proxy, connections: usize, start: Instant, limits: &Limits) -
 }
 
 /// One client's connection, by whichever version of HTTP it begins with.
-async fn connection(
-    stream: TcpStream,
-    worker: Worker,
-    permit: OwnedSemaphorePermit,
-) {
+async fn connection(stream: TcpStream, worker: Worker, permit: OwnedSemaphorePermit) {
     let _permit = permit;
     let Worker { limits, .. } = worker;
-    let version = stream.set_nodelay(true).map(|()| preface::version(&stream));
-    let version = match version {
-        Ok(version) => tokio::time::timeout(limits.idle, version).await,
-        Err(error) => return tracing::debug!(%error, "a client left at once"),
-    };
+    if let Err(error) = stream.set_nodelay(true) {
+        return tracing::debug!(%error, "a client left at once");
+    }
+    let version = tokio::time::timeout(limits.idle, preface::version(&stream)).await;
     let ended = match version {
         Ok(Ok(Version::HTTP_2)) => by_http2(stream, worker).await,
         Ok(Ok(_)) => by_http1(stream, worker).await,
@@ -199,8 +194,7 @@ async fn by_http1(stream: TcpStream, worker: Worker) -> hyper::Result<()> {
     let mut connection = pin!(connection);
     tokio::select! {
         result = connection.as_mut() => result,
-        // An error means that nobody is left to tell anything, which is the same.
-        _ = told.wait_for(|told| *told >= Told::Close) => {
+        () = worker::is_told(&mut told, Told::Close) => {
             connection.as_mut().graceful_shutdown();
             connection.await
         }
@@ -236,7 +230,7 @@ async fn by_http2(stream: TcpStream, worker: Worker) -> hyper::Result<()> {
     let mut connection = pin!(connection);
     tokio::select! {
         result = connection.as_mut() => return result,
-        _ = told.wait_for(|told| *told >= Told::Drain) => {}
+        () = worker::is_told(&mut told, Told::Drain) => {}
         () = busy.idle_for(limits.idle) => {}
     }
     connection.as_mut().graceful_shutdown();

@@ -171,11 +171,7 @@ impl Table {
     /// The first rule that it breaks.
     pub fn new(route: &ModelRoute) -> Result<Self, TableError> {
         let spec = &route.spec;
-        let revisions: Vec<Revision> = spec
-            .revisions
-            .iter()
-            .map(revision)
-            .collect();
+        let revisions: Vec<Revision> = spec.revisions.iter().map(revision).collect();
         check_names(&revisions)?;
         let stable = named(&revisions, "stable", spec.stable.as_deref())?;
         let candidate = named(&revisions, "candidate", spec.candidate.as_deref())?;

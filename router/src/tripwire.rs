@@ -102,7 +102,8 @@ impl Memories {
 
     /// Those that have tripped, with what they saw.
     pub(crate) fn tripped(&self) -> BTreeMap<String, Trip> {
-        let tripped = self.all.iter().filter_map(|(name, memory)| Some((name.to_string(), *memory.tripped()?)));
+        let tripped =
+            self.all.iter().filter_map(|(name, memory)| Some((name.to_string(), *memory.tripped()?)));
         tripped.collect()
     }
 }

@@ -3,7 +3,9 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
-use api::{ModelDeploymentSpec, ModelRoute, ModelRouteSpec, RouteMirror, RouteRevision, SlotRange, TripWire, names};
+use api::{
+    ModelDeploymentSpec, ModelRoute, ModelRouteSpec, RouteMirror, RouteRevision, SlotRange, TripWire, names,
+};
 use kube::ResourceExt;
 use rollout::{Mirror, RoutePlan, Shares, SlotMap, Span, Undo, reallocate};
 use wire::SLOTS;

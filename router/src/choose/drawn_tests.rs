@@ -10,6 +10,7 @@ use super::*;
 /// `a` is stable and has all slots, `b` is the candidate, `c` is neither.
 fn route() -> ModelRoute {
     let revision = |name: &str, to| RouteRevision {
+        trip_wire: None,
         name: name.into(),
         service: name.into(),
         slots: vec![SlotRange { from: 0, to }],

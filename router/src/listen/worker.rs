@@ -36,6 +36,12 @@ pub(super) struct Worker {
     pub(super) told: watch::Receiver<Told>,
 }
 
+/// Waits until this is told, or something that comes after it.
+pub(super) async fn is_told(told: &mut watch::Receiver<Told>, what: Told) {
+    // An error means that nobody is left to tell anything, which is the same.
+    let _ = told.wait_for(|told| *told >= what).await;
+}
+
 impl Worker {
     /// Starts a thread that serves the clients of this socket, with the connections to servers of this `number`.
     ///
@@ -66,10 +72,9 @@ impl Worker {
         let mut told = self.told.clone();
         tokio::select! {
             never = accepting => never,
-            _ = told.wait_for(|told| *told >= Told::Close) => {}
+            () = is_told(&mut told, Told::Close) => {}
         }
         drop(listener);
-        // An error means that nobody is left to tell anything, which is the same.
-        let _ = self.told.wait_for(|told| *told >= Told::Stop).await;
+        is_told(&mut self.told, Told::Stop).await;
     }
 }

@@ -14,8 +14,8 @@ use wire::Outcome;
 
 use super::UnderWay;
 use crate::compare::Answered;
-use crate::grpc;
 use crate::count::Ticket;
+use crate::grpc;
 use crate::items::AnswerHeaders;
 use crate::mirror::Draft;
 use crate::upstream::{Errand, Fault, Link};
@@ -113,8 +113,9 @@ impl Relayed {
     }
 
     /// The same, whose trailers are looked at if it is gRPC.
-    pub(crate) fn of_grpc(self, grpc: bool) -> Self {
-        Self { grpc, ..self }
+    pub(crate) fn of_grpc(mut self, grpc: bool) -> Self {
+        self.grpc = grpc;
+        self
     }
 
     /// rule: C2. What a gRPC answer means is said behind it.
@@ -281,7 +282,8 @@ pub(crate) fn in_grpc(response: Response<AnswerBody>) -> Response<AnswerBody> {
     let said: serde_json::Value = serde_json::from_slice(text).unwrap_or_default();
     let what = ["error", "message"].into_iter().find_map(|field| said[field].as_str()).unwrap_or_default();
     let headers = grpc::refusal(response.status(), what);
-    let mut refusal = Response::new(AnswerBody { content: Content::Own(None), _under_way: None, _place: None });
+    let mut refusal =
+        Response::new(AnswerBody { content: Content::Own(None), _under_way: None, _place: None });
     *refusal.headers_mut() = headers;
     refusal
 }

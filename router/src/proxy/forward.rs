@@ -168,23 +168,25 @@ impl<'a> Journey<'a> {
                 Some((revision, endpoint)) => {
                     let errand = self.errand.insert(Errand::begin(endpoint.clone()));
                     match attempt(&endpoint, cargo, !tried.is_empty()).await {
-                    Ok((response, link)) => {
-                        errand.answered(response.status().as_u16());
-                        return Ok(Arrived { response, revision, link });
-                    }
-                    Err(failure) => {
-                        tracing::debug!(endpoint = %endpoint.address(), ?failure, "no answer");
-                        // What broke because the client did says nothing of the endpoint.
-                        if !fault.client_gone() && !fault.too_large() {
-                            errand.failed();
+                        Ok((response, link)) => {
+                            errand.answered(response.status().as_u16());
+                            return Ok(Arrived { response, revision, link });
                         }
-                        tried.push(endpoint.address());
-                        if failure == Failure::Garbled {
-                            return Err(Lost::Garbled);
+                        Err(failure) => {
+                            tracing::debug!(endpoint = %endpoint.address(), ?failure, "no answer");
+                            // One that refuses connections is put aside anyway, and what broke because the client did
+                            // says nothing of the endpoint.
+                            if failure != Failure::Unsent && !fault.client_gone() && !fault.too_large() {
+                                errand.failed();
+                            }
+                            tried.push(endpoint.address());
+                            if failure == Failure::Garbled {
+                                return Err(Lost::Garbled);
+                            }
+                            if cargo.is_spent() { Next::GiveUp } else { attempts.after(failure) }
                         }
-                        if cargo.is_spent() { Next::GiveUp } else { attempts.after(failure) }
                     }
-                }}
+                }
             };
             match next {
                 Next::Again => self.proxy.numbers.again.inc(),

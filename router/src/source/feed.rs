@@ -73,7 +73,11 @@ impl Feed {
             Err(error) => return tracing::warn!(%error, "the table on disk is not one that can be obeyed"),
         };
         let RouteState { generation, pin, .. } = &table.state;
-        tracing::warn!(generation, ?pin, "serving the table that was kept on disk until the API server answers");
+        tracing::warn!(
+            generation,
+            ?pin,
+            "serving the table that was kept on disk until the API server answers"
+        );
         self.board.install_kept(table, &kept.endpoints);
         self.kept = Some(kept.endpoints);
         self.waiting.iter_mut().filter_map(Option::take).for_each(Gate::done);

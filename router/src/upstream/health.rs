@@ -10,8 +10,9 @@ use std::sync::atomic::{AtomicU32, AtomicU64, Ordering::Relaxed};
 const DECAY: f64 = 10_000.0;
 /// Least latency in milliseconds that tells two endpoints apart: below it they are equal.
 const FLOOR: f64 = 1.0;
-/// A failure counts as an answer of so many milliseconds.
-const PENALTY: f64 = 1_000.0;
+/// A failure counts as an answer that took so many milliseconds at least, and twice as long as the slowest of late, but
+/// no longer than that.
+const PENALTY: (f64, f64) = (100.0, 10_000.0);
 /// A new endpoint gets its whole part after so many milliseconds: its caches are cold.
 const WARM: u64 = 10_000;
 /// What it gets at first.
@@ -84,7 +85,8 @@ impl Health {
 
     /// It has failed; whether it is ejected by this.
     pub(crate) fn failed(&self, now: u64) -> bool {
-        self.take(now, PENALTY);
+        let (least, most) = PENALTY;
+        self.take(now, (2.0 * self.peak_at(now)).clamp(least, most));
         if self.failures.fetch_add(1, Relaxed) + 1 < FAILURES {
             return false;
         }
@@ -171,7 +173,7 @@ mod tests {
         health.succeeded(80_000, 1.0);
         eject(80_000);
         assert!(!health.is_ejected(85_000), "a good answer forgives");
-        (0..4).for_each(|_| drop(health.failed(90_000)));
+        assert!((0..4).all(|_| !health.failed(90_000)));
         health.succeeded(90_000, 1.0);
         assert!(!health.failed(90_000), "not in a row");
         health.refused(90_000);

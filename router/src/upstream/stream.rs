@@ -52,7 +52,11 @@ impl Stream {
     /// Sends a request and waits for the head of the answer.
     pub(crate) async fn send(&mut self, request: Request<Payload>) -> Result<Response<Incoming>, SendError> {
         if self.0.ready().await.is_err() {
-            return Err(SendError { failure: Failure::Unsent, request: Some(Box::new(request)), error: None });
+            return Err(SendError {
+                failure: Failure::Unsent,
+                request: Some(Box::new(request)),
+                error: None,
+            });
         }
         match self.0.try_send_request(request).await {
             Ok(response) => Ok(response),

@@ -140,10 +140,10 @@ async fn a_request_without_any_byte_of_an_answer_is_sent_once_more() {
         let bad2 = Server::start(move |_, _| broken.clone()).await;
         drop(bad);
         let rig = Rig::start(route(10_000), ready(&[a.address]), ready(&[bad2.address, good.address])).await;
-        for _ in 0..6 {
+        for _ in 0..20 {
             assert_eq!(post(rig.address, "", b"x").await.unwrap().status(), 200);
         }
-        assert_eq!((bad2.seen().len(), good.seen().len()), (3, 6));
+        assert_eq!((bad2.seen().len(), good.seen().len()), (1, 20), "the other one is better from then on");
 
         // Never a third time, and never when the setting is off.
         for (retry, sent) in [(true, 2), (false, 1)] {
@@ -251,10 +251,10 @@ async fn an_endpoint_that_refuses_is_passed_over_and_comes_back() {
     }
     assert_eq!(back.seen().len(), 0, "still passed over");
     tokio::time::sleep(Duration::from_millis(1100)).await;
-    for _ in 0..4 {
+    for _ in 0..20 {
         assert_eq!(post(rig.address, "", b"x").await.unwrap().status(), 200);
     }
-    assert_eq!(back.seen().len(), 2);
+    assert!(!back.seen().is_empty());
 }
 
 // rule: C2

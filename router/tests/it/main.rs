@@ -7,6 +7,7 @@ mod api_server;
 mod clients;
 mod failures;
 mod feedback;
+mod grpc;
 mod limits;
 mod mirror;
 mod namespace;

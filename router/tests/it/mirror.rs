@@ -303,6 +303,7 @@ async fn nobody_waits_for_copies_when_the_router_stops() {
     tokio::time::timeout(Duration::from_secs(10), &mut rig.task)
         .await
         .expect("the copy has a minute")
+        .unwrap()
         .unwrap();
     assert_eq!((b.seen().len(), copies(&rig)), (1, 0));
 }

@@ -166,7 +166,11 @@ async fn it_starts_from_the_disk_while_the_api_server_is_away() {
     let program = Program::start(away, &cache);
     program.wait_until_ready().await;
     let report = program.report().await;
-    assert_eq!((report.state, report.source), (RouteState::default(), TableSource::Cached), "it claims no state");
+    assert_eq!(
+        (report.state, report.source),
+        (RouteState::default(), TableSource::Cached),
+        "it claims no state"
+    );
     let before = b.seen().len();
     for _ in 0..50 {
         let answer = post(program.listen, "", b"x").await.unwrap();

@@ -25,7 +25,7 @@ pub(crate) struct Rig {
     /// Takes labels, and signs ids once it has a key.
     pub(crate) feedback: Arc<Feedback>,
     pub(crate) stop: Option<oneshot::Sender<()>>,
-    pub(crate) task: JoinHandle<()>,
+    pub(crate) task: JoinHandle<std::io::Result<()>>,
 }
 
 /// How long clients may take to send their bodies.
@@ -37,8 +37,12 @@ pub(crate) const WINDOW: Duration = Duration::from_secs(3600);
 /// A table that gives `b` this many slots and `a` the rest.
 pub(crate) fn route(b: u16) -> ModelRoute {
     let range = |from, to| if from < to { vec![SlotRange { from, to }] } else { vec![] };
-    let revision =
-        |name: &str, slots| RouteRevision { name: name.into(), service: format!("digits-{name}"), slots, trip_wire: None };
+    let revision = |name: &str, slots| RouteRevision {
+        name: name.into(),
+        service: format!("digits-{name}"),
+        slots,
+        trip_wire: None,
+    };
     let spec = ModelRouteSpec {
         revisions: vec![revision("a", range(b, 10_000)), revision("b", range(0, b))],
         stable: Some("a".into()),

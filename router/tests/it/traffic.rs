@@ -205,7 +205,7 @@ async fn a_drain_loses_no_request() {
     assert!(!rig.task.is_finished());
     let closed = load.finish().await;
     assert!(closed > 8, "answers say Connection: close: {closed}");
-    (&mut rig.task).await.unwrap();
+    (&mut rig.task).await.unwrap().unwrap();
     let took = start.elapsed();
     assert!(took < Duration::from_secs(3), "it ends once nothing is under way: {took:?}");
     assert!(idle.is_closed().await, "idle connections are closed at the end");
@@ -224,5 +224,5 @@ async fn a_drain_ends_at_its_deadline() {
     wire.send("GET / HTTP/1.1\r\nhost: d\r\n\r\n").await.unwrap();
     crate::rig::until("it is under way", || a.seen().len() == 1).await;
     rig.stop.take().unwrap().send(()).unwrap();
-    tokio::time::timeout(Duration::from_secs(3), &mut rig.task).await.unwrap().unwrap();
+    tokio::time::timeout(Duration::from_secs(3), &mut rig.task).await.unwrap().unwrap().unwrap();
 }

@@ -55,7 +55,10 @@ async fn a_plainly_broken_candidate_gets_no_further_request() {
 // rule: R7
 #[tokio::test(flavor = "multi_thread")]
 async fn where_stable_fails_too_nobody_is_to_blame() {
-    let (a, b) = (Server::start(|n, _| if n % 10 == 0 { status(500) } else { ok() }).await, Server::start(|_, _| status(500)).await);
+    let (a, b) = (
+        Server::start(|n, _| if n % 10 == 0 { status(500) } else { ok() }).await,
+        Server::start(|_, _| status(500)).await,
+    );
     let rig = Rig::start(wired(), ready(&[a.address]), ready(&[b.address])).await;
     ask(&rig, 300).await;
     assert!(b.seen().len() > 100 && rig.ledger.tripped().is_empty(), "{:?}", rig.ledger.tripped());

@@ -40,9 +40,14 @@ fn page() -> impl Strategy<Value = Page> {
     let states = btree_map(state.clone(), btree_map(key, counts(), 1..3), 0..3);
     let slots = btree_map(state.clone(), slots(), 0..3);
     let feedback = btree_map(state.clone(), labelled, 0..3);
-    let trip = (0u32..20, 20u32..=56, 0u32..3, 0u32..=56).prop_map(|(failures, requests, stable_failures, stable_requests)| {
-        Trip { failures, requests, stable_failures, stable_requests }
-    });
+    let trip = (0u32..20, 20u32..=56, 0u32..3, 0u32..=56).prop_map(
+        |(failures, requests, stable_failures, stable_requests)| Trip {
+            failures,
+            requests,
+            stable_failures,
+            stable_requests,
+        },
+    );
     let tripped = btree_map("\\PC{1,8}", trip, 0..3);
     let pairs = btree_map(state, btree_map("\\PC{1,8}", pairs::pairs(), 1..3), 0..3);
     let all = ("\\PC{0,12}", states, slots, pairs, feedback, tripped);
