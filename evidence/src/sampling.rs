@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use jiff::Timestamp;
-use wire::{Counts, Feedback, Key, Page, Pairs, RouteState};
+use wire::{Counts, Feedback, Key, Page, Pairs, RouteState, Trip};
 
 use crate::draw::Side;
 use crate::labelled::shares;

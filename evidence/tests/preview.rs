@@ -87,6 +87,6 @@ fn withheld_answers_are_a_rate_of_items() {
     assert_eq!(
         withheld.reason,
         "withheld: rate of withheld answers is 20 % over 250 items in 15s, above 5 % even at its lower limit 11.9 % \
-         (check 1, level 0.000365)"
+         (check 1, level 0.00034)"
     );
 }

@@ -73,7 +73,7 @@ fn disagreement_is_judged_where_there_are_pairs() {
     assert_eq!(
         reading.reason,
         "disagreement: disagreement with stable is 21.1 % over 190 pairs in 15s, above 5 % even at its lower limit \
-         12.7 % (check 1, level 0.00182)"
+         12.7 % (check 1, level 0.0017)"
     );
     assert_eq!(
         (rollout.state.candidate, rollout.state.stable),

@@ -75,7 +75,6 @@ pub(super) struct Table {
     /// Whether requests have sticky keys.
     pub(super) sticky: bool,
     unknown_pin: Option<String>,
-    tripped: BTreeMap::new(),
 }
 
 impl Table {
@@ -223,6 +222,7 @@ impl RouterPage {
             state: table.state.clone(),
             source: TableSource::Live,
             endpoints: endpoints.collect(),
+            tripped: BTreeMap::new(),
             unknown_pin: table.unknown_pin.clone(),
             instance: self.page.instance.clone(),
         })

@@ -3,6 +3,8 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
+use wire::Trip;
+
 /// Everything that is scripted.
 #[derive(Debug, Clone, Default)]
 pub struct Script {

@@ -34,7 +34,15 @@ fn images() -> Images {
 fn plan(shares: &[(&str, u8)], stable: Option<&str>) -> RoutePlan {
     let shares = shares.iter().map(|(name, weight)| ((*name).to_owned(), *weight)).collect();
     let stable = stable.map(str::to_owned);
-    RoutePlan { shares, mirror: None, candidate: None, stable, salt: "2".into(), undo: None }
+    RoutePlan {
+        shares,
+        mirror: None,
+        candidate: None,
+        wired: [].into(),
+        stable,
+        salt: "2".into(),
+        undo: None,
+    }
 }
 
 #[test]
