@@ -164,7 +164,7 @@ fn confidence_drift_against_stable_says_where() {
     assert_eq!(
         reading.reason,
         "confidence: KS against stable is 0.621 over 412/3,708 items in 45s, above 0.15 and above the critical \
-         value 0.247 (check 1, level 0.0017)"
+         value 0.248 (check 1, level 0.0017)"
     );
     let unsure = reading.cells.iter().find(|cell| cell.name == "0..0.968").unwrap();
     assert_eq!((unsure.share, unsure.against, unsure.contribution), (256.0 / 412.0, 0.0, 256.0 / 412.0));
