@@ -1,5 +1,7 @@
 //! What both proxies do: a tenth of the users goes to the candidate, by a hash.
 
+use std::net::{Ipv4Addr, SocketAddrV4};
+
 #[cfg(feature = "mimalloc")]
 #[global_allocator]
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
@@ -7,9 +9,9 @@ static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 /// Idle connections that are kept to each server: as many as there are clients in the largest run, and more.
 pub const KEPT: usize = 512;
 /// The server of the old version.
-pub const STABLE: &str = "127.0.0.1:18101";
+pub const STABLE: SocketAddrV4 = SocketAddrV4::new(Ipv4Addr::LOCALHOST, 18101);
 /// The server of the new one.
-pub const CANDIDATE: &str = "127.0.0.1:18102";
+pub const CANDIDATE: SocketAddrV4 = SocketAddrV4::new(Ipv4Addr::LOCALHOST, 18102);
 
 const USER: &str = "x-user-id";
 const SLOTS: u64 = 10_000;

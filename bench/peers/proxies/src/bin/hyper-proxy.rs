@@ -1,6 +1,8 @@
 //! The least that a proxy on hyper does: hyper-util's pooled client behind hyper's server, one thread, nothing counted,
 //! nothing limited. The floor for a router on hyper.
 
+use std::net::SocketAddrV4;
+
 use hyper::body::Incoming;
 use hyper::http::uri::{Authority, PathAndQuery, Scheme};
 use hyper::server::conn::http1;
@@ -24,7 +26,8 @@ async fn main() -> std::io::Result<()> {
     let mut connector = HttpConnector::new();
     connector.set_nodelay(true);
     let client = Client::builder(TokioExecutor::new()).pool_max_idle_per_host(KEPT).build(connector);
-    let (stable, candidate) = (Authority::from_static(STABLE), Authority::from_static(CANDIDATE));
+    let authority = |server: SocketAddrV4| -> Authority { server.to_string().parse().expect("an address is an authority") };
+    let (stable, candidate) = (authority(STABLE), authority(CANDIDATE));
     let proxy: &'static Proxy = Box::leak(Box::new(Proxy { client, stable, candidate }));
     loop {
         let (stream, _) = listener.accept().await?;
