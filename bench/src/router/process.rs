@@ -176,6 +176,17 @@ pub(super) fn own_cores() -> Result<String> {
     line.map(|list| list.trim().to_owned()).context("Cpus_allowed_list in /proc/self/status")
 }
 
+/// The machine, for people: processor, cores, kernel, and the load before anything began.
+pub(super) fn machine() -> String {
+    let read = |path: &str| fs::read_to_string(path).unwrap_or_default();
+    let (processors, kernel, load) =
+        (read("/proc/cpuinfo"), read("/proc/sys/kernel/osrelease"), read("/proc/loadavg"));
+    let models: Vec<&str> = processors.lines().filter_map(|l| l.strip_prefix("model name")).collect();
+    let name = models.first().map_or("?", |model| model.trim_start_matches([' ', '\t', ':']));
+    let load = load.split(' ').next().unwrap_or("?");
+    format!("{} cores of {name}, Linux {}, load before {load}", models.len(), kernel.trim())
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
