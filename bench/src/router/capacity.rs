@@ -1,8 +1,9 @@
 //! R1: as many requests as a core can pass on.
 
+use std::time::Duration;
+
 use anyhow::Result;
 use serde::Serialize;
-use std::time::Duration;
 
 use super::Bench;
 use super::contestants::{CANDIDATE, Contestant, Peer, STABLE, Stand, seen};
@@ -80,8 +81,8 @@ pub(super) fn run(bench: &mut Bench) -> Result<()> {
     let shapes = bench.of(all, FEW.to_vec());
     let rows = measure(bench, &shapes, &Peer::SPLITTING, bench.of(5, 3), bench.of(2, 1))?;
     rows.iter().for_each(|row| row.print(bench));
-    for (row, name) in [(&rows, MAIN), (&rows, MANY)].iter().filter_map(|(rows, s)| Some((row(rows, *s)?, s))) {
-        judge(bench, row, name.connections);
+    for row in [MAIN, MANY].into_iter().filter_map(|shape| row(&rows, shape)) {
+        judge(bench, row);
     }
     if let (Some(few), Some(many)) = (row(&rows, MAIN), row(&rows, MANY)) {
         let drop = |peer| Spread::ratio(&many.rates(peer), &few.rates(peer));
@@ -134,12 +135,12 @@ pub(super) fn look(bench: &mut Bench) -> Result<()> {
 
 /// A target for each peer: by the rate and by the processor time, whichever is worse, because a rate is bounded by the
 /// core of the clients too.
-fn judge(bench: &mut Bench, row: &Row, connections: u32) {
+fn judge(bench: &mut Bench, row: &Row) {
     for (peer, least) in TARGETS {
         let rate = Spread::ratio(&row.rates(Peer::Sluice), &row.rates(peer));
         let cpu = Spread::ratio(&row.cpu(peer), &row.cpu(Peer::Sluice));
         let found = format!("{rate} by rate, {cpu} by CPU");
-        let what = format!("R1 per core against {}, 1 KB, {connections} connections", peer.name());
+        let what = format!("R1 per core against {}, 1 KB, {} connections", peer.name(), row.shape.connections);
         let reached = rate.median.min(cpu.median) >= least;
         bench.targets.line(&what, &found, &format!(">= {least}"), reached);
     }
