@@ -25,6 +25,7 @@ mod process;
 mod rounds;
 mod sluice;
 mod split;
+mod turns;
 mod weights;
 mod wrk;
 
