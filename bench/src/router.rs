@@ -29,6 +29,9 @@ mod turns;
 mod weights;
 mod wrk;
 
+#[cfg(test)]
+mod tests;
+
 use std::collections::BTreeMap;
 
 use anyhow::{Result, ensure};

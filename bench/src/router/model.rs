@@ -240,3 +240,18 @@ impl Pod {
         serde_json::to_string(&Seen { requests, copies, length, digest }).expect("four numbers")
     }
 }
+
+#[cfg(test)]
+pub(super) mod tests {
+    use super::*;
+
+    /// A server that plays a version, for as long as the runtime is kept.
+    pub(in crate::router) fn start(version: &str) -> (SocketAddr, tokio::runtime::Runtime) {
+        let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build().unwrap();
+        let listener = runtime.block_on(TcpListener::bind("127.0.0.1:0")).unwrap();
+        let address = listener.local_addr().unwrap();
+        let pod = Arc::new(Pod::new(version, watch::channel(false).1));
+        runtime.spawn(pod.listen(listener));
+        (address, runtime)
+    }
+}
