@@ -109,7 +109,11 @@ impl Connection {
             return Err(Failure::Status(status));
         }
         let version = header(head, wire::header::MODEL_VERSION).ok_or(Failure::Wrong("no version"))?;
-        let revision = if version == VERSIONS[0] { Revision::Stable } else { Revision::Candidate };
+        let revision = match VERSIONS.iter().position(|known| *known == version) {
+            Some(0) => Revision::Stable,
+            Some(_) => Revision::Candidate,
+            None => return Err(Failure::Wrong("unknown version")),
+        };
         if body != model::body(version) {
             return Err(Failure::Wrong("another body"));
         }

@@ -19,9 +19,9 @@ fn every_answer_is_checked_and_counted() {
     assert_eq!((found.answers, found.failed(), found.moved, found.latencies.len()), ([0, 400], 0, 0, 400));
     assert!(found.assigned.len() == 10 && found.assigned.values().all(|r| *r == Revision::Candidate));
     assert_eq!(seen(address).unwrap().requests, 400);
-    // Another version's body under the name of a known one, and a body that is none of ours.
     let (other, _runtime) = model::tests::start("9.9.9");
-    assert!(Connection::open(other).unwrap().send(&Request::new(1, "")).is_ok(), "a version is what it says");
+    let answer = Connection::open(other).unwrap().send(&Request::new(1, ""));
+    assert_eq!(answer, Err(Failure::Wrong("unknown version")));
     let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
     let liar = listener.local_addr().unwrap();
     std::thread::spawn(move || {
