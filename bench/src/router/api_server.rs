@@ -34,7 +34,6 @@ pub(super) struct ApiServer {
 pub(super) enum Condition {
     Ready,
     Terminating,
-    Unready,
 }
 
 #[derive(Clone)]

@@ -138,8 +138,8 @@ pub(super) struct Stand {
     pub(super) paths: Paths,
     pub(super) folder: tempfile::TempDir,
     pub(super) api: ApiServer,
-    /// The servers of stable and candidate.
-    pub(super) servers: Program,
+    /// The servers of stable and candidate, for as long as this is here.
+    _servers: Program,
     pub(super) contestants: Vec<Contestant>,
 }
 
@@ -147,9 +147,9 @@ impl Stand {
     /// Starts these, Sluice with a tenth for the candidate and nothing copied.
     pub(super) fn start(paths: &Paths, peers: &[Peer]) -> Result<Self> {
         let folder = tempfile::tempdir()?;
-        let servers = servers(&folder, "servers", &[(STABLE, 0), (CANDIDATE, 1)])?;
+        let _servers = servers(&folder, "servers", &[(STABLE, 0), (CANDIDATE, 1)])?;
         let api = ApiServer::start()?;
-        let mut stand = Self { paths: paths.clone(), folder, api, servers, contestants: vec![] };
+        let mut stand = Self { paths: paths.clone(), folder, api, _servers, contestants: vec![] };
         for &peer in peers {
             let program = match peer {
                 Peer::Direct => None,

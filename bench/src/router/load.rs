@@ -139,11 +139,6 @@ impl Seen {
         self.failures.values().sum()
     }
 
-    /// The candidate's share of the good answers.
-    pub(super) fn share(&self) -> f64 {
-        self.answers[1] as f64 / self.answers.iter().sum::<u64>() as f64
-    }
-
     /// All failures, for people.
     pub(super) fn spelt(&self) -> String {
         let each: Vec<String> = self.failures.iter().map(|(failure, n)| format!("{n} x {failure}")).collect();

@@ -250,8 +250,12 @@ pub(super) mod tests {
         let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build().unwrap();
         let listener = runtime.block_on(TcpListener::bind("127.0.0.1:0")).unwrap();
         let address = listener.local_addr().unwrap();
-        let pod = Arc::new(Pod::new(version, watch::channel(false).1));
-        runtime.spawn(pod.listen(listener));
+        let (stop, stopping) = watch::channel(false);
+        let pod = Arc::new(Pod::new(version, stopping));
+        runtime.spawn(async move {
+            pod.listen(listener).await;
+            drop(stop);
+        });
         (address, runtime)
     }
 }
