@@ -80,20 +80,21 @@ fn print(bench: &Bench, row: &Row) {
     let Shape { connections, body } = row.shape;
     bench.say(&format!("\nR1  POST of {} KB, {connections} connections, as fast as answered", body / 1_000));
     bench.say(
-        "      contestant   requests/s   p50 ms   p99 ms   CPU us   core busy   candidate   failed   \
+        "      contestant   requests/s   p50 ms   p99 ms   CPU us   core busy   others   candidate   failed   \
          sluice/it by rate   by CPU",
     );
     for (peer, _) in &row.turns {
         let rate = Spread::ratio(&row.rates(Peer::Sluice), &row.rates(*peer));
         let cpu = Spread::ratio(&row.cpu(*peer), &row.cpu(Peer::Sluice));
         bench.say(&format!(
-            "      {:<10} {:>12.0} {:>8.3} {:>8.3} {:>8.1} {:>9.0} % {:>9.1} % {:>8}   {:<19} {}",
+            "      {:<10} {:>12.0} {:>8.3} {:>8.3} {:>8.1} {:>9.0} % {:>6.1} % {:>9.1} % {:>8}   {:<19} {}",
             peer.name(),
             row.median(*peer, |turn| turn.wrk.rate()),
             row.median(*peer, |turn| turn.wrk.p50 / 1e3),
             row.median(*peer, |turn| turn.wrk.p99 / 1e3),
             row.median(*peer, |turn| turn.cpu),
             100.0 * row.median(*peer, |turn| turn.busy),
+            100.0 * row.median(*peer, |turn| turn.others),
             100.0 * row.median(*peer, |turn| turn.share),
             row.failed(*peer),
             rate.to_string(),

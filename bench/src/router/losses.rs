@@ -50,6 +50,8 @@ struct Events {
     restarted: u32,
     killed: u32,
     routers: u32,
+    /// Requests that routers sent to another server, because the first had gone.
+    again: u64,
 }
 
 pub(super) fn run(bench: &mut Bench) -> Result<()> {
@@ -68,12 +70,19 @@ pub(super) fn run(bench: &mut Bench) -> Result<()> {
     }
     let seconds = start.elapsed().as_secs_f64();
     let seen = load.finish();
-    let Events { restarted, killed, routers } = cluster.events;
+    if let Some((_, ports)) = &cluster.router {
+        cluster.events.again += Sluice::retries(*ports)?;
+    }
+    let Events { restarted, killed, routers, again } = cluster.events;
     bench.say(&format!(
         "\nR6  {CLIENTS} clients beside {restarted} servers that restarted, {killed} that were killed, {routers} routers that were replaced, in {seconds:.0} s"
     ));
     let failed = seen.failed() + seen.moved;
-    bench.say(&format!("      {failed} of {} requests lost: {}", seen.requests(), seen.spelt()));
+    bench.say(&format!(
+        "      {failed} of {} requests lost: {}; routers sent {again} to a second server",
+        seen.requests(),
+        seen.spelt()
+    ));
     ensure!(seen.requests() >= requests, "only {} requests within {PATIENCE:?}", seen.requests());
     let found = format!("{failed} of {}", seen.requests());
     bench.targets.line("R6 requests lost", &found, &format!("0 of >= {requests}"), failed == 0);
@@ -144,6 +153,7 @@ impl Cluster {
         let name = format!("router-{}", self.events.routers + 2);
         self.router = Some((Sluice::start(&self.stand, &name, next)?, next));
         self.target.set(next.listen);
+        self.events.again += Sluice::retries(ports)?;
         old.stop()?;
         self.events.routers += 1;
         sleep(PAUSE);

@@ -44,16 +44,17 @@ fn outcomes() -> Result<String> {
 fn print(bench: &Bench, row: &Row) {
     let Shape { connections, body } = row.shape;
     bench.say(&format!("\nR3  copies of all requests, POST of {} KB, {connections} connections", body / 1_000));
-    bench.say("      contestant     requests/s   p50 ms    p99 ms   CPU us   core busy     copies   failed");
+    bench.say("      contestant     requests/s   p50 ms    p99 ms   CPU us   core busy   others     copies   failed");
     for (peer, _) in &row.turns {
         bench.say(&format!(
-            "      {:<12} {:>12.0} {:>8.3} {:>9.3} {:>8.1} {:>9.0} % {:>8.1} % {:>8}",
+            "      {:<12} {:>12.0} {:>8.3} {:>9.3} {:>8.1} {:>9.0} % {:>6.1} % {:>8.1} % {:>8}",
             if *peer == Peer::Hyper { "hyper, none" } else { peer.name() },
             row.median(*peer, |turn| turn.wrk.rate()),
             row.median(*peer, |turn| turn.wrk.p50 / 1e3),
             row.median(*peer, |turn| turn.wrk.p99 / 1e3),
             row.median(*peer, |turn| turn.cpu),
             100.0 * row.median(*peer, |turn| turn.busy),
+            100.0 * row.median(*peer, |turn| turn.others),
             100.0 * row.median(*peer, |turn| turn.copies),
             row.failed(*peer),
         ));

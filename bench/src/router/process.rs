@@ -176,6 +176,29 @@ pub(super) fn own_cores() -> Result<String> {
     line.map(|list| list.trim().to_owned()).context("Cpus_allowed_list in /proc/self/status")
 }
 
+/// What the proxy's core did since the machine began.
+#[derive(Debug, Clone, Copy, Default, PartialEq)]
+pub(super) struct CoreTime {
+    /// In programs.
+    pub(super) busy: Duration,
+    /// Given to other machines by the hypervisor.
+    pub(super) stolen: Duration,
+}
+
+/// Reads it.
+pub(super) fn core_time() -> Result<CoreTime> {
+    let stat = fs::read_to_string("/proc/stat")?;
+    core_of(&stat).context("a line of a core in /proc/stat")
+}
+
+/// Fields: user, nice, system, idle, iowait, irq, softirq, steal.
+fn core_of(stat: &str) -> Option<CoreTime> {
+    let line = stat.lines().find_map(|line| line.strip_prefix(&format!("cpu{PROXY_CORE} ")))?;
+    let ticks: Vec<f64> = line.split(' ').map(|field| field.parse().ok()).collect::<Option<_>>()?;
+    let of = |ticks: f64| Duration::from_secs_f64(ticks / TICKS);
+    Some(CoreTime { busy: of(ticks.get(..3)?.iter().sum()), stolen: of(*ticks.get(7)?) })
+}
+
 /// The machine, for people: processor, cores, kernel, and the load before anything began.
 pub(super) fn machine() -> String {
     let read = |path: &str| fs::read_to_string(path).unwrap_or_default();
@@ -195,6 +218,9 @@ mod tests {
     fn fields_are_found() {
         let stat = "7 (a) b) S 1 7 7 0 -1 4194560 1 0 0 0 250 50 0 0 20 0 1 0 5 1 1";
         assert_eq!(ticks(stat), Some(300.0));
+        let stat = "cpu  9 9 9 9 9 9 9 9 0 0\ncpu0 100 0 50 7 0 0 3 25 0 0\ncpu1 1 1 1 1 1 1 1 1 0 0\n";
+        let seconds = Duration::from_millis;
+        assert_eq!(core_of(stat), Some(CoreTime { busy: seconds(1500), stolen: seconds(250) }));
         let text = "Rss:            1024 kB\nPss:   512 kB\nPss_Dirty:   1 kB\n";
         assert_eq!((kib(text, "Rss"), kib(text, "Pss"), kib(text, "Swap")), (Some(1 << 20), Some(1 << 19), None));
     }

@@ -107,6 +107,13 @@ impl Sluice {
         serde_json::from_str(&text).with_context(|| format!("{}: {text:?}", endpoint::ROUTE))
     }
 
+    /// Attempts of a router after the first one, by which a request went on.
+    pub(super) fn retries(ports: Ports) -> Result<u64> {
+        let (_, text) = page(ports.admin, "/metrics")?;
+        let line = text.lines().find_map(|line| line.strip_prefix("sluice_router_retries_total "));
+        line.and_then(|number| number.parse().ok()).context("sluice_router_retries_total in /metrics")
+    }
+
     /// What a router has counted.
     pub(super) fn evidence(ports: Ports) -> Result<Page> {
         let (_, text) = page(ports.admin, endpoint::EVIDENCE)?;

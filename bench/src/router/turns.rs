@@ -7,7 +7,7 @@ use serde::Serialize;
 
 use super::contestants::{CANDIDATE, Contestant, Peer, STABLE, Stand, seen};
 use super::load::{Load, Plan, Target, Users};
-use super::process::Program;
+use super::process::{Program, core_time};
 use super::rounds::Spread;
 use super::wrk::{self, Figures, Shape};
 
@@ -22,6 +22,9 @@ pub(super) struct Turn {
     pub(super) cpu: f64,
     /// How busy the proxy kept its core, 0..=1.
     pub(super) busy: f64,
+    /// What of that core was not the proxy's: other programs, and what the hypervisor gave to others, 0..=1. Next to
+    /// nothing, or the turn says little.
+    pub(super) others: f64,
     /// The candidate's share of what both servers got.
     pub(super) share: f64,
     /// Copies over requests.
@@ -59,12 +62,14 @@ pub(super) fn rounds(stand: &Stand, shapes: &[Shape], rounds: usize, seconds: u3
 fn turn(stand: &Stand, contestant: &Contestant, shape: Shape, seconds: u32) -> Result<Turn> {
     let cpu = || contestant.program.as_ref().map_or(Ok(Duration::ZERO), Program::cpu);
     let address = contestant.peer.address();
-    let (stable, candidate, spent) = (seen(STABLE)?, seen(CANDIDATE)?, cpu()?);
+    let (stable, candidate, core, spent) = (seen(STABLE)?, seen(CANDIDATE)?, core_time()?, cpu()?);
     let checks = Plan { rate: Some(100.0), body: shape.body as usize, users: Users::InTurn(20), ..Plan::new(1) };
     let checking = Load::start(&Target::new(address), &checks);
     let figures = wrk::run(&stand.paths.script(), address, shape, seconds)?;
     let checked = checking.stop();
     let spent = (cpu()? - spent).as_secs_f64();
+    let now = core_time()?;
+    let others = (now.busy - core.busy + now.stolen - core.stolen).as_secs_f64() - spent;
     std::thread::sleep(SETTLE);
     let of_stable = seen(STABLE)?.requests - stable.requests;
     let now = seen(CANDIDATE)?;
@@ -74,6 +79,8 @@ fn turn(stand: &Stand, contestant: &Contestant, shape: Shape, seconds: u32) -> R
         wrk: figures,
         cpu: 1e6 * spent / all as f64,
         busy: spent / figures.seconds,
+        // Two clocks that tick in hundredths.
+        others: (others / figures.seconds).max(0.0),
         share: of_candidate as f64 / (of_stable + of_candidate) as f64,
         copies: copies as f64 / all as f64,
         failed: figures.failed() + checked.failed() + checked.moved,
