@@ -3,7 +3,7 @@ export CARGO_TARGET_DIR ?= $(or $(XDG_CACHE_HOME),$(HOME)/.cache)/sluice/target
 export INSTA_UPDATE ?= no
 SHELL_SCRIPTS = $(shell grep -rlE '^#!.*bash' hack .ci router/tests)
 
-.PHONY: help demo demo-down test lint unit crashes mutants sweep api bench-evidence bench-operator bench-rollback e2e cluster cluster-down images ground crds
+.PHONY: help demo demo-down test lint unit crashes mutants sweep api bench-evidence bench-operator bench-rollback bench-router e2e cluster cluster-down images ground crds
 
 help:           ## this list
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 16
@@ -52,6 +52,10 @@ bench-evidence: ground ## false rollbacks, detection, drift: the figures of docs
 bench-operator: ground ## the operator beside 1,000 ModelDeployments: time, memory, CPU, requests
 	cargo build --release -p operator --bin operator -p e2e --bin bench-operator
 	hack/bench-operator
+
+bench-router: ground ## the router beside nginx, HAProxy, Pingora and hyper, on one core: R1 to R8
+	cargo build --release -p router --bin router -p bench
+	hack/bench-router
 
 bench-rollback: images ## 300 rollbacks by a person on a real node: how long each takes
 	hack/models

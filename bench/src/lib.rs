@@ -1,4 +1,4 @@
-//! Benchmarks that prove what Sluice promises; `make bench-evidence` runs them.
+//! Benchmarks that prove what Sluice promises; `make bench-evidence` and `make bench-router` run them.
 
 #![allow(clippy::print_stdout, reason = "tables on stdout are what it is for")]
 
@@ -11,6 +11,7 @@ pub mod peers;
 pub mod pictures;
 pub mod promotion;
 pub mod robustness;
+pub mod router;
 pub mod runs;
 pub mod simulated;
 pub mod speed;

@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use bench::targets::Targets;
-use bench::{bandit, detection, false_rollbacks, images, pictures, promotion, robustness, speed, sweep};
+use bench::{bandit, detection, false_rollbacks, images, pictures, promotion, robustness, router, speed, sweep};
 use clap::{Args, Parser, ValueEnum};
 
 /// Benchmarks of what Sluice promises.
@@ -16,6 +16,12 @@ enum Bench {
     /// Checks the promise of false rollbacks with few rollouts, and that the check can fail; exits with 1 if either
     /// does not hold.
     Sweep(Sweep),
+    /// Measures the router beside nginx, HAProxy and minimal proxies on Pingora and hyper, and prints a line per target
+    /// and a summary line last. Misses are printed, and no failure. Started by hack/bench-router.
+    Router(router::Options),
+    /// Plays model servers for `router`.
+    #[command(hide = true)]
+    Model(router::Model),
 }
 
 #[derive(Debug, Args)]
@@ -105,6 +111,8 @@ fn main() -> anyhow::Result<ExitCode> {
     let good = match Bench::parse() {
         Bench::Evidence(evidence) => evidence.run().map(|()| true)?,
         Bench::Sweep(sweep) => sweep::run(sweep.rollouts),
+        Bench::Router(options) => options.run().map(|()| true)?,
+        Bench::Model(model) => model.run().map(|()| true)?,
     };
     Ok(if good { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }

@@ -1,33 +1,65 @@
 //! Targets: a line each, and a summary line last.
 
+use serde::Serialize;
+
 /// What was reached and what was missed.
 #[derive(Debug, Default)]
 pub struct Targets {
-    reached: usize,
-    missed: Vec<String>,
+    lines: Vec<Line>,
+    /// Whether lines go to stderr, because stdout is for a document.
+    aside: bool,
+}
+
+/// One target.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Line {
+    /// What was measured.
+    pub what: String,
+    /// What was found.
+    pub found: String,
+    /// What was promised.
+    pub target: String,
+    /// Whether it was kept.
+    pub reached: bool,
 }
 
 impl Targets {
+    /// Targets whose lines go to stderr.
+    #[must_use]
+    pub fn aside() -> Self {
+        Self { aside: true, ..Self::default() }
+    }
+
     /// Prints one line: what, the value found and the target, and whether it was reached.
     pub fn line(&mut self, what: &str, found: &str, target: &str, reached: bool) {
-        println!("target  {what}: {found} (target {target})  {}", if reached { "reached" } else { "missed" });
-        if reached {
-            self.reached += 1;
-        } else {
-            self.missed.push(what.to_owned());
-        }
+        let word = if reached { "reached" } else { "missed" };
+        self.print(&format!("target  {what}: {found} (target {target})  {word}"));
+        self.lines.push(Line { what: what.into(), found: found.into(), target: target.into(), reached });
+    }
+
+    /// All lines so far.
+    #[must_use]
+    pub fn lines(&self) -> &[Line] {
+        &self.lines
     }
 
     /// Prints the summary; true if nothing was missed.
     pub fn summary(&self) -> bool {
-        let all = self.reached + self.missed.len();
-        let missed = if self.missed.is_empty() {
-            String::new()
+        let all = self.lines.len();
+        let missed: Vec<&str> = self.lines.iter().filter(|l| !l.reached).map(|l| l.what.as_str()).collect();
+        let reached = all - missed.len();
+        let list = if missed.is_empty() { String::new() } else { format!("; missed: {}", missed.join("; ")) };
+        self.print(&format!("summary  {reached} of {all} targets reached{list}"));
+        missed.is_empty()
+    }
+
+    /// Prints a line of a table to where targets go.
+    pub fn print(&self, text: &str) {
+        if self.aside {
+            eprintln!("{text}");
         } else {
-            format!("; missed: {}", self.missed.join("; "))
-        };
-        println!("summary  {} of {all} targets reached{missed}", self.reached);
-        self.missed.is_empty()
+            println!("{text}");
+        }
     }
 }
 
