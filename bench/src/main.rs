@@ -4,7 +4,9 @@ use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use bench::targets::Targets;
-use bench::{bandit, detection, false_rollbacks, images, pictures, promotion, robustness, router, speed, sweep};
+use bench::{
+    bandit, detection, false_rollbacks, images, pictures, promotion, robustness, router, speed, sweep,
+};
 use clap::{Args, Parser, ValueEnum};
 
 /// Benchmarks of what Sluice promises.

@@ -55,7 +55,8 @@ impl ApiServer {
     pub(super) fn start() -> Result<Self> {
         let routes = Kind::new("ModelRoute", "sluice.dev/v1alpha1");
         let slices = Kind::new("EndpointSlice", "discovery.k8s.io/v1");
-        let path = |kind: &Kind, plural| format!("/apis/{}/namespaces/{NAMESPACE}/{plural}", kind.api_version);
+        let path =
+            |kind: &Kind, plural| format!("/apis/{}/namespaces/{NAMESPACE}/{plural}", kind.api_version);
         let app = axum::Router::new()
             .route(&path(&routes, "modelroutes"), get(list).with_state(routes.clone()))
             .route(&path(&slices, "endpointslices"), get(list).with_state(slices.clone()));
@@ -78,7 +79,8 @@ impl ApiServer {
     pub(super) fn put_slice(&self, service: &str, pods: &[(SocketAddr, Condition)]) {
         let endpoint = |(address, condition): &(SocketAddr, Condition)| {
             let (ready, terminating) = (*condition == Condition::Ready, *condition == Condition::Terminating);
-            let conditions = json!({"ready": ready, "serving": ready || terminating, "terminating": terminating});
+            let conditions =
+                json!({"ready": ready, "serving": ready || terminating, "terminating": terminating});
             json!({"addresses": [address.ip()], "conditions": conditions})
         };
         let endpoints: Vec<Value> = pods.iter().map(endpoint).collect();

@@ -70,7 +70,8 @@ fn judge(bench: &mut Bench, row: &Row) {
         let rate = Spread::ratio(&row.rates(Peer::Sluice), &row.rates(peer));
         let cpu = Spread::ratio(&row.cpu(peer), &row.cpu(Peer::Sluice));
         let found = format!("{rate} by rate, {cpu} by CPU");
-        let what = format!("R1 per core against {}, 1 KB, {} connections", peer.name(), row.shape.connections);
+        let what =
+            format!("R1 per core against {}, 1 KB, {} connections", peer.name(), row.shape.connections);
         let reached = rate.median.min(cpu.median) >= least;
         bench.targets.line(&what, &found, &format!(">= {least}"), reached);
     }

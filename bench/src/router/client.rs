@@ -138,7 +138,8 @@ impl Connection {
                 head = end.map_or(0, |end| end + 4);
             }
             if head > 0 {
-                let text = std::str::from_utf8(&self.buffer[..head]).map_err(|_| Failure::Wrong("not UTF-8"))?;
+                let text =
+                    std::str::from_utf8(&self.buffer[..head]).map_err(|_| Failure::Wrong("not UTF-8"))?;
                 let body = header(text, "content-length").and_then(|text| text.parse::<usize>().ok());
                 let length = head + body.ok_or(Failure::Wrong("no content-length"))?;
                 if filled > length {
@@ -174,7 +175,8 @@ fn header<'a>(head: &'a str, name: &str) -> Option<&'a str> {
 pub(super) fn page(address: SocketAddr, path: &str) -> io::Result<(u16, String)> {
     let mut stream = TcpStream::connect_timeout(&address, PATIENCE)?;
     stream.set_read_timeout(Some(PATIENCE))?;
-    stream.write_all(format!("GET {path} HTTP/1.1\r\nhost: bench\r\nconnection: close\r\n\r\n").as_bytes())?;
+    stream
+        .write_all(format!("GET {path} HTTP/1.1\r\nhost: bench\r\nconnection: close\r\n\r\n").as_bytes())?;
     let mut text = String::new();
     let mut part = [0; 4096];
     // The played servers keep the connection, whatever is asked: the length says where the end is.
@@ -205,7 +207,10 @@ mod tests {
         let before = request.bytes.clone();
         request.set_user(1_234);
         let text = String::from_utf8(request.bytes.clone()).unwrap();
-        assert!(text.contains("x-user-id: u00001234\r\n") && text.ends_with("content-length: 3\r\n\r\nAAA"), "{text}");
+        assert!(
+            text.contains("x-user-id: u00001234\r\n") && text.ends_with("content-length: 3\r\n\r\nAAA"),
+            "{text}"
+        );
         request.set_user(0);
         assert_eq!(request.bytes, before);
     }

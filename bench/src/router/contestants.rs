@@ -159,7 +159,10 @@ impl Stand {
                 }
                 _ => {
                     let command = stand.paths.command(peer, stand.folder.path());
-                    Some(Program::start(peer.name(), command, stand.folder.path())?.listening(peer.address())?)
+                    Some(
+                        Program::start(peer.name(), command, stand.folder.path())?
+                            .listening(peer.address())?,
+                    )
                 }
             };
             stand.contestants.push(Contestant { peer, program });
@@ -170,7 +173,9 @@ impl Stand {
     /// The program of a contestant.
     pub(super) fn program(&self, peer: Peer) -> Result<&Program> {
         let found = self.contestants.iter().find(|contestant| contestant.peer == peer);
-        found.and_then(|contestant| contestant.program.as_ref()).with_context(|| format!("{} runs", peer.name()))
+        found
+            .and_then(|contestant| contestant.program.as_ref())
+            .with_context(|| format!("{} runs", peer.name()))
     }
 }
 

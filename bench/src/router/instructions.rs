@@ -38,7 +38,8 @@ pub(super) fn run(bench: &mut Bench) -> Result<()> {
         let [few, many] = REQUESTS.map(|requests| count(&stand, route, requests));
         let each = (many? as f64 - few? as f64) / (REQUESTS[1] - REQUESTS[0]) as f64;
         let known = committed.get(name).with_context(|| format!("{name} in {}", path.display()))?;
-        let (what, found) = (format!("instructions per request, {name}"), format!("{each:.0}, committed {known:.0}"));
+        let (what, found) =
+            (format!("instructions per request, {name}"), format!("{each:.0}, committed {known:.0}"));
         bench.targets.line(&what, &found, "<= 5 % more", each <= known * MOST);
         bench.keep(&what, json!({"each": each, "committed": known}))?;
     }
@@ -52,7 +53,8 @@ fn count(stand: &Stand, route: Route, requests: u64) -> Result<u64> {
     Sluice::configure(&mut command, stand, "counted", Sluice::FIRST)?;
     command.args(["--drain", "1s"]);
     stand.api.put_route(route.object());
-    let program = Program::start("counted", command, stand.folder.path())?.listening(Peer::Sluice.address())?;
+    let program =
+        Program::start("counted", command, stand.folder.path())?.listening(Peer::Sluice.address())?;
     Sluice::ready(Sluice::FIRST, PATIENCE)?;
     let mut connection = Connection::open(Peer::Sluice.address())?;
     let mut request = Request::of_users(1_000);

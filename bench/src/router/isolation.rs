@@ -80,7 +80,9 @@ pub(super) fn run(bench: &mut Bench) -> Result<()> {
 }
 
 fn judge(bench: &mut Bench, all: &[(Shadow, Users)]) {
-    bench.say(&format!("\nR4  users beside a shadow that gets copies of all requests, {RATE:.0} requests/s, 1 KB"));
+    bench.say(&format!(
+        "\nR4  users beside a shadow that gets copies of all requests, {RATE:.0} requests/s, 1 KB"
+    ));
     bench.say("      shadow      p50 ms    p99 ms   failed   p99 of that without copies");
     let none = &all[0].1;
     for (shadow, users) in all {

@@ -52,7 +52,9 @@ fn table(bench: &mut Bench, all: &[(Peer, Latencies)]) {
     let of = |peer: Peer| &all.iter().find(|(p, _)| *p == peer).expect("each peer has an entry").1;
     let (direct, nginx, sluice) = (of(Peer::Direct), of(Peer::Nginx), of(Peer::Sluice));
     let added = |it: &Latencies| -> Vec<f64> { it.p50.iter().zip(&direct.p50).map(|(a, b)| a - b).collect() };
-    bench.say("      contestant    p50 ms   added ms    p99 ms   sluice/it at p50   at p50, added      at p99");
+    bench.say(
+        "      contestant    p50 ms   added ms    p99 ms   sluice/it at p50   at p50, added      at p99",
+    );
     for (peer, it) in all {
         let median = |values: &[f64]| Spread::of(values.iter().copied()).median;
         let added_ratio = Spread::ratio(&added(sluice), &added(it));

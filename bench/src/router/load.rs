@@ -91,7 +91,8 @@ impl Load {
         // In the future, so that all clients are there.
         let begin = Instant::now() + Duration::from_millis(20);
         let client = |number| {
-            let client = Client { number, begin, plan: plan.clone(), target: target.clone(), stop: stop.clone() };
+            let client =
+                Client { number, begin, plan: plan.clone(), target: target.clone(), stop: stop.clone() };
             thread::spawn(move || client.run())
         };
         let clients = precisely(|| (0..plan.clients).map(client).collect());
@@ -148,7 +149,11 @@ impl Seen {
     /// An error if anything went wrong: what is measured then is not what it seems.
     pub(super) fn check(&self, who: &str) -> Result<()> {
         ensure!(self.failed() == 0, "{who}: requests failed: {}", self.spelt());
-        ensure!(self.moved == 0, "{who}: {} requests of users went to another version than before", self.moved);
+        ensure!(
+            self.moved == 0,
+            "{who}: {} requests of users went to another version than before",
+            self.moved
+        );
         Ok(())
     }
 

@@ -87,7 +87,10 @@ pub(super) fn run(bench: &mut Bench) -> Result<()> {
     let found = format!("{failed} of {}", seen.requests());
     bench.targets.line("R6 requests lost", &found, &format!("0 of >= {requests}"), failed == 0);
     let spelt = seen.spelt();
-    bench.keep("r6", json!({"requests": seen.requests(), "lost": failed, "how": spelt, "events": cluster.events}))
+    bench.keep(
+        "r6",
+        json!({"requests": seen.requests(), "lost": failed, "how": spelt, "events": cluster.events}),
+    )
 }
 
 impl Cluster {

@@ -16,7 +16,8 @@ use super::wrk::{self, Shape};
 const KEPT: usize = 1_000;
 const LARGE: Shape = Shape { connections: 128, body: 150_000 };
 const MB: f64 = 1e6;
-const TARGETS: [(&str, f64); 3] = [("idle", 10.0), ("with 1,000 connections", 30.0), ("at 128 x 150 KB", 40.0)];
+const TARGETS: [(&str, f64); 3] =
+    [("idle", 10.0), ("with 1,000 connections", 30.0), ("at 128 x 150 KB", 40.0)];
 
 #[derive(Debug, Serialize)]
 struct Row {
@@ -59,7 +60,11 @@ fn measure(stand: &Stand, peer: Peer, seconds: u32) -> Result<[Memory; 3]> {
     }
     let many = program.memory()?;
     drop(kept);
-    Ok([idle, many, most(program, || wrk::run(&stand.paths.script(), peer.address(), LARGE, seconds).map(drop))?])
+    Ok([
+        idle,
+        many,
+        most(program, || wrk::run(&stand.paths.script(), peer.address(), LARGE, seconds).map(drop))?,
+    ])
 }
 
 /// The most memory that a program uses while something is done.

@@ -43,7 +43,10 @@ fn outcomes() -> Result<String> {
 
 fn print(bench: &Bench, row: &Row) {
     let Shape { connections, body } = row.shape;
-    bench.say(&format!("\nR3  copies of all requests, POST of {} KB, {connections} connections", body / 1_000));
+    bench.say(&format!(
+        "\nR3  copies of all requests, POST of {} KB, {connections} connections",
+        body / 1_000
+    ));
     bench.say("      contestant     requests/s   p50 ms    p99 ms   CPU us   core busy   others     copies   failed");
     for (peer, _) in &row.turns {
         bench.say(&format!(

@@ -55,7 +55,11 @@ impl Program {
         let start = Instant::now();
         while TcpStream::connect_timeout(&address, Duration::from_millis(200)).is_err() {
             if let Some(status) = self.child.try_wait()? {
-                bail!("{} ended with {status} instead of listening on {address}: {}", self.name, self.last_words());
+                bail!(
+                    "{} ended with {status} instead of listening on {address}: {}",
+                    self.name,
+                    self.last_words()
+                );
             }
             if start.elapsed() > PATIENCE {
                 bail!("{} does not listen on {address}: {}", self.name, self.last_words());
@@ -222,7 +226,10 @@ mod tests {
         let seconds = Duration::from_millis;
         assert_eq!(core_of(stat), Some(CoreTime { busy: seconds(1500), stolen: seconds(250) }));
         let text = "Rss:            1024 kB\nPss:   512 kB\nPss_Dirty:   1 kB\n";
-        assert_eq!((kib(text, "Rss"), kib(text, "Pss"), kib(text, "Swap")), (Some(1 << 20), Some(1 << 19), None));
+        assert_eq!(
+            (kib(text, "Rss"), kib(text, "Pss"), kib(text, "Swap")),
+            (Some(1 << 20), Some(1 << 19), None)
+        );
     }
 
     #[test]

@@ -22,7 +22,7 @@ impl Spread {
             return Self { median: f64::NAN, min: f64::NAN, max: f64::NAN };
         };
         let middle = values.len() / 2;
-        let below = if values.len() % 2 == 0 { values[middle - 1] } else { values[middle] };
+        let below = if values.len().is_multiple_of(2) { values[middle - 1] } else { values[middle] };
         Self { median: f64::midpoint(below, values[middle]), min, max }
     }
 

@@ -23,7 +23,11 @@ pub(super) fn run(bench: &mut Bench) -> Result<()> {
         let seen = Load::start(&Target::new(Peer::Sluice.address()), &plan).finish();
         seen.check("sluice").map(|()| seen)
     };
-    bench.say(&format!("\nR7  a candidate with {:.0} % of the slots, then {:.0} %", 100.0 * SHARE, 100.0 * RAISED));
+    bench.say(&format!(
+        "\nR7  a candidate with {:.0} % of the slots, then {:.0} %",
+        100.0 * SHARE,
+        100.0 * RAISED
+    ));
     let drawn = send(requests, Users::Nobody)?;
     share(bench, "R7 share of requests without a user", SHARE, drawn.answers[1], requests);
     let first = send(requests, Users::InTurn(requests))?;

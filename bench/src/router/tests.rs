@@ -25,7 +25,11 @@ fn every_answer_is_checked_and_counted() {
     let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
     let liar = listener.local_addr().unwrap();
     std::thread::spawn(move || {
-        for answer in ["HTTP/1.1 200 OK\r\nx-model-version: 1.0.0\r\ncontent-length: 2\r\n\r\n{}", "HTTP/1.1 503 x\r\ncontent-length: 0\r\n\r\n", ""] {
+        for answer in [
+            "HTTP/1.1 200 OK\r\nx-model-version: 1.0.0\r\ncontent-length: 2\r\n\r\n{}",
+            "HTTP/1.1 503 x\r\ncontent-length: 0\r\n\r\n",
+            "",
+        ] {
             let (mut stream, _) = listener.accept().unwrap();
             let _ = stream.read(&mut [0; 4096]);
             let _ = stream.write_all(answer.as_bytes());
@@ -75,7 +79,10 @@ fn the_api_server_lists_and_tells() {
     let (status, list) = page(api.address, routes).unwrap();
     let list: serde_json::Value = serde_json::from_str(&list).unwrap();
     let version = list["metadata"]["resourceVersion"].as_str().unwrap().to_owned();
-    assert_eq!((status, list["items"][0]["metadata"]["generation"].as_u64(), version.as_str()), (200, Some(1), "2"));
+    assert_eq!(
+        (status, list["items"][0]["metadata"]["generation"].as_u64(), version.as_str()),
+        (200, Some(1), "2")
+    );
 
     let mut watch = TcpStream::connect(api.address).unwrap();
     watch.set_read_timeout(Some(Duration::from_secs(10))).unwrap();
@@ -85,6 +92,9 @@ fn the_api_server_lists_and_tells() {
     api.put_route(Route { generation: 2, ..Route::FIRST }.object());
     let (mut text, start) = (String::new(), Instant::now());
     watch.read_to_string(&mut text).unwrap();
-    assert!(text.contains("MODIFIED") && text.contains("\"generation\":2") && !text.contains("ADDED"), "{text}");
+    assert!(
+        text.contains("MODIFIED") && text.contains("\"generation\":2") && !text.contains("ADDED"),
+        "{text}"
+    );
     assert!(start.elapsed() < Duration::from_secs(8), "a watch ends after its time");
 }

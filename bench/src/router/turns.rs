@@ -63,7 +63,8 @@ fn turn(stand: &Stand, contestant: &Contestant, shape: Shape, seconds: u32) -> R
     let cpu = || contestant.program.as_ref().map_or(Ok(Duration::ZERO), Program::cpu);
     let address = contestant.peer.address();
     let (stable, candidate, core, spent) = (seen(STABLE)?, seen(CANDIDATE)?, core_time()?, cpu()?);
-    let checks = Plan { rate: Some(100.0), body: shape.body as usize, users: Users::InTurn(20), ..Plan::new(1) };
+    let checks =
+        Plan { rate: Some(100.0), body: shape.body as usize, users: Users::InTurn(20), ..Plan::new(1) };
     let checking = Load::start(&Target::new(address), &checks);
     let figures = wrk::run(&stand.paths.script(), address, shape, seconds)?;
     let checked = checking.stop();

@@ -41,7 +41,7 @@ pub(super) fn run(bench: &mut Bench) -> Result<()> {
     let took = change(&stand, &told, changes);
     stop.store(true, Relaxed);
     let probes = probe.join().expect("the probe does not panic")?;
-    report(bench, took?, &load.stop(), probes)
+    report(bench, &took?, &load.stop(), probes)
 }
 
 /// Sends requests one after the other, and tells when another revision answers than before: how many in all.
@@ -85,12 +85,12 @@ fn change(stand: &Stand, told: &Receiver<(Instant, Revision)>, changes: u64) -> 
     Ok(took)
 }
 
-fn report(bench: &mut Bench, took: Vec<u64>, seen: &Seen, probes: u64) -> Result<()> {
-    let millis = |share| quantile(&took, share) as f64 / 1e6;
+fn report(bench: &mut Bench, took: &[u64], seen: &Seen, probes: u64) -> Result<()> {
+    let millis = |share| quantile(took, share) as f64 / 1e6;
     let (changes, requests) = (took.len(), seen.requests() + probes);
     bench.say(&format!(
-        "\nR5  {changes} changes of all weights under {:.0} requests/s: from the watch event to the first answer of the other revision",
-        RATE
+        "\nR5  {changes} changes of all weights under {RATE:.0} requests/s: from the watch event to the first answer of the other \
+         revision"
     ));
     bench.say(&format!(
         "      p50 {:.2} ms, p95 {:.2} ms, p99 {:.2} ms, most {:.2} ms; {} of {requests} requests failed: {}",

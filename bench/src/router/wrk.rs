@@ -53,7 +53,14 @@ fn users(shape: Shape) -> u32 {
 pub(super) fn run(script: &Path, address: SocketAddr, shape: Shape, seconds: u32) -> Result<Figures> {
     let mut command = pinned(LOAD_CORE, Path::new("wrk"));
     command
-        .args(["-t1", &format!("-c{}", shape.connections), &format!("-d{seconds}s"), "--timeout", "10s", "-s"])
+        .args([
+            "-t1",
+            &format!("-c{}", shape.connections),
+            &format!("-d{seconds}s"),
+            "--timeout",
+            "10s",
+            "-s",
+        ])
         .arg(script)
         .arg(format!("http://{address}/predict"))
         .args(["--", &shape.body.to_string(), &users(shape).to_string()]);
