@@ -18,7 +18,7 @@ use hyper::server::conn::{http1, http2};
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
 use tokio::net::{TcpListener, TcpStream};
-use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
+use tokio::sync::{Notify, OwnedSemaphorePermit, Semaphore, watch};
 
 use crate::watched::Watched;
 use crate::{Proxy, budget};
@@ -205,7 +205,7 @@ async fn by_http1(stream: TcpStream, worker: Worker) -> hyper::Result<()> {
 /// than HTTP/1 says with each answer.
 async fn by_http2(stream: TcpStream, worker: Worker) -> hyper::Result<()> {
     let Worker { proxy, limits, places, mut told } = worker;
-    let busy = Arc::new(Busy::default());
+    let (busy, mut closing) = (Arc::new(Busy::default()), told.clone());
     let service = service_fn(|request| {
         let (proxy, places, busy) = (proxy.clone(), places.clone(), busy.clone());
         async move {
@@ -230,7 +230,9 @@ async fn by_http2(stream: TcpStream, worker: Worker) -> hyper::Result<()> {
     let mut connection = pin!(connection);
     tokio::select! {
         result = connection.as_mut() => return result,
-        () = worker::is_told(&mut told, Told::Drain) => {}
+        // Whoever has just come is answered first.
+        () = async { worker::is_told(&mut told, Told::Drain).await; busy.first.notified().await } => {}
+        () = worker::is_told(&mut closing, Told::Close) => {}
         () = busy.idle_for(limits.idle) => {}
     }
     connection.as_mut().graceful_shutdown();
@@ -245,6 +247,8 @@ const STREAM: u32 = 64 * 1024;
 struct Busy {
     requests: AtomicUsize,
     begun: AtomicUsize,
+    /// The first has begun.
+    first: Notify,
 }
 
 /// One of them.
@@ -253,7 +257,9 @@ struct Entered(Arc<Busy>);
 impl Busy {
     fn enter(self: &Arc<Self>) -> Entered {
         self.requests.fetch_add(1, SeqCst);
-        self.begun.fetch_add(1, SeqCst);
+        if self.begun.fetch_add(1, SeqCst) == 0 {
+            self.first.notify_one();
+        }
         Entered(self.clone())
     }
 

@@ -27,6 +27,12 @@ async fn ask(rig: &Rig, n: usize) -> usize {
 async fn a_plainly_broken_candidate_gets_no_further_request() {
     let (a, b) = (Server::start(|_, _| ok()).await, Server::start(|_, _| status(500)).await);
     let mut rig = Rig::start(wired(), ready(&[a.address]), ready(&[b.address])).await;
+    // Before it has a share, enough becomes known of stable.
+    let slots = std::mem::take(&mut rig.route.spec.revisions[1].slots);
+    rig.next();
+    assert_eq!(ask(&rig, 60).await, 0);
+    rig.route.spec.revisions[1].slots = slots;
+    rig.next();
     let failed = ask(&rig, 300).await;
     assert_eq!((failed, b.seen().len()), (20, 20), "as many as the block is long");
     let trip = rig.ledger.tripped()["b"];
