@@ -17,6 +17,7 @@
 //! connections are their own, they are sent when the user's answer was handed on, never tried elsewhere, and dropped
 //! rather than waited with. What is dropped is counted.
 
+mod alarm;
 mod attempts;
 mod board;
 mod budget;

@@ -20,6 +20,7 @@ use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{Notify, OwnedSemaphorePermit, Semaphore, watch};
 
+use crate::alarm::Alarms;
 use crate::watched::Watched;
 use crate::{Proxy, budget};
 use guard::Guard;
@@ -184,7 +185,7 @@ async fn by_http1(stream: TcpStream, worker: Worker) -> hyper::Result<()> {
         async move { Ok::<_, Infallible>(proxy.handle(request, malformed).await) }
     });
     let connection = http1::Builder::new()
-        .timer(TokioTimer::new())
+        .timer(Alarms)
         // hyper's clock starts when it waits for a head, so this is the idle time; heads have their own clock.
         .header_read_timeout(limits.idle)
         .max_buf_size(limits.head_bytes)

@@ -17,12 +17,13 @@ use prometheus::{IntCounter, IntCounterVec, Opts};
 use tokio::sync::Semaphore;
 use wire::Assignment;
 
+use crate::alarm::Overdue;
 use crate::board::Snapshot;
 use crate::choose::{TARGET, choose, copied_to, slot_of, slot_of_key};
 use crate::count::Ticket;
 use crate::feedback::Feedback;
 use crate::mirror::{Draft, Mirror};
-use crate::{Board, Choice, budget};
+use crate::{Board, Choice, alarm, budget};
 use forward::Journey;
 use intake::{Intake, Refused, Taken};
 
@@ -209,13 +210,13 @@ impl Proxy {
         let (parts, body) = request.into_parts();
         let intake = Intake { max_body: self.max_body, held: &self.held };
         // Leaves the count when the client goes away while it sends: nothing was assigned to it yet.
-        let taken = match tokio::time::timeout(self.intake, intake.take(body)).await {
+        let taken = match alarm::by(Instant::now() + self.intake, intake.take(body)).await {
             Ok(Ok(taken)) => taken,
             Ok(Err(Refused::TooLarge)) => return self.too_large(true),
             Ok(Err(Refused::Gone)) => {
                 return self.refuse("client_gone", StatusCode::BAD_REQUEST, "the body broke off");
             }
-            Err(_) => {
+            Err(Overdue) => {
                 return self.refuse(
                     "slow_body",
                     StatusCode::REQUEST_TIMEOUT,

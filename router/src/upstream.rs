@@ -3,6 +3,7 @@
 mod health;
 mod link;
 mod payload;
+mod reply;
 mod stream;
 
 use std::cell::Cell;
@@ -18,6 +19,7 @@ use wire::Outcome;
 use health::Health;
 pub(crate) use link::{Link, SendError};
 pub(crate) use payload::{Fault, Payload, PayloadError};
+pub(crate) use reply::Reply;
 use stream::Stream;
 
 /// Longest wait for a connection (R5): within a cluster a SYN is answered in a millisecond or never.
@@ -122,6 +124,7 @@ impl Endpoint {
 
     /// Keeps a connection whose answer is complete.
     pub(crate) fn put_back(self: &Arc<Self>, mut link: Link) {
+        link.catch_up();
         if link.is_ready() {
             self.keep(link);
         } else if !link.is_closed() {
@@ -151,7 +154,8 @@ impl Endpoint {
     /// The connection that was used last: the others may age out.
     pub(crate) fn take_idle(&self) -> Option<Link> {
         let mut idle = self.idle();
-        while let Some(last) = idle.pop() {
+        while let Some(mut last) = idle.pop() {
+            last.link.catch_up();
             if last.is_good() {
                 return Some(last.link);
             }

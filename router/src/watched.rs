@@ -22,6 +22,7 @@ pub(crate) trait Onlooker: Unpin {
 }
 
 /// The connection.
+#[derive(Debug)]
 pub(crate) struct Watched<O> {
     stream: TcpStream,
     onlooker: O,

@@ -6,7 +6,6 @@ use std::time::Instant;
 use http::request::Parts;
 use http::{HeaderMap, Request, Version};
 use http_body_util::BodyExt;
-use hyper::body::Incoming;
 use wire::{Assignment, Outcome};
 
 use super::{Draft, Kept};
@@ -17,7 +16,7 @@ use crate::count::Ticket;
 use crate::grpc;
 use crate::items::AnswerHeaders;
 use crate::proxy::outcome;
-use crate::upstream::{Endpoint, Link, Payload};
+use crate::upstream::{Endpoint, Link, Payload, Reply};
 
 /// How much of an answer's body is read, in bytes. It says nothing: behind this the connection is closed, and the answer
 /// counts by its head.
@@ -86,7 +85,8 @@ async fn exchange(
     let response = link.send(request).await.map_err(|refused| refused.failure)?;
     let status = response.status();
     let success = status.is_success().then(|| AnswerHeaders::of(response.headers()));
-    if let Read::Whole(_) = read(response.into_body()).await? {
+    let mut reply = Reply::new(response.into_body(), Some(link));
+    if let (Read::Whole(_), Some(link)) = (read(&mut reply).await?, reply.take_link()) {
         endpoint.put_back(link);
     }
     Ok(Answer { outcome: Outcome::of_status(status.as_u16()), success })
@@ -99,7 +99,7 @@ async fn ask_grpc(endpoint: &Arc<Endpoint>, head: &Parts, body: &Kept) -> Result
     let response = stream.send(request).await.map_err(|refused| refused.failure)?;
     let said = outcome(response.status(), response.headers(), true);
     let success = AnswerHeaders::of(response.headers());
-    let outcome = match read(response.into_body()).await? {
+    let outcome = match read(&mut Reply::new(response.into_body(), None)).await? {
         Read::Whole(trailers) => grpc::outcome(&trailers).unwrap_or(said),
         Read::GivenUp => said,
     };
@@ -113,7 +113,7 @@ enum Read {
     GivenUp,
 }
 
-async fn read(mut body: Incoming) -> Result<Read, Failure> {
+async fn read(body: &mut Reply) -> Result<Read, Failure> {
     let (mut length, mut trailers) = (0, HeaderMap::new());
     while let Some(frame) = body.frame().await {
         let frame = frame.map_err(|_| Failure::Garbled)?;

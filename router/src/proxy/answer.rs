@@ -7,18 +7,17 @@ use std::time::{Duration, Instant};
 use bytes::Bytes;
 use http::{HeaderMap, HeaderValue, Response, StatusCode, header};
 use http_body::{Body, Frame, SizeHint};
-use hyper::body::Incoming;
 use tokio::sync::OwnedSemaphorePermit;
-use tokio::time::Sleep;
 use wire::Outcome;
 
 use super::UnderWay;
+use crate::alarm::Alarm;
 use crate::compare::Answered;
 use crate::count::Ticket;
 use crate::grpc;
 use crate::items::AnswerHeaders;
 use crate::mirror::Draft;
-use crate::upstream::{Errand, Fault, Link};
+use crate::upstream::{Errand, Fault, Reply};
 
 /// Shorter pauses between two frames are the router's own work.
 const NOTICEABLE: Duration = Duration::from_millis(1);
@@ -38,16 +37,16 @@ enum Content {
 
 /// An answer on its way from an endpoint.
 pub(crate) struct Relayed {
-    body: Incoming,
+    body: Reply,
     /// Until it is counted.
     ticket: Option<Ticket>,
     meaning: Meaning,
     /// Its trailers say what it means.
     grpc: bool,
     /// Until it can take another request.
-    link: Option<(Errand, Option<Link>)>,
+    errand: Option<Errand>,
     deadline: Instant,
-    alarm: Option<Pin<Box<Sleep>>>,
+    alarm: Option<Alarm>,
     /// What the client does with the body of its request, which may still be on its way.
     fault: Fault,
     /// When the last frame was handed over: until it is asked for the next, the client is what is waited for.
@@ -83,10 +82,10 @@ pub(crate) enum AnswerError {
 
 impl Relayed {
     pub(crate) fn new(
-        body: Incoming,
+        body: Reply,
         ticket: Ticket,
         meaning: Meaning,
-        link: (Errand, Option<Link>),
+        errand: Errand,
         deadline: Instant,
         fault: Fault,
         draft: Option<Box<Draft>>,
@@ -96,7 +95,7 @@ impl Relayed {
             ticket: Some(ticket),
             meaning,
             grpc: false,
-            link: Some(link),
+            errand: Some(errand),
             deadline,
             alarm: None,
             fault,
@@ -136,7 +135,7 @@ impl Relayed {
                 Meaning::Other(outcome) => ticket.finish(*outcome),
             }
         }
-        if let Some((errand, Some(link))) = self.link.take() {
+        if let (Some(errand), Some(link)) = (self.errand.take(), self.body.take_link()) {
             errand.endpoint().put_back(link);
         }
     }
@@ -149,7 +148,8 @@ impl Relayed {
             });
         }
         let broke = matches!(own, Outcome::Error | Outcome::Timeout);
-        if let Some((errand, _)) = self.link.take().filter(|_| broke) {
+        drop(self.body.take_link());
+        if let Some(errand) = self.errand.take().filter(|_| broke) {
             errand.failed();
         }
     }
@@ -191,9 +191,8 @@ impl Relayed {
             }
             Poll::Pending => {
                 let deadline = self.deadline;
-                let alarm =
-                    self.alarm.get_or_insert_with(|| Box::pin(tokio::time::sleep_until(deadline.into())));
-                if alarm.as_mut().poll(cx).is_pending() {
+                let alarm = self.alarm.get_or_insert_with(|| Alarm::at(deadline));
+                if Pin::new(alarm).poll(cx).is_pending() {
                     return Poll::Pending;
                 }
                 let waits_for_client = self.fault.client_slow();

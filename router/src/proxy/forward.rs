@@ -13,12 +13,13 @@ use wire::Outcome;
 use super::answer::{self, Meaning, Relayed};
 use super::intake::Taken;
 use super::{AnswerBody, Proxy, headers};
+use crate::alarm;
 use crate::attempts::{Attempts, Failure, Next};
 use crate::board::{Backends, Snapshot};
 use crate::count::Ticket;
 use crate::items::AnswerHeaders;
 use crate::mirror::Draft;
-use crate::upstream::{Endpoint, Errand, Fault, Link, Payload};
+use crate::upstream::{Endpoint, Errand, Fault, Link, Payload, Reply};
 
 /// A request that was assigned.
 pub(crate) struct Journey<'a> {
@@ -236,9 +237,16 @@ impl<'a> Journey<'a> {
         if let Ok(name) = HeaderValue::from_str(&revision) {
             parts.headers.insert(wire::header::REVISION, name);
         }
-        let relayed =
-            Relayed::new(body, self.ticket, meaning, (errand, link), self.deadline, fault, self.draft)
-                .of_grpc(grpc);
+        let relayed = Relayed::new(
+            Reply::new(body, link),
+            self.ticket,
+            meaning,
+            errand,
+            self.deadline,
+            fault,
+            self.draft,
+        )
+        .of_grpc(grpc);
         Response::from_parts(parts, AnswerBody::relayed(relayed))
     }
 
@@ -285,7 +293,7 @@ async fn in_time<T>(
             return Err(Late::Endpoint);
         }
         let look = (deadline + waited).min(now + (intake - waited));
-        if let Ok(done) = tokio::time::timeout_at(look.into(), work.as_mut()).await {
+        if let Ok(done) = alarm::by(look, work.as_mut()).await {
             return Ok(done);
         }
     }
