@@ -213,7 +213,7 @@ async fn by_http2(stream: TcpStream, worker: Worker) -> hyper::Result<()> {
             // The connection's own place is for one of its requests; the others need places of their own.
             let place = places.try_acquire_owned().ok();
             let crowded = place.is_none() && busy.requests() > 1;
-            let response = if crowded { proxy.crowded(&request) } else { proxy.handle(request, false).await };
+            let response = if crowded { proxy.crowded(request) } else { proxy.handle(request, false).await };
             Ok::<_, Infallible>(response.map(|body| body.holding(place)))
         }
     });

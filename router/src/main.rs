@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use anyhow::Context;
 use clap::Parser;
-use router::{Board, Cache, Collector, Feedback, Ledger, Limits, Proxy, Source};
+use router::{Board, Cache, Collector, Feedback, Ledger, Limits, Proxy, Resource, Source, Telemetry};
 use socket2::{Domain, Socket, Type};
 use tokio::net::TcpListener;
 use tokio::task::JoinHandle;
@@ -55,6 +55,16 @@ struct Args {
     /// How old an answer may be whose label comes, such as 24h.
     #[arg(long, env = "SLUICE_FEEDBACK_WINDOW", default_value = "24h", value_parser = duration)]
     feedback_window: Duration,
+    /// Writes a line of JSON to stdout for this percentage of requests, 0..=100, and for each that fails. Absent: none.
+    #[arg(long, env = "SLUICE_ACCESS_LOG", value_parser = clap::value_parser!(u8).range(0..=100))]
+    access_log: Option<u8>,
+    /// Address of an OpenTelemetry collector, such as http://otel-collector:4318: spans are exported to its /v1/traces
+    /// (OTLP over HTTP, JSON), of requests whose trace is sampled. Absent: none.
+    #[arg(long, env = "SLUICE_OTLP_ENDPOINT")]
+    otlp_endpoint: Option<String>,
+    /// Percentage of the requests without a trace, 0..=100, that begin one which is sampled.
+    #[arg(long, env = "SLUICE_TRACE_SAMPLE", default_value_t = 1, value_parser = clap::value_parser!(u8).range(0..=100))]
+    trace_sample: u8,
     /// Threads that serve clients; 0: one for each core that this container may use, at most 4.
     #[arg(long, env = "SLUICE_THREADS", default_value_t = 0, value_parser = clap::value_parser!(u16).range(0..=256))]
     threads: u16,
@@ -96,7 +106,9 @@ async fn main() -> anyhow::Result<()> {
     if let Some(folder) = args.feedback_secret.clone() {
         proxy = proxy.with_feedback(feedback(folder, &args, &ledger, &registry).await?);
     }
-    let proxy = Arc::new(proxy);
+    let telemetry = Arc::new(telemetry(&args)?);
+    telemetry.register(&registry)?;
+    let proxy = Arc::new(proxy.with_telemetry(telemetry.clone()));
     registry.register(Box::new(Collector::new(ledger.clone())))?;
     proxy.register(&registry)?;
 
@@ -124,10 +136,25 @@ async fn main() -> anyhow::Result<()> {
     let limits = Limits { drain: args.drain, connections, ..Limits::default() };
     tracing::info!(listen = %args.listen, admin = %args.admin, threads, "router");
     let served = router::serve(sockets, proxy, limits, shutdown).await;
+    telemetry.finish().await;
     drop(drained);
     admin.await?.context("the admin port broke")?;
     served?;
     ending
+}
+
+/// What is told of single requests.
+fn telemetry(args: &Args) -> anyhow::Result<Telemetry> {
+    let mut telemetry = Telemetry::default();
+    if let Some(sample) = args.access_log {
+        telemetry = telemetry.with_access_log(sample, std::io::stdout()).context("--access-log")?;
+    }
+    if let Some(endpoint) = &args.otlp_endpoint {
+        let resource =
+            Resource { route: args.route.clone(), namespace: args.namespace.clone(), pod: args.pod.clone() };
+        telemetry = telemetry.with_spans(endpoint, args.trace_sample, resource).context("--otlp-endpoint")?;
+    }
+    Ok(telemetry)
 }
 
 /// Begins to take labels, until the program ends. Without a good Secret it serves all the same: a prediction never waits

@@ -16,6 +16,7 @@ mod rig;
 mod servers;
 mod source;
 mod targets;
+mod telemetry;
 mod traffic;
 mod trips;
 mod wire_http;

@@ -7,7 +7,7 @@ use std::time::Duration;
 use api::{ModelRoute, ModelRouteSpec, RouteRevision, SlotRange, Sticky};
 use prometheus::Registry;
 use router::{
-    Board, Collector, Condition, EndpointStatus, Endpoints, Feedback, Ledger, Limits, Proxy, Table,
+    Board, Collector, Condition, EndpointStatus, Endpoints, Feedback, Ledger, Limits, Proxy, Table, Telemetry,
 };
 use tokio::net::TcpListener;
 use tokio::sync::oneshot;
@@ -81,12 +81,23 @@ impl Rig {
         b: Vec<EndpointStatus>,
         limits: Limits,
     ) -> Self {
+        Self::start_telling(route, a, b, limits, Telemetry::default()).await
+    }
+
+    pub(crate) async fn start_telling(
+        route: ModelRoute,
+        a: Vec<EndpointStatus>,
+        b: Vec<EndpointStatus>,
+        limits: Limits,
+        telemetry: Telemetry,
+    ) -> Self {
         let ledger = Arc::new(Ledger::new("test".into()).with_feedback());
         let feedback = Arc::new(Feedback::new(ledger.clone(), WINDOW));
         let board = Arc::new(Board::new(ledger.clone()));
-        let proxy =
-            Arc::new(Proxy::new(board.clone(), 4 << 20).with_intake(INTAKE).with_feedback(feedback.clone()));
         let registry = Registry::new();
+        telemetry.register(&registry).unwrap();
+        let proxy = Proxy::new(board.clone(), 4 << 20).with_intake(INTAKE).with_feedback(feedback.clone());
+        let proxy = Arc::new(proxy.with_telemetry(Arc::new(telemetry)));
         proxy.register(&registry).unwrap();
         feedback.register(&registry).unwrap();
         registry.register(Box::new(Collector::new(ledger.clone()))).unwrap();
