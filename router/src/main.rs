@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use anyhow::Context;
 use clap::Parser;
-use router::{Board, Cache, Collector, Feedback, Ledger, Limits, Proxy, Resource, Source, Telemetry};
+use router::{Board, Cache, Collector, Feedback, Ledger, Limits, Proxy, Resource, Source, Telemetry, Tls};
 use socket2::{Domain, Socket, Type};
 use tokio::net::TcpListener;
 use tokio::task::JoinHandle;
@@ -65,6 +65,13 @@ struct Args {
     /// Percentage of the requests without a trace, 0..=100, that begin one which is sampled.
     #[arg(long, env = "SLUICE_TRACE_SAMPLE", default_value_t = 1, value_parser = clap::value_parser!(u8).range(0..=100))]
     trace_sample: u8,
+    /// File with the chain of certificates, in PEM: clients come by TLS, with HTTP/2 or HTTP/1.1. It is read again when
+    /// it changes. Absent: no TLS.
+    #[arg(long, env = "SLUICE_TLS_CERT", requires = "tls_key")]
+    tls_cert: Option<PathBuf>,
+    /// File with the key of the certificate, in PEM.
+    #[arg(long, env = "SLUICE_TLS_KEY", requires = "tls_cert")]
+    tls_key: Option<PathBuf>,
     /// Threads that serve clients; 0: one for each core that this container may use, at most 4.
     #[arg(long, env = "SLUICE_THREADS", default_value_t = 0, value_parser = clap::value_parser!(u16).range(0..=256))]
     threads: u16,
@@ -112,6 +119,7 @@ async fn main() -> anyhow::Result<()> {
     registry.register(Box::new(Collector::new(ledger.clone())))?;
     proxy.register(&registry)?;
 
+    let tls = tls(&args, &registry)?;
     let readiness = admin::Readiness::default();
     let client = client().await?;
     let source = Source { namespace: args.namespace, route: args.route, cache };
@@ -135,7 +143,7 @@ async fn main() -> anyhow::Result<()> {
     let connections = usize::try_from(args.max_connections).context("--max-connections")?;
     let limits = Limits { drain: args.drain, connections, ..Limits::default() };
     tracing::info!(listen = %args.listen, admin = %args.admin, threads, "router");
-    let served = router::serve(sockets, proxy, limits, shutdown).await;
+    let served = router::serve(sockets, proxy, tls, limits, shutdown).await;
     telemetry.finish().await;
     drop(drained);
     admin.await?.context("the admin port broke")?;
@@ -155,6 +163,18 @@ fn telemetry(args: &Args) -> anyhow::Result<Telemetry> {
         telemetry = telemetry.with_spans(endpoint, args.trace_sample, resource).context("--otlp-endpoint")?;
     }
     Ok(telemetry)
+}
+
+/// What clients shake hands with, read again whenever it changes. Without a good pair the program does not start: a client
+/// that asks for TLS must not be served without.
+fn tls(args: &Args, registry: &prometheus::Registry) -> anyhow::Result<Option<Arc<Tls>>> {
+    /// How often the files are looked at.
+    const LOOK: Duration = Duration::from_secs(5);
+    let Some((certificate, key)) = args.tls_cert.clone().zip(args.tls_key.clone()) else { return Ok(None) };
+    let tls = Arc::new(Tls::load(certificate, key).context("--tls-cert, --tls-key")?);
+    tls.register(registry)?;
+    tokio::spawn(tls.clone().follow(LOOK));
+    Ok(Some(tls))
 }
 
 /// Begins to take labels, until the program ends. Without a good Secret it serves all the same: a prediction never waits

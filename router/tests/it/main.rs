@@ -17,6 +17,7 @@ mod servers;
 mod source;
 mod targets;
 mod telemetry;
+mod tls;
 mod traffic;
 mod trips;
 mod wire_http;

@@ -7,7 +7,7 @@ use std::time::Duration;
 use router::{Limits, Resource, Telemetry};
 use serde_json::{Value, json};
 
-use crate::rig::{Rig, ready, route, until};
+use crate::rig::{Extras, Rig, ready, route, until};
 use crate::servers::{Act, Server, ok, refusing, status};
 use crate::wire_http::{Wire, post};
 
@@ -51,7 +51,8 @@ fn log(sample: u8) -> (Telemetry, Paper) {
 }
 
 async fn telling(a: &Server, telemetry: Telemetry) -> Rig {
-    Rig::start_telling(route(0), ready(&[a.address]), vec![], Limits::default(), telemetry).await
+    let extras = Extras { telemetry, ..Extras::default() };
+    Rig::start_told(route(0), (ready(&[a.address]), vec![]), Limits::default(), extras).await
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -199,11 +200,6 @@ fn attribute(key: &str, value: &str) -> Value {
     json!({"key": key, "value": {"stringValue": value}})
 }
 
-fn metric(rig: &Rig, line: &str) -> bool {
-    let text = prometheus::TextEncoder::new().encode_to_string(&rig.registry.gather()).unwrap();
-    text.lines().any(|l| l == line)
-}
-
 #[tokio::test(flavor = "multi_thread")]
 async fn a_sampled_request_is_a_span_whose_child_the_server_is() {
     let (a, collector) =
@@ -213,7 +209,7 @@ async fn a_sampled_request_is_a_span_whose_child_the_server_is() {
     // rule of the W3C text: who does not want to be recorded is not.
     post(rig.address, &sampled().replace("-01", "-00"), b"x").await.unwrap();
     post(rig.address, "", b"x").await.unwrap();
-    until("it is exported", || metric(&rig, "sluice_router_spans_total{result=\"exported\"} 1")).await;
+    until("it is exported", || rig.has_metric("sluice_router_spans_total{result=\"exported\"} 1")).await;
     let spans = exported(&collector);
     assert_eq!(spans.len(), 1, "{spans:?}");
     let (span, seen) = (&spans[0], a.seen());
@@ -245,7 +241,7 @@ async fn roots_are_sampled_and_failures_say_so() {
     let rig = telling(&a, spans(100, &format!("http://{}", collector.address))).await;
     post(rig.address, "", b"x").await.unwrap();
     tokio::time::sleep(Duration::from_secs(5)).await;
-    until("it is exported", || metric(&rig, "sluice_router_spans_total{result=\"exported\"} 1")).await;
+    until("it is exported", || rig.has_metric("sluice_router_spans_total{result=\"exported\"} 1")).await;
     let spans = exported(&collector);
     assert_eq!((spans.len(), spans[0] == spans[1]), (2, true), "the same again");
     assert_eq!((spans[0].get("parentSpanId"), &spans[0]["status"]["code"]), (None, &json!(2)));
