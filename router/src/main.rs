@@ -113,12 +113,10 @@ async fn main() -> anyhow::Result<()> {
     if let Some(folder) = args.feedback_secret.clone() {
         proxy = proxy.with_feedback(feedback(folder, &args, &ledger, &registry).await?);
     }
-    let telemetry = Arc::new(telemetry(&args)?);
-    telemetry.register(&registry)?;
+    let telemetry = telemetry(&args, &registry)?;
     let proxy = Arc::new(proxy.with_telemetry(telemetry.clone()));
     registry.register(Box::new(Collector::new(ledger.clone())))?;
     proxy.register(&registry)?;
-
     let tls = tls(&args, &registry)?;
     let readiness = admin::Readiness::default();
     let client = client().await?;
@@ -152,7 +150,7 @@ async fn main() -> anyhow::Result<()> {
 }
 
 /// What is told of single requests.
-fn telemetry(args: &Args) -> anyhow::Result<Telemetry> {
+fn telemetry(args: &Args, registry: &prometheus::Registry) -> anyhow::Result<Arc<Telemetry>> {
     let mut telemetry = Telemetry::default();
     if let Some(sample) = args.access_log {
         telemetry = telemetry.with_access_log(sample, std::io::stdout()).context("--access-log")?;
@@ -162,7 +160,8 @@ fn telemetry(args: &Args) -> anyhow::Result<Telemetry> {
             Resource { route: args.route.clone(), namespace: args.namespace.clone(), pod: args.pod.clone() };
         telemetry = telemetry.with_spans(endpoint, args.trace_sample, resource).context("--otlp-endpoint")?;
     }
-    Ok(telemetry)
+    telemetry.register(registry)?;
+    Ok(Arc::new(telemetry))
 }
 
 /// What clients shake hands with, read again whenever it changes. Without a good pair the program does not start: a client

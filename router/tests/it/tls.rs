@@ -29,26 +29,26 @@ const LOOK: Duration = Duration::from_millis(50);
 const HEAD: Duration = Duration::from_secs(1);
 
 /// Who signs, as clients know them.
-struct Authority {
+pub(crate) struct Authority {
     issuer: CertifiedIssuer<'static, KeyPair>,
 }
 
 impl Authority {
-    fn new() -> Self {
+    pub(crate) fn new() -> Self {
         let mut params = CertificateParams::new(vec![]).unwrap();
         params.is_ca = rcgen::IsCa::Ca(rcgen::BasicConstraints::Unconstrained);
         Self { issuer: CertifiedIssuer::self_signed(params, KeyPair::generate().unwrap()).unwrap() }
     }
 
     /// Certificate and key of the router.
-    fn pair(&self) -> (String, String) {
+    pub(crate) fn pair(&self) -> (String, String) {
         let key = KeyPair::generate().unwrap();
         let params = CertificateParams::new(vec!["digits".to_owned()]).unwrap();
         let issuer: &Issuer<'_, KeyPair> = &self.issuer;
         (params.signed_by(&key, issuer).unwrap().pem(), key.serialize_pem())
     }
 
-    async fn connect(
+    pub(crate) async fn connect(
         &self,
         address: SocketAddr,
         alpn: &[&str],
@@ -75,7 +75,7 @@ impl Authority {
 }
 
 /// Puts the files where a mounted Secret has them: in a folder behind a link, which is exchanged.
-fn mount(folder: &Path, number: u32, (certificate, key): &(String, String)) {
+pub(crate) fn mount(folder: &Path, number: u32, (certificate, key): &(String, String)) {
     let real = folder.join(format!("..{number}"));
     std::fs::create_dir(&real).unwrap();
     std::fs::write(real.join("tls.crt"), certificate).unwrap();
@@ -102,7 +102,7 @@ async fn start(a: &Server, authority: &Authority) -> (Rig, TempDir) {
 const POST: &[u8] = b"POST /predict HTTP/1.1\r\nhost: digits\r\ncontent-length: 1\r\n\r\nx";
 
 /// Posts by HTTP/1.1, and reads what answers come with.
-async fn post(stream: &mut TlsStream<TcpStream>) -> String {
+pub(crate) async fn post(stream: &mut TlsStream<TcpStream>) -> String {
     stream.write_all(POST).await.unwrap();
     let mut answer = vec![];
     while !answer.ends_with(b"seven") {
