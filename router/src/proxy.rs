@@ -23,6 +23,7 @@ use crate::choose::{TARGET, choose, copied_to, slot_of, slot_of_key};
 use crate::count::Ticket;
 use crate::feedback::Feedback;
 use crate::mirror::{Draft, Mirror};
+use crate::telemetry::{self, Record, Recording, Telemetry, Unassigned};
 use crate::{Board, Choice, alarm, budget};
 use forward::Journey;
 use intake::{Intake, Refused, Taken};
@@ -43,6 +44,8 @@ pub struct Proxy {
     mirror: Arc<Mirror>,
     /// Where labels are taken.
     feedback: Option<Arc<Feedback>>,
+    /// What is told of single requests, if anything is.
+    telemetry: Option<Arc<Telemetry>>,
     pub(crate) draining: AtomicBool,
     pub(crate) load: Arc<Load>,
     numbers: Numbers,
@@ -130,6 +133,7 @@ impl Proxy {
             draining: AtomicBool::new(false),
             load: Arc::new(load),
             feedback: None,
+            telemetry: None,
             numbers: Numbers::new(),
         }
     }
@@ -147,6 +151,12 @@ impl Proxy {
         Self { feedback: Some(feedback), ..self }
     }
 
+    /// The same that tells of its requests, if this is on.
+    #[must_use]
+    pub fn with_telemetry(self, telemetry: Arc<Telemetry>) -> Self {
+        Self { telemetry: Some(telemetry).filter(|telemetry| telemetry.is_on()), ..self }
+    }
+
     /// Shows the router's own numbers to a registry.
     ///
     /// # Errors
@@ -162,12 +172,19 @@ impl Proxy {
     }
 
     /// Answers one request. `malformed` when its head was read in a way that two servers may read differently.
-    pub(crate) async fn handle(&self, request: Request<Incoming>, malformed: bool) -> Response<AnswerBody> {
+    pub(crate) async fn handle(
+        &self,
+        mut request: Request<Incoming>,
+        malformed: bool,
+    ) -> Response<AnswerBody> {
         let under_way = self.load.enter();
         let id = headers::request_id(request.headers());
+        // Dropped last: a client that leaves ends its request first.
+        let recording = telemetry::begin(self.telemetry.as_ref(), &mut request, &id);
         let version = request.version();
         let grpc = version == Version::HTTP_2 && crate::grpc::is_grpc(request.headers());
         let mut response = self.answer(request, malformed, &id).await;
+        told(recording.as_ref(), &mut response);
         if grpc {
             response = answer::in_grpc(response);
         }
@@ -176,14 +193,20 @@ impl Proxy {
         if (malformed || self.draining.load(SeqCst)) && version < Version::HTTP_2 {
             response.headers_mut().insert(header::CONNECTION, HeaderValue::from_static("close"));
         }
-        response.map(|body| body.until_sent(under_way))
+        response.map(|body| body.until_sent(under_way).recorded(recording))
     }
 
     /// Refuses one for which there is no place.
-    pub(crate) fn crowded(&self, request: &Request<Incoming>) -> Response<AnswerBody> {
+    pub(crate) fn crowded(&self, mut request: Request<Incoming>) -> Response<AnswerBody> {
+        let id = headers::request_id(request.headers());
+        let recording = telemetry::begin(self.telemetry.as_ref(), &mut request, &id);
         let what = "too many requests at once";
-        let response = self.refuse("crowded", StatusCode::SERVICE_UNAVAILABLE, what);
-        if crate::grpc::is_grpc(request.headers()) { answer::in_grpc(response) } else { response }
+        let mut response = self.refuse("crowded", StatusCode::SERVICE_UNAVAILABLE, what);
+        told(recording.as_ref(), &mut response);
+        if crate::grpc::is_grpc(request.headers()) {
+            response = answer::in_grpc(response);
+        }
+        response.map(|body| body.recorded(recording))
     }
 
     async fn answer(
@@ -231,6 +254,8 @@ impl Proxy {
     /// an old table on.
     async fn assign(&self, mut parts: Parts, taken: Taken, id: &HeaderValue) -> Response<AnswerBody> {
         let Some(snapshot) = self.board.snapshot() else { unreachable!("a board keeps its table") };
+        let record = parts.extensions.remove::<Arc<Record>>();
+        record.iter().for_each(|record| taken.note(record));
         let table = &snapshot.table;
         let key =
             table.sticky.as_ref().and_then(|name| parts.headers.get(name)).filter(|key| !key.is_empty());
@@ -253,7 +278,7 @@ impl Proxy {
         // The clocks start now: how long a client takes to send says nothing about a revision.
         let started = Instant::now();
         let deadline = started + table.request_timeout;
-        let mut ticket = Ticket::new(snapshot.counts.clone(), choice, slot, started);
+        let mut ticket = Ticket::new(snapshot.counts.clone(), choice, slot, started).recorded(record);
         // Predictions are posted. Whatever else is asked for, such as a page by a scanner, is no evidence (C1).
         if parts.method != Method::POST {
             self.numbers.unassigned.with_label_values(&["method"]).inc();
@@ -285,9 +310,17 @@ impl Proxy {
     }
 
     /// An answer to a request that was never assigned, and is no evidence.
-    fn refuse(&self, reason: &str, status: StatusCode, what: &str) -> Response<AnswerBody> {
+    fn refuse(&self, reason: &'static str, status: StatusCode, what: &str) -> Response<AnswerBody> {
+        self.unassigned(reason, answer::error(status, what))
+    }
+
+    /// Counts one that was never assigned.
+    fn unassigned(&self, reason: &'static str, mut response: Response<AnswerBody>) -> Response<AnswerBody> {
         self.numbers.unassigned.with_label_values(&[reason]).inc();
-        answer::error(status, what)
+        if self.telemetry.is_some() {
+            response.extensions_mut().insert(Unassigned(reason));
+        }
+        response
     }
 
     fn too_large(&self, unassigned: bool) -> Response<AnswerBody> {
@@ -300,5 +333,13 @@ impl Proxy {
         // The rest of the body is not read.
         response.headers_mut().insert(header::CONNECTION, HeaderValue::from_static("close"));
         response
+    }
+}
+
+/// Notes the head of an answer.
+fn told(recording: Option<&Recording>, response: &mut Response<AnswerBody>) {
+    if let Some(recording) = recording {
+        let unassigned = response.extensions_mut().remove::<Unassigned>();
+        recording.answered(response.status().as_u16(), unassigned.map(|Unassigned(reason)| reason));
     }
 }

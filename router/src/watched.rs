@@ -5,7 +5,6 @@ use std::pin::Pin;
 use std::task::{Context, Poll};
 
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
-use tokio::net::TcpStream;
 
 /// Looks on at a connection. What it answers is what the reader or writer gets.
 pub(crate) trait Onlooker: Unpin {
@@ -19,22 +18,27 @@ pub(crate) trait Onlooker: Unpin {
 
     /// A write has had this result.
     fn wrote(&mut self, cx: &mut Context<'_>, result: Poll<io::Result<usize>>) -> Poll<io::Result<usize>>;
+
+    /// A flush, or the end of what is written, has had this result: behind TLS, what was written waits for it.
+    fn flushed(&mut self, _: &mut Context<'_>, result: Poll<io::Result<()>>) -> Poll<io::Result<()>> {
+        result
+    }
 }
 
 /// The connection.
 #[derive(Debug)]
-pub(crate) struct Watched<O> {
-    stream: TcpStream,
+pub(crate) struct Watched<S, O> {
+    stream: S,
     onlooker: O,
 }
 
-impl<O> Watched<O> {
-    pub(crate) fn new(stream: TcpStream, onlooker: O) -> Self {
+impl<S, O> Watched<S, O> {
+    pub(crate) fn new(stream: S, onlooker: O) -> Self {
         Self { stream, onlooker }
     }
 }
 
-impl<O: Onlooker> AsyncRead for Watched<O> {
+impl<S: AsyncRead + Unpin, O: Onlooker> AsyncRead for Watched<S, O> {
     fn poll_read(self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
         let this = self.get_mut();
         let before = buf.filled().len();
@@ -43,7 +47,7 @@ impl<O: Onlooker> AsyncRead for Watched<O> {
     }
 }
 
-impl<O: Onlooker> AsyncWrite for Watched<O> {
+impl<S: AsyncWrite + Unpin, O: Onlooker> AsyncWrite for Watched<S, O> {
     fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &[u8]) -> Poll<io::Result<usize>> {
         let result = Pin::new(&mut self.stream).poll_write(cx, buf);
         self.onlooker.wrote(cx, result)
@@ -63,10 +67,12 @@ impl<O: Onlooker> AsyncWrite for Watched<O> {
     }
 
     fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.stream).poll_flush(cx)
+        let result = Pin::new(&mut self.stream).poll_flush(cx);
+        self.onlooker.flushed(cx, result)
     }
 
     fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.stream).poll_shutdown(cx)
+        let result = Pin::new(&mut self.stream).poll_shutdown(cx);
+        self.onlooker.flushed(cx, result)
     }
 }

@@ -52,6 +52,20 @@ impl Guard {
         Self { scan: None, ..guard }
     }
 
+    /// Gives up a client that takes nothing.
+    fn minds<T>(&mut self, cx: &mut Context<'_>, result: Poll<io::Result<T>>) -> Poll<io::Result<T>> {
+        if result.is_ready() {
+            self.stalled = None;
+            return result;
+        }
+        let stall = self.stall;
+        let alarm = self.stalled.get_or_insert_with(|| Box::pin(tokio::time::sleep(stall)));
+        if alarm.as_mut().poll(cx).is_ready() {
+            return Poll::Ready(Err(io::Error::new(ErrorKind::TimedOut, "the client does not read")));
+        }
+        Poll::Pending
+    }
+
     fn inspect(&mut self, bytes: &[u8]) {
         let Some(scan) = &mut self.scan else { return };
         if scan.feed(bytes) {
@@ -88,15 +102,10 @@ impl Onlooker for Guard {
     }
 
     fn wrote(&mut self, cx: &mut Context<'_>, result: Poll<io::Result<usize>>) -> Poll<io::Result<usize>> {
-        if result.is_ready() {
-            self.stalled = None;
-            return result;
-        }
-        let stall = self.stall;
-        let alarm = self.stalled.get_or_insert_with(|| Box::pin(tokio::time::sleep(stall)));
-        if alarm.as_mut().poll(cx).is_ready() {
-            return Poll::Ready(Err(io::Error::new(ErrorKind::TimedOut, "the client does not read")));
-        }
-        Poll::Pending
+        self.minds(cx, result)
+    }
+
+    fn flushed(&mut self, cx: &mut Context<'_>, result: Poll<io::Result<()>>) -> Poll<io::Result<()>> {
+        self.minds(cx, result)
     }
 }

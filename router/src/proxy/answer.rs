@@ -17,6 +17,7 @@ use crate::count::Ticket;
 use crate::grpc;
 use crate::items::AnswerHeaders;
 use crate::mirror::Draft;
+use crate::telemetry::Recording;
 use crate::upstream::{Errand, Fault, Reply};
 
 /// Shorter pauses between two frames are the router's own work.
@@ -26,6 +27,8 @@ const NOTICEABLE: Duration = Duration::from_millis(1);
 pub(crate) struct AnswerBody {
     content: Content,
     _under_way: Option<UnderWay>,
+    /// Behind the content, so that it knows what became of that.
+    recording: Option<Recording>,
     /// A place that the request has until its answer is over.
     _place: Option<OwnedSemaphorePermit>,
 }
@@ -214,12 +217,20 @@ impl Drop for Relayed {
 }
 
 impl AnswerBody {
+    fn own(text: Option<Bytes>) -> Self {
+        Self { content: Content::Own(text), _under_way: None, recording: None, _place: None }
+    }
+
     pub(crate) fn relayed(relayed: Relayed) -> Self {
-        Self { content: Content::Relayed(Box::new(relayed)), _under_way: None, _place: None }
+        Self { content: Content::Relayed(Box::new(relayed)), ..Self::own(None) }
     }
 
     pub(crate) fn until_sent(self, under_way: UnderWay) -> Self {
         Self { _under_way: Some(under_way), ..self }
+    }
+
+    pub(crate) fn recorded(self, recording: Option<Recording>) -> Self {
+        Self { recording, ..self }
     }
 
     pub(crate) fn holding(self, place: Option<OwnedSemaphorePermit>) -> Self {
@@ -235,10 +246,15 @@ impl Body for AnswerBody {
         self: Pin<&mut Self>,
         cx: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, AnswerError>>> {
-        match &mut self.get_mut().content {
+        let this = self.get_mut();
+        let polled = match &mut this.content {
             Content::Own(bytes) => Poll::Ready(bytes.take().map(|b| Ok(Frame::data(b)))),
             Content::Relayed(relayed) => relayed.poll(cx),
+        };
+        if let (Some(recording), Poll::Ready(Some(Ok(frame)))) = (&mut this.recording, &polled) {
+            recording.sent(frame.data_ref().map_or(0, Bytes::len));
         }
+        polled
     }
 
     fn is_end_stream(&self) -> bool {
@@ -258,8 +274,7 @@ impl Body for AnswerBody {
 
 /// An answer of the router itself.
 pub(crate) fn own(status: StatusCode, text: &serde_json::Value) -> Response<AnswerBody> {
-    let content = Content::Own(Some(text.to_string().into()));
-    let mut response = Response::new(AnswerBody { content, _under_way: None, _place: None });
+    let mut response = Response::new(AnswerBody::own(Some(text.to_string().into())));
     *response.status_mut() = status;
     response.headers_mut().insert(header::CONTENT_TYPE, HeaderValue::from_static("application/json"));
     response
@@ -281,8 +296,7 @@ pub(crate) fn in_grpc(response: Response<AnswerBody>) -> Response<AnswerBody> {
     let said: serde_json::Value = serde_json::from_slice(text).unwrap_or_default();
     let what = ["error", "message"].into_iter().find_map(|field| said[field].as_str()).unwrap_or_default();
     let headers = grpc::refusal(response.status(), what);
-    let mut refusal =
-        Response::new(AnswerBody { content: Content::Own(None), _under_way: None, _place: None });
+    let mut refusal = Response::new(AnswerBody::own(None));
     *refusal.headers_mut() = headers;
     refusal
 }

@@ -167,6 +167,7 @@ impl<'a> Journey<'a> {
             let next = match picked {
                 None => attempts.exhausted(),
                 Some((revision, endpoint)) => {
+                    self.ticket.record().into_iter().for_each(|record| record.attempt(endpoint.address()));
                     let errand = self.errand.insert(Errand::begin(endpoint.clone()));
                     match attempt(&endpoint, cargo, !tried.is_empty()).await {
                         Ok((response, link)) => {
@@ -220,6 +221,7 @@ impl<'a> Journey<'a> {
     fn relay(mut self, arrived: Arrived, fault: Fault, grpc: bool) -> Response<AnswerBody> {
         let errand = self.errand.take().expect("whoever answered was asked");
         let Arrived { response, revision, link } = arrived;
+        self.ticket.record().into_iter().for_each(|record| record.answered_by(revision.clone()));
         let (mut parts, body) = response.into_parts();
         let meaning = match self.fallback {
             Some(outcome) => Meaning::Other(outcome),

@@ -44,7 +44,7 @@ pub(crate) struct Link {
 #[derive(Debug)]
 struct Wire(Option<Pin<Box<Http1>>>);
 
-type Http1 = Connection<TokioIo<Watched<Arc<Traffic>>>, Payload>;
+type Http1 = Connection<TokioIo<Watched<TcpStream, Arc<Traffic>>>, Payload>;
 
 impl Wire {
     /// Reads and writes what can be; whoever asks is woken when there is more.

@@ -16,6 +16,8 @@ mod rig;
 mod servers;
 mod source;
 mod targets;
+mod telemetry;
+mod tls;
 mod traffic;
 mod trips;
 mod wire_http;
