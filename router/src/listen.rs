@@ -1,6 +1,7 @@
 //! Accepts clients, and stops without losing a request.
 
 mod guard;
+mod linger;
 mod preface;
 mod scan;
 mod worker;
@@ -30,7 +31,8 @@ use worker::{Told, Worker};
 pub struct Limits {
     /// Most connections; further clients wait in the kernel's queue.
     pub connections: usize,
-    /// Longest time from the first byte of a head to its last.
+    /// Longest time from the first byte of a head to its last, and by HTTP/2 from the first byte of a connection to its
+    /// first request.
     pub head: Duration,
     /// Longest time in which a client takes no byte of its answer.
     pub stall: Duration,
@@ -165,7 +167,7 @@ async fn connection(stream: TcpStream, worker: Worker, permit: OwnedSemaphorePer
     if let Err(error) = stream.set_nodelay(true) {
         return tracing::debug!(%error, "a client left at once");
     }
-    let version = tokio::time::timeout(limits.idle, preface::version(&stream)).await;
+    let version = tokio::time::timeout(limits.idle, preface::version(&stream, limits.head)).await;
     let ended = match version {
         Ok(Ok(Version::HTTP_2)) => by_http2(stream, worker).await,
         Ok(Ok(_)) => by_http1(stream, worker).await,
@@ -234,9 +236,14 @@ async fn by_http2(stream: TcpStream, worker: Worker) -> hyper::Result<()> {
         () = async { worker::is_told(&mut told, Told::Drain).await; busy.first.notified().await } => {}
         () = worker::is_told(&mut closing, Told::Close) => {}
         () = busy.idle_for(limits.idle) => {}
+        () = busy.unused_for(limits.head) => {}
     }
     connection.as_mut().graceful_shutdown();
-    connection.await
+    tokio::select! {
+        result = connection => result,
+        // Whoever never asked need not answer either.
+        () = busy.unused_for(CLOSING) => Ok(()),
+    }
 }
 
 /// What a client may send ahead of what is read, on all of its streams together, and what is written ahead of it.
@@ -265,6 +272,14 @@ impl Busy {
 
     fn requests(&self) -> usize {
         self.requests.load(SeqCst)
+    }
+
+    /// Waits for so long, and for ever if there was one by then.
+    async fn unused_for(&self, time: Duration) {
+        tokio::time::sleep(time).await;
+        if self.begun.load(SeqCst) > 0 {
+            std::future::pending::<()>().await;
+        }
     }
 
     /// Waits until there was none for so long.

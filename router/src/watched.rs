@@ -19,17 +19,24 @@ pub(crate) trait Onlooker: Unpin {
 
     /// A write has had this result.
     fn wrote(&mut self, cx: &mut Context<'_>, result: Poll<io::Result<usize>>) -> Poll<io::Result<usize>>;
+
+    /// The writing side was closed: what is still to be done before the connection is.
+    fn shut(&mut self, _: &mut Context<'_>, _: &mut TcpStream) -> Poll<()> {
+        Poll::Ready(())
+    }
 }
 
 /// The connection.
 pub(crate) struct Watched<O> {
     stream: TcpStream,
     onlooker: O,
+    /// Whether the writing side is closed.
+    shut: bool,
 }
 
 impl<O> Watched<O> {
     pub(crate) fn new(stream: TcpStream, onlooker: O) -> Self {
-        Self { stream, onlooker }
+        Self { stream, onlooker, shut: false }
     }
 }
 
@@ -65,7 +72,12 @@ impl<O: Onlooker> AsyncWrite for Watched<O> {
         Pin::new(&mut self.stream).poll_flush(cx)
     }
 
-    fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.stream).poll_shutdown(cx)
+    fn poll_shutdown(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        let this = self.get_mut();
+        if !this.shut {
+            std::task::ready!(Pin::new(&mut this.stream).poll_shutdown(cx))?;
+            this.shut = true;
+        }
+        this.onlooker.shut(cx, &mut this.stream).map(Ok)
     }
 }

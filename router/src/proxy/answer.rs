@@ -15,6 +15,7 @@ use wire::Outcome;
 use super::UnderWay;
 use crate::compare::Answered;
 use crate::count::Ticket;
+use crate::deadline::Deadline;
 use crate::grpc;
 use crate::items::AnswerHeaders;
 use crate::mirror::Draft;
@@ -46,7 +47,7 @@ pub(crate) struct Relayed {
     grpc: bool,
     /// Until it can take another request.
     link: Option<(Errand, Option<Link>)>,
-    deadline: Instant,
+    deadline: Deadline,
     alarm: Option<Pin<Box<Sleep>>>,
     /// What the client does with the body of its request, which may still be on its way.
     fault: Fault,
@@ -87,7 +88,7 @@ impl Relayed {
         ticket: Ticket,
         meaning: Meaning,
         link: (Errand, Option<Link>),
-        deadline: Instant,
+        deadline: Deadline,
         fault: Fault,
         draft: Option<Box<Draft>>,
     ) -> Self {
@@ -129,6 +130,9 @@ impl Relayed {
     }
 
     fn complete(&mut self) {
+        if let Meaning::Own { outcome, .. } = &mut self.meaning {
+            *outcome = self.deadline.read(*outcome, Instant::now());
+        }
         if let Some(ticket) = self.ticket.take() {
             self.took = self.draft.as_ref().map(|_| ticket.elapsed());
             match &self.meaning {
@@ -160,7 +164,7 @@ impl Relayed {
         if waited < NOTICEABLE {
             return;
         }
-        self.deadline += waited;
+        self.deadline.put_off(waited);
         self.alarm = None;
         if let Some(ticket) = &mut self.ticket {
             ticket.pause(waited);
@@ -190,14 +194,14 @@ impl Relayed {
                 Poll::Ready(frame.map(|f| f.map_err(AnswerError::from)))
             }
             Poll::Pending => {
-                let deadline = self.deadline;
+                let deadline = self.deadline.at();
                 let alarm =
                     self.alarm.get_or_insert_with(|| Box::pin(tokio::time::sleep_until(deadline.into())));
                 if alarm.as_mut().poll(cx).is_pending() {
                     return Poll::Pending;
                 }
                 let waits_for_client = self.fault.client_slow();
-                self.fail(if waits_for_client { Outcome::Cancelled } else { Outcome::Timeout });
+                self.fail(if waits_for_client { Outcome::Cancelled } else { self.deadline.missed() });
                 Poll::Ready(Some(Err(AnswerError::Timeout)))
             }
         }
