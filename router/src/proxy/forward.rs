@@ -174,11 +174,7 @@ impl<'a> Journey<'a> {
                     let errand = self.errand.insert(Errand::begin(endpoint.clone()));
                     match attempt(&endpoint, cargo, !tried.is_empty()).await {
                         Ok((response, link)) => {
-                            let status = response.status().as_u16();
-                            let said = Outcome::of_status(status);
-                            if self.deadline.read(said, Instant::now()) == said {
-                                errand.answered(status);
-                            }
+                            self.heed(response.status().as_u16());
                             let revision = snapshot.table.revisions[index].name.clone();
                             return Ok(Arrived { response, revision, link });
                         }
@@ -209,6 +205,14 @@ impl<'a> Journey<'a> {
                 Next::GiveUp if tried.is_empty() => return Err(Lost::NoEndpoint),
                 Next::GiveUp => return Err(Lost::NoAnswer),
             }
+        }
+    }
+
+    /// What the head of an answer says of its endpoint: nothing, where the server heeds the client's deadline.
+    fn heed(&self, status: u16) {
+        let said = Outcome::of_status(status);
+        if self.deadline.read(said, Instant::now()) == said {
+            self.errand.iter().for_each(|errand| errand.answered(status));
         }
     }
 
