@@ -77,7 +77,7 @@ fn cookie<'a>(line: &'a [u8], name: &str) -> Option<&'a [u8]> {
 mod tests {
     use super::*;
 
-    fn headers(name: HeaderName, lines: &[&'static str]) -> HeaderMap {
+    fn headers(name: &HeaderName, lines: &[&'static str]) -> HeaderMap {
         lines.iter().map(|line| (name.clone(), HeaderValue::from_static(line))).collect()
     }
 
@@ -95,7 +95,7 @@ mod tests {
             (&["u", "u=", "u= ;", "", ";;=", "=u"], None),
             (&[], None),
         ] {
-            let headers = headers(COOKIE, lines);
+            let headers = headers(&COOKIE, lines);
             assert_eq!(rule.key(&headers), key.map(str::as_bytes), "{lines:?}");
         }
     }
@@ -104,7 +104,7 @@ mod tests {
     fn a_cookie_that_the_answer_sets_itself_is_left_alone() {
         let ours = || HeaderValue::from_static("u=1; Path=/");
         for (theirs, n) in [(&["uu=2", "a=u=3"][..], 3), (&["a=1", "u=2; Secure"], 2), (&[], 1)] {
-            let mut headers = headers(SET_COOKIE, theirs);
+            let mut headers = headers(&SET_COOKIE, theirs);
             set(&mut headers, ours());
             assert_eq!(headers.get_all(SET_COOKIE).iter().count(), n, "{theirs:?}");
         }

@@ -7,7 +7,6 @@ mod api_server;
 mod clients;
 mod deadlines;
 mod failures;
-mod faults;
 mod feedback;
 mod grpc;
 mod limits;

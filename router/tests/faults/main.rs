@@ -1,5 +1,16 @@
 //! What must never cost a request: a thousand changes of weights, and pods and routers that are replaced one by one. And
-//! what must never cost memory: a shadow that takes large bodies and does not answer.
+//! what must never cost memory: a shadow that takes large bodies and does not answer. A program of its own, so that it runs
+//! when no other test does: it takes all of the processor.
+
+#![allow(clippy::unwrap_used, reason = "all of this is test code, its helpers too")]
+#![allow(dead_code, reason = "the helpers are those of the other tests, which use all of them")]
+
+#[path = "../it/rig.rs"]
+mod rig;
+#[path = "../it/servers.rs"]
+mod servers;
+#[path = "../it/wire_http.rs"]
+mod wire_http;
 
 use std::net::SocketAddr;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::SeqCst};
