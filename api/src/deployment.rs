@@ -155,6 +155,11 @@ pub struct RouterSettings {
     /// by accuracy.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub feedback: Option<RouterFeedback>,
+    /// Most requests that one router has at one revision at the same time, 1..=100000. Whoever comes then is answered 503 at
+    /// once, and counts as `overload` for the revision. Copies are not meant. Default: no limit.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(range(min = 1, max = 100_000))]
+    pub max_in_flight: Option<u32>,
     /// A line of JSON on stdout for requests. Absent: none.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub access_log: Option<AccessLog>,
@@ -260,13 +265,37 @@ pub enum MatchTo {
     Stable,
 }
 
-/// Where the key of sticky assignment comes from.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+/// Where the key of sticky assignment comes from: exactly one of both.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, KubeSchema)]
 #[serde(rename_all = "camelCase")]
+#[x_kube(
+    validation = Rule::new("[has(self.header), has(self.cookie)].exists_one(x, x)")
+        .message("sticky: set exactly one of header, cookie")
+)]
 pub struct Sticky {
     /// Name of a request header, in lower case; requests without it are assigned at random.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(min = 1, max = 64), regex(pattern = r"^[a-z0-9][a-z0-9-]*$"))]
-    pub header: String,
+    pub header: Option<String>,
+    /// Name of a cookie. Any value of it is a key; a request without it is assigned by a random one, which its answer sets
+    /// for 30 days.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(min = 1, max = 64), regex(pattern = r"^[A-Za-z0-9][A-Za-z0-9_-]*$"))]
+    pub cookie: Option<String>,
+}
+
+impl Sticky {
+    /// By a header.
+    #[must_use]
+    pub fn by_header(name: &str) -> Self {
+        Self { header: Some(name.to_owned()), cookie: None }
+    }
+
+    /// By a cookie.
+    #[must_use]
+    pub fn by_cookie(name: &str) -> Self {
+        Self { header: None, cookie: Some(name.to_owned()) }
+    }
 }
 
 /// What is kept for going back after a promotion.

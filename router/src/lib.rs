@@ -11,7 +11,8 @@
 //! Pure, and therefore where to look first: [`Table`] (what a ModelRoute says), [`choose`] (whom a request is
 //! drawn for: pin, target, rules, slots, R3) and [`copied_to`] (whether it is copied), `attempts` (what is tried after a
 //! failure, R5 and R6), `items` (what an answer's headers say, C3), `compare` (what a copy's say beside it),
-//! [`endpoints_of`] (what EndpointSlices say), `tripwire` (when a candidate gets nothing more, R7).
+//! [`endpoints_of`] (what EndpointSlices say), `tripwire` (when a candidate gets nothing more, R7), `sticky` (whose key it
+//! is), `deadline` (when its time is over), `places` (when a revision has enough).
 //!
 //! Copies (`mirror`) have nothing in common with the requests that users wait for but the table: memory, places and
 //! connections are their own, they are sent when the user's answer was handed on, never tried elsewhere, and dropped
@@ -25,6 +26,7 @@ mod cache;
 mod choose;
 mod compare;
 mod count;
+mod deadline;
 mod endpoints;
 mod feedback;
 mod grpc;
@@ -32,8 +34,10 @@ mod items;
 mod listen;
 mod mirror;
 mod pages;
+mod places;
 mod proxy;
 mod source;
+mod sticky;
 mod table;
 mod telemetry;
 mod tls;
@@ -52,6 +56,7 @@ pub use listen::{Limits, serve};
 pub use pages::pages;
 pub use proxy::Proxy;
 pub use source::Source;
+pub use sticky::StickyRule;
 pub use table::{MatchRule, Mirrored, Revision, Table, TableError};
 pub use telemetry::{EndpointError, Resource, Telemetry};
 pub use tls::{Tls, TlsError};

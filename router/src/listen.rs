@@ -1,6 +1,7 @@
 //! Accepts clients, and stops without losing a request.
 
 mod guard;
+mod linger;
 mod preface;
 mod scan;
 mod worker;
@@ -32,7 +33,8 @@ use worker::{Told, Worker};
 pub struct Limits {
     /// Most connections; further clients wait in the kernel's queue.
     pub connections: usize,
-    /// Longest time from the first byte of a head to its last, and for a TLS handshake.
+    /// Longest time from the first byte of a head to its last, for a TLS handshake, and by HTTP/2 from the first byte of a
+    /// connection to its first request.
     pub head: Duration,
     /// Longest time in which a client takes no byte of its answer.
     pub stall: Duration,
@@ -172,7 +174,7 @@ async fn connection(stream: TcpStream, worker: Worker, permit: OwnedSemaphorePer
         let Some((stream, version)) = tls.accept(stream, limits.head).await else { return };
         by(version, stream, worker).await
     } else {
-        let version = tokio::time::timeout(limits.idle, preface::version(&stream)).await;
+        let version = tokio::time::timeout(limits.idle, preface::version(&stream, limits.head)).await;
         let Ok(Ok(version)) = version else { return };
         by(version, stream, worker).await
     };
@@ -252,9 +254,14 @@ where
         () = async { worker::is_told(&mut told, Told::Drain).await; busy.first.notified().await } => {}
         () = worker::is_told(&mut closing, Told::Close) => {}
         () = busy.idle_for(limits.idle) => {}
+        () = busy.unused_for(limits.head) => {}
     }
     connection.as_mut().graceful_shutdown();
-    connection.await
+    tokio::select! {
+        result = connection => result,
+        // Whoever never asked need not answer either.
+        () = busy.unused_for(CLOSING) => Ok(()),
+    }
 }
 
 /// What a client may send ahead of what is read, on all of its streams together, and what is written ahead of it.
@@ -283,6 +290,14 @@ impl Busy {
 
     fn requests(&self) -> usize {
         self.requests.load(SeqCst)
+    }
+
+    /// Waits for so long, and for ever if there was one by then.
+    async fn unused_for(&self, time: Duration) {
+        tokio::time::sleep(time).await;
+        if self.begun.load(SeqCst) > 0 {
+            std::future::pending::<()>().await;
+        }
     }
 
     /// Waits until there was none for so long.

@@ -19,12 +19,13 @@ use wire::Assignment;
 
 use crate::alarm::Overdue;
 use crate::board::Snapshot;
-use crate::choose::{TARGET, choose, copied_to, slot_of, slot_of_key};
+use crate::choose::{TARGET, choose, copied_to};
 use crate::count::Ticket;
+use crate::deadline::{self, Asked, Deadline};
 use crate::feedback::Feedback;
 use crate::mirror::{Draft, Mirror};
 use crate::telemetry::{self, Record, Recording, Telemetry, Unassigned};
-use crate::{Board, Choice, alarm, budget};
+use crate::{Board, Choice, alarm, budget, sticky};
 use forward::Journey;
 use intake::{Intake, Refused, Taken};
 
@@ -231,13 +232,23 @@ impl Proxy {
             );
         }
         let (parts, body) = request.into_parts();
+        let began = Instant::now();
+        let asked = match deadline::asked(&parts.headers, headers::is_grpc(&parts), began) {
+            Ok(asked) => asked,
+            Err(what) => return self.refuse("malformed", StatusCode::BAD_REQUEST, &what),
+        };
+        let patience = asked.map_or(self.intake, |asked| self.intake.min(asked.left(began)));
         let intake = Intake { max_body: self.max_body, held: &self.held };
         // Leaves the count when the client goes away while it sends: nothing was assigned to it yet.
-        let taken = match alarm::by(Instant::now() + self.intake, intake.take(body)).await {
+        let taken = match alarm::by(Instant::now() + patience, intake.take(body)).await {
             Ok(Ok(taken)) => taken,
             Ok(Err(Refused::TooLarge)) => return self.too_large(true),
             Ok(Err(Refused::Gone)) => {
                 return self.refuse("client_gone", StatusCode::BAD_REQUEST, "the body broke off");
+            }
+            Err(Overdue) if patience < self.intake => {
+                let what = "the time that the client gave was over before the body had arrived";
+                return self.refuse("deadline", StatusCode::GATEWAY_TIMEOUT, what);
             }
             Err(Overdue) => {
                 return self.refuse(
@@ -247,37 +258,59 @@ impl Proxy {
                 );
             }
         };
-        self.assign(parts, taken, id).await
+        self.assign(parts, taken, asked, id).await
     }
 
     /// Draws the revision and passes the request on. Only when its body is here, so that a slow upload does not carry
     /// an old table on.
-    async fn assign(&self, mut parts: Parts, taken: Taken, id: &HeaderValue) -> Response<AnswerBody> {
+    async fn assign(
+        &self,
+        mut parts: Parts,
+        taken: Taken,
+        asked: Option<Asked>,
+        id: &HeaderValue,
+    ) -> Response<AnswerBody> {
         let Some(snapshot) = self.board.snapshot() else { unreachable!("a board keeps its table") };
         let record = parts.extensions.remove::<Arc<Record>>();
         record.iter().for_each(|record| taken.note(record));
         let table = &snapshot.table;
-        let key =
-            table.sticky.as_ref().and_then(|name| parts.headers.get(name)).filter(|key| !key.is_empty());
-        let slot = match key {
-            Some(key) => slot_of_key(&table.salt, key.as_bytes()),
-            None => slot_of(rand::random()),
-        };
+        let (slot, cookie) = sticky::slot(table, &parts.headers, headers::is_grpc(&parts), rand::random());
         let choice = choose(table, &parts.headers, slot);
         let named = parts.headers.remove(TARGET).is_some();
-        let Some(choice) = choice else {
-            if let Some(revision) = table.copies_to() {
-                return self.acknowledge(&snapshot, (revision, slot), parts, taken, id).await;
+        // A key that decided nothing is not given out.
+        let decided = choice.map_or(table.copies_to().is_some(), |c| c.assignment == Assignment::Split);
+        let mut response = match (choice, table.copies_to()) {
+            (Some(choice), _) => {
+                if named && choice.assignment != Assignment::Target {
+                    self.numbers.untargeted.inc();
+                }
+                self.pass_on(&snapshot, (choice, slot), parts, taken, (asked, record), id).await
             }
-            let what = "the route has no revision";
-            return self.refuse("no_revision", StatusCode::SERVICE_UNAVAILABLE, what);
+            (None, Some(revision)) => self.acknowledge(&snapshot, (revision, slot), parts, taken, id).await,
+            (None, None) => {
+                let what = "the route has no revision";
+                self.refuse("no_revision", StatusCode::SERVICE_UNAVAILABLE, what)
+            }
         };
-        if named && choice.assignment != Assignment::Target {
-            self.numbers.untargeted.inc();
+        if let Some(cookie) = cookie.filter(|_| decided) {
+            sticky::set(response.headers_mut(), cookie);
         }
+        response
+    }
+
+    /// Passes an assigned request on.
+    async fn pass_on(
+        &self,
+        snapshot: &Snapshot,
+        (choice, slot): (Choice, u16),
+        parts: Parts,
+        taken: Taken,
+        (asked, record): (Option<Asked>, Option<Arc<Record>>),
+        id: &HeaderValue,
+    ) -> Response<AnswerBody> {
         // The clocks start now: how long a client takes to send says nothing about a revision.
         let started = Instant::now();
-        let deadline = started + table.request_timeout;
+        let deadline = Deadline::new(started + snapshot.table.request_timeout, asked);
         let mut ticket = Ticket::new(snapshot.counts.clone(), choice, slot, started).recorded(record);
         // Predictions are posted. Whatever else is asked for, such as a page by a scanner, is no evidence (C1).
         if parts.method != Method::POST {
@@ -286,8 +319,8 @@ impl Proxy {
         }
         // rule: R7. A person's pin is obeyed whatever it leads to.
         let tripped = choice.assignment != Assignment::Pin && snapshot.counts.is_tripped(choice.revision);
-        let draft = self.draft(&snapshot, Some(choice), slot, &parts.method);
-        Journey::new(self, &snapshot, choice.revision, ticket, deadline)
+        let draft = self.draft(snapshot, Some(choice), slot, &parts.method);
+        Journey::new(self, snapshot, choice.revision, ticket, deadline)
             .copied(draft)
             .tripped(tripped)
             .run(parts, taken, id)

@@ -16,6 +16,7 @@ use socket2::{SockRef, TcpKeepalive};
 use tokio::net::TcpStream;
 use wire::Outcome;
 
+use crate::places::Place;
 use health::Health;
 pub(crate) use link::{Link, SendError};
 pub(crate) use payload::{Fault, Payload, PayloadError};
@@ -180,12 +181,21 @@ impl Idle {
 pub(crate) struct Errand {
     endpoint: Arc<Endpoint>,
     began: Instant,
+    /// That which it has at the revision.
+    place: Option<Place>,
 }
 
 impl Errand {
     pub(crate) fn begin(endpoint: Arc<Endpoint>) -> Self {
         endpoint.health.begin();
-        Self { endpoint, began: Instant::now() }
+        Self { endpoint, began: Instant::now(), place: None }
+    }
+
+    /// The same with its place at the revision.
+    pub(crate) fn holding(self, place: Option<Place>) -> Self {
+        let mut this = self;
+        this.place = place;
+        this
     }
 
     pub(crate) fn endpoint(&self) -> &Arc<Endpoint> {

@@ -23,6 +23,11 @@ pub(crate) trait Onlooker: Unpin {
     fn flushed(&mut self, _: &mut Context<'_>, result: Poll<io::Result<()>>) -> Poll<io::Result<()>> {
         result
     }
+
+    /// The writing side was closed: what is still to be done before the connection is.
+    fn shut(&mut self, _: &mut Context<'_>, _: &mut (impl AsyncRead + Unpin)) -> Poll<()> {
+        Poll::Ready(())
+    }
 }
 
 /// The connection.
@@ -30,11 +35,13 @@ pub(crate) trait Onlooker: Unpin {
 pub(crate) struct Watched<S, O> {
     stream: S,
     onlooker: O,
+    /// Whether the writing side is closed.
+    shut: bool,
 }
 
 impl<S, O> Watched<S, O> {
     pub(crate) fn new(stream: S, onlooker: O) -> Self {
-        Self { stream, onlooker }
+        Self { stream, onlooker, shut: false }
     }
 }
 
@@ -47,7 +54,7 @@ impl<S: AsyncRead + Unpin, O: Onlooker> AsyncRead for Watched<S, O> {
     }
 }
 
-impl<S: AsyncWrite + Unpin, O: Onlooker> AsyncWrite for Watched<S, O> {
+impl<S: AsyncRead + AsyncWrite + Unpin, O: Onlooker> AsyncWrite for Watched<S, O> {
     fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &[u8]) -> Poll<io::Result<usize>> {
         let result = Pin::new(&mut self.stream).poll_write(cx, buf);
         self.onlooker.wrote(cx, result)
@@ -71,8 +78,13 @@ impl<S: AsyncWrite + Unpin, O: Onlooker> AsyncWrite for Watched<S, O> {
         self.onlooker.flushed(cx, result)
     }
 
-    fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        let result = Pin::new(&mut self.stream).poll_shutdown(cx);
-        self.onlooker.flushed(cx, result)
+    fn poll_shutdown(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        let this = self.get_mut();
+        if !this.shut {
+            let result = Pin::new(&mut this.stream).poll_shutdown(cx);
+            std::task::ready!(this.onlooker.flushed(cx, result))?;
+            this.shut = true;
+        }
+        this.onlooker.shut(cx, &mut this.stream).map(Ok)
     }
 }

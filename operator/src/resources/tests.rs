@@ -199,6 +199,24 @@ fn only_the_slots_that_must_move_do() {
 }
 
 #[test]
+fn what_a_route_is_told_of_keys_and_limits() {
+    let table = |more: Value| {
+        let model = json!({"model": {"version": "1.1.0", "uri": "pvc://models/digits/1.1.0"}});
+        let deployment = deployment(merge(model, more));
+        let owner = Owner::of(&deployment).unwrap();
+        route(&owner, &deployment.spec, &plan(&[("a", 100)], Some("a")), None).spec
+    };
+    let plain = table(json!({}));
+    assert_eq!((plain.sticky, plain.max_in_flight), (None, None));
+    let told = table(json!({
+        "router": {"maxInFlight": 64}, "routing": {"sticky": {"cookie": "sluice_user"}},
+    }));
+    assert_eq!(told.max_in_flight, Some(64));
+    let sticky = serde_json::to_value(told.sticky).unwrap();
+    assert_eq!(sticky, json!({"cookie": "sluice_user"}));
+}
+
+#[test]
 fn the_split_is_that_of_the_slots_of_both_and_unknown_under_sticky_routing() {
     // rule: C5
     let plan = plan(&[("new", 10), ("old", 90)], Some("old"));

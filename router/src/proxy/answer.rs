@@ -14,6 +14,7 @@ use super::UnderWay;
 use crate::alarm::Alarm;
 use crate::compare::Answered;
 use crate::count::Ticket;
+use crate::deadline::Deadline;
 use crate::grpc;
 use crate::items::AnswerHeaders;
 use crate::mirror::Draft;
@@ -48,7 +49,7 @@ pub(crate) struct Relayed {
     grpc: bool,
     /// Until it can take another request.
     errand: Option<Errand>,
-    deadline: Instant,
+    deadline: Deadline,
     alarm: Option<Alarm>,
     /// What the client does with the body of its request, which may still be on its way.
     fault: Fault,
@@ -89,7 +90,7 @@ impl Relayed {
         ticket: Ticket,
         meaning: Meaning,
         errand: Errand,
-        deadline: Instant,
+        deadline: Deadline,
         fault: Fault,
         draft: Option<Box<Draft>>,
     ) -> Self {
@@ -131,6 +132,9 @@ impl Relayed {
     }
 
     fn complete(&mut self) {
+        if let Meaning::Own { outcome, .. } = &mut self.meaning {
+            *outcome = self.deadline.read(*outcome, Instant::now());
+        }
         if let Some(ticket) = self.ticket.take() {
             self.took = self.draft.as_ref().map(|_| ticket.elapsed());
             match &self.meaning {
@@ -163,7 +167,7 @@ impl Relayed {
         if waited < NOTICEABLE {
             return;
         }
-        self.deadline += waited;
+        self.deadline.put_off(waited);
         self.alarm = None;
         if let Some(ticket) = &mut self.ticket {
             ticket.pause(waited);
@@ -193,13 +197,12 @@ impl Relayed {
                 Poll::Ready(frame.map(|f| f.map_err(AnswerError::from)))
             }
             Poll::Pending => {
-                let deadline = self.deadline;
-                let alarm = self.alarm.get_or_insert_with(|| Alarm::at(deadline));
+                let alarm = self.alarm.get_or_insert_with(|| Alarm::at(self.deadline.at()));
                 if Pin::new(alarm).poll(cx).is_pending() {
                     return Poll::Pending;
                 }
                 let waits_for_client = self.fault.client_slow();
-                self.fail(if waits_for_client { Outcome::Cancelled } else { Outcome::Timeout });
+                self.fail(if waits_for_client { Outcome::Cancelled } else { self.deadline.missed() });
                 Poll::Ready(Some(Err(AnswerError::Timeout)))
             }
         }

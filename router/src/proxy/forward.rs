@@ -17,8 +17,10 @@ use crate::alarm;
 use crate::attempts::{Attempts, Failure, Next};
 use crate::board::{Backends, Snapshot};
 use crate::count::Ticket;
+use crate::deadline::Deadline;
 use crate::items::AnswerHeaders;
 use crate::mirror::Draft;
+use crate::places::{Full, Place};
 use crate::upstream::{Endpoint, Errand, Fault, Link, Payload, Reply};
 
 /// A request that was assigned.
@@ -26,7 +28,7 @@ pub(crate) struct Journey<'a> {
     proxy: &'a Proxy,
     drawn: Arc<str>,
     ticket: Ticket,
-    deadline: Instant,
+    deadline: Deadline,
     retry: bool,
     drawn_is_stable: bool,
     /// The revision drawn gets no request (R7).
@@ -35,6 +37,8 @@ pub(crate) struct Journey<'a> {
     fallback: Option<Outcome>,
     /// The endpoint that has it.
     errand: Option<Errand>,
+    /// The revision at which it has a place, and the place, if those are limited.
+    place: Option<(Arc<str>, Option<Place>)>,
     /// A copy for another revision, if it is copied.
     draft: Option<Box<Draft>>,
 }
@@ -51,6 +55,8 @@ struct Arrived {
 enum Lost {
     /// Nobody was there to be asked.
     NoEndpoint,
+    /// As many requests as are allowed are at the revision.
+    Full,
     /// Those who were asked did not answer.
     NoAnswer,
     /// What came is no answer, or only a part of one.
@@ -82,7 +88,7 @@ impl<'a> Journey<'a> {
         snapshot: &Snapshot,
         drawn: usize,
         ticket: Ticket,
-        deadline: Instant,
+        deadline: Deadline,
     ) -> Self {
         let table = &snapshot.table;
         Self {
@@ -95,6 +101,7 @@ impl<'a> Journey<'a> {
             tripped: false,
             fallback: None,
             errand: None,
+            place: None,
             draft: None,
         }
     }
@@ -129,9 +136,9 @@ impl<'a> Journey<'a> {
         };
         let mut cargo = Cargo { grpc, parts, body };
         let (deadline, intake) = (self.deadline, self.proxy.intake);
-        let result = in_time(self.attempts(&mut cargo, &fault), deadline, intake, &fault).await;
+        let result = in_time(self.attempts(&mut cargo, &fault), deadline.at(), intake, &fault).await;
         let waited = fault.waited();
-        self.deadline += waited;
+        self.deadline.put_off(waited);
         self.ticket.pause(waited);
         match result {
             Ok(Ok(arrived)) => self.relay(arrived, fault, grpc),
@@ -148,11 +155,7 @@ impl<'a> Journey<'a> {
                 self.ticket.finish(Outcome::Cancelled);
                 answer::error(StatusCode::REQUEST_TIMEOUT, "the body did not arrive in time")
             }
-            Err(Late::Endpoint) => {
-                self.errand.iter().for_each(Errand::failed);
-                self.ticket.finish(self.fallback.unwrap_or(Outcome::Timeout));
-                answer::error(StatusCode::GATEWAY_TIMEOUT, "the model did not answer in time")
-            }
+            Err(Late::Endpoint) => self.late(),
         }
     }
 
@@ -166,12 +169,15 @@ impl<'a> Journey<'a> {
             let picked = self.pick(&snapshot, attempts, &tried);
             let next = match picked {
                 None => attempts.exhausted(),
-                Some((revision, endpoint)) => {
+                Some((index, endpoint)) => {
                     self.ticket.record().into_iter().for_each(|record| record.attempt(endpoint.address()));
+                    self.enter(&snapshot, index)?;
+                    self.deadline.tell(&mut cargo.parts.headers, Instant::now());
                     let errand = self.errand.insert(Errand::begin(endpoint.clone()));
                     match attempt(&endpoint, cargo, !tried.is_empty()).await {
                         Ok((response, link)) => {
-                            errand.answered(response.status().as_u16());
+                            self.heed(response.status().as_u16());
+                            let revision = snapshot.table.revisions[index].name.clone();
                             return Ok(Arrived { response, revision, link });
                         }
                         Err(failure) => {
@@ -204,22 +210,41 @@ impl<'a> Journey<'a> {
         }
     }
 
-    /// The endpoint to try next, with the name of its revision.
+    /// What the head of an answer says of its endpoint: nothing, where the server heeds the client's deadline.
+    fn heed(&self, status: u16) {
+        let said = Outcome::of_status(status);
+        if self.deadline.read(said, Instant::now()) == said {
+            self.errand.iter().for_each(|errand| errand.answered(status));
+        }
+    }
+
+    /// Takes a place at a revision, unless it has one there. The one at the revision before it gives back.
+    fn enter(&mut self, snapshot: &Snapshot, index: usize) -> Result<(), Lost> {
+        let name = &snapshot.table.revisions[index].name;
+        if self.place.as_ref().is_none_or(|(at, _)| at != name) {
+            self.place = None;
+            self.place = Some((name.clone(), snapshot.places[index].take().map_err(|Full| Lost::Full)?));
+        }
+        Ok(())
+    }
+
+    /// The endpoint to try next, with the index of its revision.
     fn pick(
         &self,
         snapshot: &Snapshot,
         attempts: Attempts,
         tried: &[SocketAddr],
-    ) -> Option<(Arc<str>, Arc<Endpoint>)> {
+    ) -> Option<(usize, Arc<Endpoint>)> {
         let table = &snapshot.table;
         let at_stable = attempts.at_stable();
         let index = if at_stable && !self.drawn_is_stable { table.stable } else { table.find(&self.drawn) }?;
         let endpoint = snapshot.backends[index].pick(tried, at_stable)?;
-        Some((table.revisions[index].name.clone(), endpoint))
+        Some((index, endpoint))
     }
 
     fn relay(mut self, arrived: Arrived, fault: Fault, grpc: bool) -> Response<AnswerBody> {
         let errand = self.errand.take().expect("whoever answered was asked");
+        let errand = errand.holding(self.place.take().and_then(|(_, place)| place));
         let Arrived { response, revision, link } = arrived;
         self.ticket.record().into_iter().for_each(|record| record.answered_by(revision.clone()));
         let (mut parts, body) = response.into_parts();
@@ -259,10 +284,32 @@ impl<'a> Journey<'a> {
         self.proxy.feedback.as_ref()?.header(&self.ticket, answer)
     }
 
+    /// Nobody answered in time. It says nothing about an endpoint, and nothing about a revision, where the client gave less
+    /// time than the route does (C2).
+    fn late(self) -> Response<AnswerBody> {
+        let missed = self.deadline.missed();
+        if !self.deadline.is_clients() {
+            self.errand.iter().for_each(Errand::failed);
+        }
+        self.ticket.finish(self.fallback.unwrap_or(missed));
+        let what = if self.deadline.is_clients() {
+            "the model did not answer in the time that the client gave"
+        } else {
+            "the model did not answer in time"
+        };
+        answer::error(StatusCode::GATEWAY_TIMEOUT, what)
+    }
+
     fn lost(self, lost: &Lost) -> Response<AnswerBody> {
         let (own, status, what) = match lost {
             Lost::NoEndpoint => {
                 (Outcome::Connect, StatusCode::SERVICE_UNAVAILABLE, "no model server is ready to answer")
+            }
+            // rule: C2. As if a server had said so; evidence against a candidate whose share is more than it can take.
+            Lost::Full => {
+                let what =
+                    "the revision has as many requests from this router as allowed (spec.router.maxInFlight)";
+                (Outcome::Overload, StatusCode::SERVICE_UNAVAILABLE, what)
             }
             Lost::NoAnswer => {
                 (Outcome::Connect, StatusCode::BAD_GATEWAY, "no connection to a model server held")

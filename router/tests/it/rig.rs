@@ -59,10 +59,11 @@ pub(crate) fn route(b: u16) -> ModelRoute {
         mirror: None,
         matches: vec![],
         targeting: false,
-        sticky: Some(Sticky { header: "x-user-id".into() }),
+        sticky: Some(Sticky::by_header("x-user-id")),
         salt: "digits-1".into(),
         request_timeout: Duration::from_millis(600).into(),
         retry: true,
+        max_in_flight: None,
     };
     let mut route = ModelRoute::new("digits", spec);
     route.metadata.uid = Some("uid-1".into());
