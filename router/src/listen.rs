@@ -60,7 +60,8 @@ impl Default for Limits {
             head: Duration::from_secs(10),
             stall: Duration::from_secs(30),
             head_bytes: budget::HEAD,
-            headers: 128,
+            // hyper keeps so many without taking memory.
+            headers: 100,
             idle: Duration::from_secs(75),
             streams: 64,
             // Longer than the default request timeout.

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use http::request::Parts;
-use http::{HeaderValue, Request, Response, StatusCode};
+use http::{HeaderName, HeaderValue, Request, Response, StatusCode};
 use hyper::body::Incoming;
 use wire::Outcome;
 
@@ -22,6 +22,9 @@ use crate::items::AnswerHeaders;
 use crate::mirror::Draft;
 use crate::places::{Full, Place};
 use crate::upstream::{Endpoint, Errand, Fault, Link, Payload, Reply};
+
+const PREDICTION_ID: HeaderName = HeaderName::from_static(wire::header::PREDICTION_ID);
+const REVISION: HeaderName = HeaderName::from_static(wire::header::REVISION);
 
 /// A request that was assigned.
 pub(crate) struct Journey<'a> {
@@ -257,12 +260,12 @@ impl<'a> Journey<'a> {
         };
         headers::strip(&mut parts.headers);
         // Nobody else gives one.
-        parts.headers.remove(wire::header::PREDICTION_ID);
+        parts.headers.remove(PREDICTION_ID);
         if let Some(id) = self.prediction_id(&meaning) {
-            parts.headers.insert(wire::header::PREDICTION_ID, id);
+            parts.headers.insert(PREDICTION_ID, id);
         }
         if let Ok(name) = HeaderValue::from_str(&revision) {
-            parts.headers.insert(wire::header::REVISION, name);
+            parts.headers.insert(REVISION, name);
         }
         let relayed = Relayed::new(
             Reply::new(body, link),
