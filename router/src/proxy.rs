@@ -3,6 +3,7 @@
 mod alone;
 mod answer;
 mod forward;
+mod framing;
 mod headers;
 mod intake;
 
@@ -27,6 +28,7 @@ use forward::Journey;
 use intake::{Intake, Refused, Taken};
 
 pub(crate) use answer::{AnswerBody, outcome};
+pub(crate) use framing::is_ambiguous;
 
 /// Largest body that is held back so that it can be sent again (R6).
 const REPLAYABLE: u64 = 1 << 20;
@@ -192,12 +194,16 @@ impl Proxy {
         id: &HeaderValue,
     ) -> Response<AnswerBody> {
         if malformed {
-            let what =
-                "the length of the body is given twice: send one Content-Length or one Transfer-Encoding";
+            let what = "the head can be read in two ways: send one Content-Length or one \"Transfer-Encoding: chunked\", and end \
+                        lines with CRLF";
             return self.refuse("malformed", StatusCode::BAD_REQUEST, what);
         }
         if request.method() == Method::CONNECT {
             return self.refuse("malformed", StatusCode::METHOD_NOT_ALLOWED, "CONNECT is not served here");
+        }
+        let (parts, body) = request.into_parts();
+        if let Some(what) = framing::fault(&parts) {
+            return self.refuse_and_close(what);
         }
         if self.board.snapshot().is_none() {
             return self.refuse(
@@ -206,7 +212,6 @@ impl Proxy {
                 "no route table has been read yet",
             );
         }
-        let (parts, body) = request.into_parts();
         let intake = Intake { max_body: self.max_body, held: &self.held };
         // Leaves the count when the client goes away while it sends: nothing was assigned to it yet.
         let taken = match tokio::time::timeout(self.intake, intake.take(body)).await {
@@ -287,6 +292,13 @@ impl Proxy {
     fn refuse(&self, reason: &str, status: StatusCode, what: &str) -> Response<AnswerBody> {
         self.numbers.unassigned.with_label_values(&[reason]).inc();
         answer::error(status, what)
+    }
+
+    /// The same for a head that others may read differently: nothing behind it is read.
+    fn refuse_and_close(&self, what: &str) -> Response<AnswerBody> {
+        let mut response = self.refuse("malformed", StatusCode::BAD_REQUEST, what);
+        response.headers_mut().insert(header::CONNECTION, HeaderValue::from_static("close"));
+        response
     }
 
     fn too_large(&self, unassigned: bool) -> Response<AnswerBody> {

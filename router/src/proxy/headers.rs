@@ -64,8 +64,8 @@ pub(crate) fn pass_on(parts: &mut Parts, id: &HeaderValue) {
         parts.headers.insert(header::TE, HeaderValue::from_static("trailers"));
         return;
     }
-    // HTTP/2 names the host in the URI.
-    if let Some(authority) = parts.uri.authority().filter(|_| !parts.headers.contains_key(header::HOST))
+    // HTTP/2 names the host in the URI, and where a URI names one it is the one that counts (RFC 9112 §3.2.2).
+    if let Some(authority) = parts.uri.authority()
         && let Ok(host) = HeaderValue::from_str(authority.as_str())
     {
         parts.headers.insert(header::HOST, host);

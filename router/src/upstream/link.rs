@@ -17,6 +17,7 @@ use tokio::sync::oneshot;
 
 use super::Payload;
 use crate::attempts::Failure;
+use crate::proxy::is_ambiguous;
 use crate::watched::{Onlooker, Watched};
 
 /// Largest read buffer, and so the largest head of an answer. Bounded, because hyper's own grows with the
@@ -93,6 +94,9 @@ impl Link {
             _ = &mut self.ended => answer.now_or_never(),
         };
         let refused = match result {
+            Some(Ok(response)) if is_ambiguous(response.status(), response.headers()) => {
+                return Err(SendError { failure: Failure::Garbled, request: None, error: None });
+            }
             Some(Ok(response)) => return Ok(response),
             Some(Err(refused)) => Some(refused),
             None => None,

@@ -14,6 +14,7 @@ mod namespace;
 mod program;
 mod rig;
 mod servers;
+mod smuggling;
 mod source;
 mod targets;
 mod traffic;
