@@ -199,11 +199,11 @@ impl Proxy {
             return self.refuse("malformed", StatusCode::BAD_REQUEST, what);
         }
         if request.method() == Method::CONNECT {
-            return self.refuse("malformed", StatusCode::METHOD_NOT_ALLOWED, "CONNECT is not served here");
+            return self.refuse_and_close(StatusCode::METHOD_NOT_ALLOWED, "CONNECT is not served here");
         }
         let (parts, body) = request.into_parts();
         if let Some(what) = framing::fault(&parts) {
-            return self.refuse_and_close(what);
+            return self.refuse_and_close(StatusCode::BAD_REQUEST, what);
         }
         if self.board.snapshot().is_none() {
             return self.refuse(
@@ -295,8 +295,8 @@ impl Proxy {
     }
 
     /// The same for a head that others may read differently: nothing behind it is read.
-    fn refuse_and_close(&self, what: &str) -> Response<AnswerBody> {
-        let mut response = self.refuse("malformed", StatusCode::BAD_REQUEST, what);
+    fn refuse_and_close(&self, status: StatusCode, what: &str) -> Response<AnswerBody> {
+        let mut response = self.refuse("malformed", status, what);
         response.headers_mut().insert(header::CONNECTION, HeaderValue::from_static("close"));
         response
     }
