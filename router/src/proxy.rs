@@ -3,6 +3,7 @@
 mod alone;
 mod answer;
 mod forward;
+mod framing;
 mod headers;
 mod intake;
 
@@ -30,6 +31,7 @@ use forward::Journey;
 use intake::{Intake, Refused, Taken};
 
 pub(crate) use answer::{AnswerBody, outcome};
+pub(crate) use framing::is_ambiguous;
 
 /// Largest body that is held back so that it can be sent again (R6).
 const REPLAYABLE: u64 = 1 << 20;
@@ -217,12 +219,16 @@ impl Proxy {
         id: &HeaderValue,
     ) -> Response<AnswerBody> {
         if malformed {
-            let what =
-                "the length of the body is given twice: send one Content-Length or one Transfer-Encoding";
+            let what = "the head can be read in two ways: send one Content-Length or one \"Transfer-Encoding: chunked\", and end \
+                        lines with CRLF";
             return self.refuse("malformed", StatusCode::BAD_REQUEST, what);
         }
         if request.method() == Method::CONNECT {
-            return self.refuse("malformed", StatusCode::METHOD_NOT_ALLOWED, "CONNECT is not served here");
+            return self.refuse_and_close(StatusCode::METHOD_NOT_ALLOWED, "CONNECT is not served here");
+        }
+        let (parts, body) = request.into_parts();
+        if let Some(what) = framing::fault(&parts) {
+            return self.refuse_and_close(StatusCode::BAD_REQUEST, what);
         }
         if self.board.snapshot().is_none() {
             return self.refuse(
@@ -231,7 +237,6 @@ impl Proxy {
                 "no route table has been read yet",
             );
         }
-        let (parts, body) = request.into_parts();
         let began = Instant::now();
         let asked = match deadline::asked(&parts.headers, headers::is_grpc(&parts), began) {
             Ok(asked) => asked,
@@ -353,6 +358,13 @@ impl Proxy {
         if self.telemetry.is_some() {
             response.extensions_mut().insert(Unassigned(reason));
         }
+        response
+    }
+
+    /// The same for a head that others may read differently: nothing behind it is read.
+    fn refuse_and_close(&self, status: StatusCode, what: &str) -> Response<AnswerBody> {
+        let mut response = self.refuse("malformed", status, what);
+        response.headers_mut().insert(header::CONNECTION, HeaderValue::from_static("close"));
         response
     }
 

@@ -70,8 +70,8 @@ pub(crate) fn pass_on(parts: &mut Parts, id: &HeaderValue) {
     if parts.version == Version::HTTP_2 {
         join_cookies(&mut parts.headers);
     }
-    // HTTP/2 names the host in the URI.
-    if let Some(authority) = parts.uri.authority().filter(|_| !parts.headers.contains_key(header::HOST))
+    // HTTP/2 names the host in the URI, and where a URI names one it is the one that counts (RFC 9112 §3.2.2).
+    if let Some(authority) = parts.uri.authority()
         && let Ok(host) = HeaderValue::from_str(authority.as_str())
     {
         parts.headers.insert(header::HOST, host);

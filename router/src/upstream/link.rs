@@ -19,6 +19,7 @@ use tokio::task::unconstrained;
 
 use super::Payload;
 use crate::attempts::Failure;
+use crate::proxy::is_ambiguous;
 use crate::watched::{Onlooker, Watched};
 
 /// Largest read buffer, and so the largest head of an answer. Bounded, because hyper's own grows with the
@@ -127,6 +128,9 @@ impl Link {
         })
         .await;
         let refused = match result {
+            Some(Ok(response)) if is_ambiguous(response.status(), response.headers()) => {
+                return Err(SendError { failure: Failure::Garbled, request: None, error: None });
+            }
             Some(Ok(response)) => return Ok(response),
             Some(Err(refused)) => Some(refused),
             None => None,

@@ -16,6 +16,7 @@ mod places;
 mod program;
 mod rig;
 mod servers;
+mod smuggling;
 mod source;
 mod sticky;
 mod targets;
