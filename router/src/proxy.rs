@@ -27,6 +27,7 @@ use forward::Journey;
 use intake::{Intake, Refused, Taken};
 
 pub(crate) use answer::{AnswerBody, outcome};
+pub(crate) use headers::REQUEST_ID;
 
 /// Largest body that is held back so that it can be sent again (R6).
 const REPLAYABLE: u64 = 1 << 20;

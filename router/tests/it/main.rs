@@ -8,6 +8,7 @@ mod clients;
 mod failures;
 mod feedback;
 mod grpc;
+mod labelled_pairs;
 mod limits;
 mod mirror;
 mod namespace;

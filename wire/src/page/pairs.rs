@@ -55,7 +55,8 @@ pub(super) fn histograms(pairs: &mut Pairs) -> [(&'static str, Grid, &mut Vec<u6
 /// Whether a line of this name is one of pairs.
 pub(super) fn is_of_pairs(name: &str) -> bool {
     let family = name.strip_suffix("_bucket");
-    matches!(name, family::PAIRS | family::PAIR_LABELS) || matches!(family, Some(family::PAIR_GAP | family::PAIR_RATIO))
+    matches!(name, family::PAIRS | family::PAIR_LABELS)
+        || matches!(family, Some(family::PAIR_GAP | family::PAIR_RATIO))
 }
 
 /// Takes one line of a revision's pairs.
