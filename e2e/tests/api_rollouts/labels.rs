@@ -75,6 +75,27 @@ async fn a_candidate_that_is_wrong_too_often_waits_for_labels_and_is_taken_back_
 }
 
 #[tokio::test]
+async fn a_shadow_is_judged_by_labels_of_the_answers_beside_it() -> Result<()> {
+    // rule: J1, S1
+    let metric = json!({"name": "accuracy", "accuracy": {}, "min": 0.9, "minSamples": 200});
+    let strategy = json!({"shadow": {"percent": 50, "hold": "2s", "then": "promote"}});
+    let changes = [("/analysis/metrics/0", metric), ("/strategy", strategy)];
+    let trial = Trial::start("accuracy-shadow").await?;
+    trial.hollow.routers(|routers| routers.labelled = 0.5);
+    trial.hollow.model("1.1.0", |model| model.accuracy = 0.7);
+    // The first one is promoted by another strategy: nobody would answer beside it.
+    trial.serve_first(&labelled("1.0.0", &[])).await?;
+    trial.apply(&labelled("1.1.0", &changes)).await?;
+    rolled_back(&trial, 40).await?;
+    let why = reason(&ended(&trial, 2).await?);
+    println!("{why}");
+    ensure!(why.contains("labels in") || why.contains("labelled answers are wrong"), "{why}");
+    trial.apply(&labelled("1.2.0", &changes)).await?;
+    trial.until(40, "1.2.0 to be promoted", |s| is_healthy(s, "1.2.0")).await?;
+    Ok(())
+}
+
+#[tokio::test]
 async fn an_ab_test_is_won_by_labels() -> Result<()> {
     let hypothesis = json!({"metric": "accuracy", "direction": "increase", "minimumEffect": 0.1});
     let strategy = json!({"abTest": {"weight": 50, "maxDuration": "10m", "hypothesis": hypothesis}});
