@@ -12,17 +12,18 @@ use api::ModelDeployment;
 use jiff::Timestamp;
 use kube::Client;
 use kube::runtime::controller::Action;
-use kube::runtime::events::Recorder;
 use kube::runtime::reflector::ObjectRef;
 use rollout::{Pause, Plan, decide};
+use wire::RouteState;
 
 pub use errors::Error;
 pub use queue::run;
 
 use crate::act::Act;
 use crate::capacity::{self, Reader};
+use crate::herald::Herald;
 use crate::index::Key;
-use crate::judge::{judge, order};
+use crate::judge::{is_served, judge, order};
 use crate::leader::Acting;
 use crate::metrics::Metrics;
 use crate::notify::{Courier, Mail};
@@ -54,7 +55,7 @@ pub struct Context {
     /// Whether this replica may write.
     pub acting: Acting,
     /// Publishes events.
-    pub recorder: Recorder,
+    pub herald: Herald,
     /// Delivers notifications.
     pub courier: Courier,
     /// Says whether what is planned fits.
@@ -141,6 +142,7 @@ impl Context {
         let (mut valid, taken) = self.validate(key, &seen);
         let snapshot = self.samplers.snapshot(key);
         let observed = judge(&seen, &snapshot);
+        let served = seen.route_state().filter(|_| observed.route.as_ref().is_some_and(|r| r.served));
         let scaled = scaling::scale(&seen, &valid, &observed, &snapshot, now);
         if let Some(scaled) = &scaled {
             valid.wanted.replicas = scaled.status.replicas;
@@ -177,7 +179,7 @@ impl Context {
             trouble,
             now,
         };
-        let soon = self.report(key, picture, scaled.as_ref()).await?;
+        let soon = self.report(key, picture, scaled.as_ref(), served.as_ref()).await?;
         let refused = acted.map_err(Error::Act)?;
         act.settle().await.map_err(Error::Act)?;
 
@@ -223,23 +225,28 @@ impl Context {
         }
     }
 
-    /// Tells what was done; returns when something of it is to be tried again.
+    /// Tells what was done; returns when something of it is to be tried again. `served` is the state of the table that
+    /// was served already when it was decided.
     async fn report(
         &self,
         key: &Key,
         picture: Picture<'_>,
         scaled: Option<&Scaled>,
+        served: Option<&RouteState>,
     ) -> Result<Option<Duration>, Error> {
         let pen = || Pen::new(&self.client, &self.acting, &picture.seen.owner);
         let retrained = retrain(picture, &self.client, &pen()).await;
         let room = self.capacity.look(key, capacity::coming(picture.seen, picture.plan));
         let notifications = &picture.seen.deployment.spec.notifications;
         let mail = Mail { courier: &self.courier, key, owner: &picture.seen.owner, notifications };
+        let way_back = picture.plan.state.phase.is_way_back();
+        let is_news = || picture.seen.route_state().as_ref() != served;
+        let overtaken = || way_back && is_news() && is_served(picture.seen, &self.samplers.snapshot(key));
         let report = Report {
             picture,
             written: &self.written,
             pen: pen(),
-            recorder: &self.recorder,
+            herald: &self.herald,
             mail,
             retrained: &retrained,
             scaled,
@@ -247,6 +254,7 @@ impl Context {
             evidence_written: self.notes.with(key, |note| note.evidence),
             status_written: self.notes.with(key, |note| note.status),
             since: self.notes.with(key, |note| *note.since.get_or_insert_with(Instant::now)),
+            overtaken: &overtaken,
         };
         let reported = report.report().await;
         if let Err(WriteError::Conflict { object }) = &reported
@@ -267,7 +275,8 @@ impl Context {
                 deployment = %key, reason = %note.reason, rollout = note.sequence, "{}", note.message
             );
         }
-        Ok(reported.withheld.then_some(SOON).or(retrained.again.then_some(AGAIN)))
+        let next = reported.overtaken.then_some(Duration::ZERO);
+        Ok(next.or(reported.withheld.then_some(SOON)).or(retrained.again.then_some(AGAIN)))
     }
 
     /// After a conflict: what the objects are now, past every cache, so that the next reconcile need not wait

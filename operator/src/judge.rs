@@ -81,6 +81,12 @@ fn route(seen: &Seen, snapshot: &Snapshot) -> Option<RouteSeen> {
     })
 }
 
+/// Whether every running router serves the table that was seen, or written since.
+#[must_use]
+pub fn is_served(seen: &Seen, snapshot: &Snapshot) -> bool {
+    route(seen, snapshot).is_some_and(|route| route.served)
+}
+
 /// What the sampler shall do from now on.
 #[must_use]
 pub fn order(seen: &Seen, valid: &Valid, plan: &Plan, snapshot: &Snapshot) -> Order {

@@ -20,6 +20,7 @@ pub mod controller;
 pub mod crd;
 pub mod decisions;
 pub mod fresh;
+pub mod herald;
 pub mod index;
 pub mod judge;
 pub mod leader;

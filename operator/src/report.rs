@@ -1,4 +1,4 @@
-//! Tells what was done: status first, then the answered verb, then the record and the events.
+//! Tells what was done: status and events first, then the answered verb, then the record.
 
 mod events;
 
@@ -11,12 +11,13 @@ use k8s_openapi::api::apps::v1::ControllerRevision;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::MicroTime;
 use kube::ResourceExt;
 use kube::api::Patch;
-use kube::runtime::events::{Event, EventType, Recorder};
+use kube::runtime::events::{Event, EventType};
 use rollout::{Kind, Outcome, Phase, Plan};
 use serde_json::json;
 
 use crate::capacity::Room;
 use crate::decisions;
+use crate::herald::Herald;
 use crate::notify::Mail;
 use crate::observe::Written;
 use crate::retrain::{self, Retrained};
@@ -24,7 +25,7 @@ use crate::revision::DIGEST;
 use crate::scaling::{self, SCALED_IN, SCALED_OUT, Scaled, Step};
 use crate::status::{self, Picture};
 use crate::write::{Pen, WriteError};
-use events::{event, publish, troubles, warning};
+use events::{event, troubles, warning};
 
 /// Decisions that a record keeps.
 const RECORDS: usize = 100;
@@ -51,7 +52,7 @@ pub struct Report<'a> {
     /// The connection.
     pub pen: Pen<'a>,
     /// Publishes events.
-    pub recorder: &'a Recorder,
+    pub herald: &'a Herald,
     /// Tells the receivers of notifications.
     pub mail: Mail<'a>,
     /// What became of the triggers of a retraining.
@@ -66,6 +67,8 @@ pub struct Report<'a> {
     pub status_written: Option<Instant>,
     /// When this process first looked at the deployment.
     pub since: Instant,
+    /// Whether every router has let go of what is taken back since this was decided: who is on call waits to hear it.
+    pub overtaken: &'a (dyn Fn() -> bool + Sync),
 }
 
 /// What a report did.
@@ -77,6 +80,8 @@ pub struct Reported {
     pub status: bool,
     /// The status was left as it is until the pods are asked: it is to be looked at again soon.
     pub withheld: bool,
+    /// What comes after the status is left to the next reconcile, which has more urgent news.
+    pub overtaken: bool,
 }
 
 impl Report<'_> {
@@ -90,11 +95,19 @@ impl Report<'_> {
         let written = if withheld { None } else { self.status().await? };
         let status = written.is_some();
         let deployment = written.unwrap_or_else(|| self.picture.seen.deployment.clone());
+        self.events(&deployment);
+        let told = Reported { status, withheld, ..Reported::default() };
+        let overtaken = Reported { overtaken: true, ..told };
+        if (self.overtaken)() {
+            return Ok(overtaken);
+        }
         self.answer(&deployment).await?;
-        let reported = Reported { status, withheld, ..self.records().await? };
+        if (self.overtaken)() {
+            return Ok(overtaken);
+        }
+        let evidence = self.records().await?;
         self.digests().await?;
-        self.events(&deployment).await;
-        Ok(reported)
+        Ok(Reported { evidence, ..told })
     }
 
     /// Whether the status says more than this process knows: it has just begun, has decided nothing, and has not asked
@@ -157,10 +170,10 @@ impl Report<'_> {
     }
 
     /// Brings the ModelRollouts to what is known of them; each is looked at anew, so that what a crash left
-    /// out is put right.
-    async fn records(&self) -> Result<Reported, WriteError> {
+    /// out is put right. Returns whether the evidence was written.
+    async fn records(&self) -> Result<bool, WriteError> {
         let Picture { seen, plan, .. } = self.picture;
-        let mut reported = Reported::default();
+        let mut evidence = false;
         // Not what the API server answered: one with older definitions leaves the field out.
         let held = status::decisions(self.picture);
         for (sequence, stored) in &seen.rollouts {
@@ -176,13 +189,13 @@ impl Report<'_> {
                 self.mail.tell(stored);
                 continue;
             }
-            reported.evidence |= after.evidence != before.evidence;
+            evidence |= after.evidence != before.evidence;
             let mut changed = ModelRollout::clone(stored);
             changed.status = Some(after);
             let stored = self.written.rollouts.remember(self.pen.status(&changed).await?);
             self.mail.tell(&stored);
         }
-        Ok(reported)
+        Ok(evidence)
     }
 
     /// Once per interval inside a stage, since the state changes no more often; rarely while watching.
@@ -227,7 +240,7 @@ impl Report<'_> {
     }
 
     /// Events may be lost; the record is the memory.
-    async fn events(&self, deployment: &ModelDeployment) {
+    fn events(&self, deployment: &ModelDeployment) {
         let before = self.picture.seen.deployment.status.as_ref();
         let mut trouble = troubles(before, deployment.status.as_ref());
         trouble.extend(self.room.is_news(before).map(|message| warning("DoesNotFit", message)));
@@ -251,7 +264,7 @@ impl Report<'_> {
         }
         let notes = self.picture.plan.notes.iter().map(event);
         for event in notes.chain(trouble) {
-            publish(self.recorder, deployment, &event).await;
+            self.herald.tell(deployment, event);
         }
     }
 }

@@ -12,6 +12,7 @@ use tokio_util::sync::CancellationToken;
 use crate::args::RunArgs;
 use crate::capacity::Reader;
 use crate::controller::{self, Context};
+use crate::herald::Herald;
 use crate::leader::{Campaign, Settings};
 use crate::metrics::Metrics;
 use crate::notify::{Courier, Timing};
@@ -20,6 +21,9 @@ use crate::resources::Images;
 use crate::sampler::Samplers;
 use crate::validate::Defaults;
 use crate::world::World;
+
+/// How long an operator that stops still publishes events: nobody waits for it, the lease is free by then.
+const LAST_EVENTS: Duration = Duration::from_secs(2);
 
 /// Runs until SIGTERM, gives the lease up and returns.
 ///
@@ -79,8 +83,9 @@ async fn operate(
         return Ok(());
     }
     let campaign = Campaign::start(client.clone(), settings);
+    let (herald, published) = Herald::new(&Recorder::new(client.clone(), reporter));
     let context = Arc::new(Context {
-        recorder: Recorder::new(client.clone(), reporter),
+        herald,
         client,
         lane,
         world,
@@ -102,6 +107,7 @@ async fn operate(
     controller::run(context, changes, samples, args.concurrency, stopped).await;
     readiness.drain();
     campaign.release().await;
+    published.all(LAST_EVENTS).await;
     Ok(())
 }
 

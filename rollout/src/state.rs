@@ -62,6 +62,18 @@ pub enum Phase {
     Watching(Watching),
 }
 
+impl Phase {
+    /// Whether it leads back to what served before.
+    #[must_use]
+    pub fn is_way_back(&self) -> bool {
+        match self {
+            Self::Returning(_) => true,
+            Self::Rolling(rolling) => rolling.kind == Kind::Rollback,
+            Self::Idle | Self::Watching(_) => false,
+        }
+    }
+}
+
 /// Towards the spec, or back.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Kind {

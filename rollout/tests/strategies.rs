@@ -164,6 +164,16 @@ fn a_bandit_that_finds_stable_the_best_goes_back() {
 }
 
 #[test]
+fn a_bandit_gives_no_arm_nothing_since_a_restart_would_take_it_for_dropped() {
+    let mut world = serving("bandit");
+    world.compete("b", &["c"]);
+    world.run(20);
+    world.rewards = Some((Shares::from([("b".to_owned(), 20), ("c".to_owned(), 0)]), None));
+    world.run(20);
+    assert_eq!((world.share("b"), world.share("c")), (5, 5), "{}", tell(&world));
+}
+
+#[test]
 fn a_stage_that_is_not_proven_in_its_time_waits_goes_on_or_back() {
     for (then, name) in
         [(OnLimit::Hold, "hold"), (OnLimit::Promote, "promote"), (OnLimit::Rollback, "rollback")]

@@ -120,8 +120,6 @@ async fn a_version_that_goes_bad_after_its_promotion_is_taken_back_by_its_holdba
 async fn what_a_router_has_stopped_sending_to_is_taken_back() -> Result<()> {
     // rule: R7
     let trial = Trial::start("trips").await?;
-    let trip = Trip { failures: 10, requests: 20, stable_failures: 0, stable_requests: 56 };
-    trial.hollow.model("1.1.0", |model| model.trips = Some(trip));
     let first = trial.serve_first(&spec("1.0.0")).await?;
     ensure!(trial.route().await?.spec.revisions.iter().all(|r| r.trip_wire.is_none()), "stable has none");
     trial.apply(&spec("1.1.0")).await?;
@@ -130,6 +128,8 @@ async fn what_a_router_has_stopped_sending_to_is_taken_back() -> Result<()> {
     let route = trial.route().await?.spec;
     let wired = route.revisions.iter().filter(|r| r.trip_wire.is_some()).map(|r| &r.name);
     ensure!(wired.collect::<Vec<_>>() == [&candidate], "{route:?}");
+    let trip = Trip { failures: 10, requests: 20, stable_failures: 0, stable_requests: 56 };
+    trial.hollow.model("1.1.0", |model| model.trips = Some(trip));
     let over = ended(&trial, 2).await?;
     ensure!(outcome(&over) == Some(Outcome::RolledBack), "{:?}", over.status);
     ensure!(reason(&over).contains("trip-wire: a router has stopped sending to it"), "{}", reason(&over));

@@ -1,27 +1,14 @@
 //! What people hear of it: events of Kubernetes.
 
-use api::ModelDeployment;
-use kube::Resource;
-use kube::runtime::events::{Event, EventType, Recorder};
+use kube::runtime::events::{Event, EventType};
 use rollout::Note;
-use tokio::time::timeout;
 
 use super::{TEXT, cut};
 use crate::revision::hash8;
 use crate::status;
-use crate::write::REQUEST;
 
 /// Bytes of an event's action, at most: the API server's limit.
 const ACTION: usize = 128;
-
-/// Publishes an event; a failure is logged only.
-pub(super) async fn publish(recorder: &Recorder, deployment: &ModelDeployment, event: &Event) {
-    match timeout(REQUEST, recorder.publish(event, &deployment.object_ref(&()))).await {
-        Ok(Ok(())) => {}
-        Ok(Err(error)) => tracing::warn!(error = &error as &dyn std::error::Error, "an event is lost"),
-        Err(_) => tracing::warn!("an event is lost: no answer within {REQUEST:?}"),
-    }
-}
 
 /// A warning for people.
 pub(super) fn warning(reason: &str, message: &str) -> Event {

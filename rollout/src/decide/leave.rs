@@ -115,8 +115,10 @@ impl Turn<'_> {
         if let Some(allotment) = newest {
             let mut shares = allotment.shares;
             shares.retain(|arm, share| *share > 0 && rolling.arms().any(|a| a == arm));
+            // Who has nothing in the route was dropped, so a restart would read it: an arm goes by name, never by share.
+            let all = rolling.arms().all(|arm| shares.contains_key(arm));
             let sum: u32 = shares.values().map(|s| u32::from(*s)).sum();
-            if sum <= 100 && shares != self.targets(&rolling) {
+            if all && sum <= 100 && shares != self.targets(&rolling) {
                 self.note(Reason::SharesMoved, rolling.sequence, allotment.reason);
                 rolling.shares = Some(shares);
                 self.state.phase = Phase::Rolling(rolling.clone());
