@@ -127,7 +127,7 @@ impl StateCounts {
             stable: table.stable,
         };
         let digest = digest(&state);
-        Self { digest, state, revisions, series, shown, classes, slots, pairs, disagreements, wires }
+        Self { state, digest, revisions, series, shown, classes, slots, pairs, disagreements, wires }
     }
 
     /// What was counted for each revision and assignment, with what of it is on the page.

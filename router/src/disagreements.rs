@@ -87,7 +87,8 @@ impl Disagreement {
 }
 
 fn cut(class: &str) -> String {
-    class[..class.floor_char_boundary(LONGEST)].to_owned()
+    let end = (0..=class.len().min(LONGEST)).rev().find(|end| class.is_char_boundary(*end));
+    class[..end.unwrap_or_default()].to_owned()
 }
 
 impl Disagreements {

@@ -22,15 +22,12 @@ pub(super) struct Wrong {
     /// Part of the budget.
     level: f64,
     /// It reached its level while labels came as they should.
-    #[serde(default)]
     proven: bool,
     /// Whether labels arrive in the ratio of the shares. If not, who is labelled depends on who answered.
     arrival: Mismatch,
     /// Labels of the candidate, those that it should have, and the variance of them.
-    #[serde(default)]
     arrived: [f64; 3],
     /// Labelled pairs among them.
-    #[serde(default)]
     pairs: u64,
 }
 
