@@ -215,8 +215,8 @@ pub struct RouterTls {
 )]
 pub struct RouterFeedback {
     /// Name of a Secret in the same namespace. Its `key`, 32 bytes or more, signs the ids of answers; its `token`, 16
-    /// characters or more, is what clients send as `Authorization: Bearer`; `classes`, one a line, is optional: labels
-    /// outside of it are refused. Routers alone read it.
+    /// characters or more, is what clients send as `Authorization: Bearer`. Both others are optional and have one a line:
+    /// labels outside of `classes` are refused; ids that `other-keys` signed are taken too. Routers alone read it.
     #[schemars(length(min = 1, max = 253), regex(pattern = r"^[a-z0-9]([-.a-z0-9]*[a-z0-9])?$"))]
     pub secret_name: String,
     /// How old an answer may be whose label comes. Default: 24h.

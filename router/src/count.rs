@@ -21,6 +21,7 @@ pub use collector::Collector;
 pub use ledger::Ledger;
 
 use crate::compare::Pair;
+use crate::disagreements::{Disagreement, Disagreements};
 use crate::feedback::{NO_CONFIDENCE, PredictionId};
 use crate::items::{AnswerHeaders, Item};
 use crate::telemetry::Record;
@@ -85,6 +86,7 @@ pub(crate) struct StateCounts {
     classes: Classes,
     slots: Option<SlotCounts>,
     pairs: Option<PairCounts>,
+    disagreements: Arc<Disagreements>,
     wires: Wires,
 }
 
@@ -97,7 +99,12 @@ struct Wires {
 
 impl StateCounts {
     /// `labelled` where labels are taken.
-    fn new(table: &Table, labelled: bool, memories: Vec<Arc<Memory>>) -> Self {
+    fn new(
+        table: &Table,
+        labelled: bool,
+        memories: Vec<Arc<Memory>>,
+        disagreements: Arc<Disagreements>,
+    ) -> Self {
         let state = table.state.clone();
         let revisions: Vec<_> = table.revisions.iter().map(|r| r.name.clone()).collect();
         // Nothing is evidence while all is pinned (C1), and the page is bounded.
@@ -120,7 +127,8 @@ impl StateCounts {
             wires: table.revisions.iter().map(|revision| revision.trip_wire).collect(),
             stable: table.stable,
         };
-        Self { digest: digest(&state), state, revisions, series, shown, classes, slots, pairs, wires }
+        let digest = digest(&state);
+        Self { state, digest, revisions, series, shown, classes, slots, pairs, disagreements, wires }
     }
 
     /// What was counted for each revision and assignment, with what of it is on the page.
@@ -164,6 +172,13 @@ impl StateCounts {
     /// Counts a copy that was not sent.
     pub(crate) fn drop_copy(&self) {
         self.pair(&Pair { outcome: PairOutcome::Dropped, gap: None, ratio: None });
+    }
+
+    /// Remembers a copy that disagrees with the user's answer.
+    pub(crate) fn disagree(&self, disagreement: Disagreement) {
+        if let Some(pairs) = &self.pairs {
+            self.disagreements.push(&pairs.revision, self.state.generation, disagreement);
+        }
     }
 
     /// Counts what became of a copy.

@@ -46,7 +46,7 @@ struct Args {
     #[arg(long, env = "SLUICE_MAX_CONNECTIONS", default_value_t = router::CONNECTIONS as u32,
         value_parser = clap::value_parser!(u32).range(2..=100_000))]
     max_connections: u32,
-    /// Folder of the Secret with the files key, token and perhaps classes: with it labels are taken.
+    /// Folder of the Secret with the files key, token and perhaps other-keys and classes: with it labels are taken.
     #[arg(long, env = "SLUICE_FEEDBACK_SECRET")]
     feedback_secret: Option<PathBuf>,
     /// Address for labels.

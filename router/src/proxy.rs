@@ -32,6 +32,7 @@ use intake::{Intake, Refused, Taken};
 
 pub(crate) use answer::{AnswerBody, outcome};
 pub(crate) use framing::is_ambiguous;
+pub(crate) use headers::REQUEST_ID;
 
 /// Largest body that is held back so that it can be sent again (R6).
 const REPLAYABLE: u64 = 1 << 20;

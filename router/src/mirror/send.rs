@@ -6,16 +6,17 @@ use std::time::Instant;
 use http::request::Parts;
 use http::{HeaderMap, Request, Version};
 use http_body_util::BodyExt;
-use wire::{Assignment, Outcome};
+use wire::{Assignment, Outcome, PairOutcome};
 
 use super::{Draft, Kept};
 use crate::Choice;
 use crate::attempts::Failure;
 use crate::compare::{Answered, compare};
 use crate::count::Ticket;
+use crate::disagreements::Disagreement;
 use crate::grpc;
 use crate::items::AnswerHeaders;
-use crate::proxy::outcome;
+use crate::proxy::{REQUEST_ID, outcome};
 use crate::upstream::{Endpoint, Link, Payload, Reply};
 
 /// How much of an answer's body is read, in bytes. It says nothing: behind this the connection is closed, and the answer
@@ -32,7 +33,7 @@ struct Answer {
 pub(super) async fn send(draft: Draft, head: Parts, body: Kept, user: Option<Answered>) {
     let Some(endpoint) = endpoint(&draft) else { return draft.counts.drop_copy() };
     let user = user.map(|user| user.remember(rand::random()));
-    let Draft { counts, revision, slot, timeout, .. } = draft;
+    let Draft { counts, revision, slot, timeout, named, .. } = draft;
     let choice = Choice { revision, assignment: Assignment::Shadow };
     let started = Instant::now();
     // Abandoned when the program ends, it is cancelled: nobody asks any more.
@@ -47,7 +48,17 @@ pub(super) async fn send(draft: Draft, head: Parts, body: Kept, user: Option<Ans
         Err(_) => (Outcome::Timeout, None),
     };
     let copy = Answered { outcome, took, success };
-    user.iter().for_each(|user| counts.pair(&compare(user, &copy)));
+    if let (Some(named), Some(success)) = (named, &copy.success) {
+        named.answered(success);
+    }
+    if let Some(user) = &user {
+        let pair = compare(user, &copy);
+        if pair.outcome == PairOutcome::Disagree {
+            let id = head.headers.get(REQUEST_ID);
+            counts.disagree(Disagreement::new(id, user, &copy));
+        }
+        counts.pair(&pair);
+    }
     ticket.finish_answered(outcome, copy.success.as_ref());
 }
 

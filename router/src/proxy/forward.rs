@@ -261,7 +261,7 @@ impl<'a> Journey<'a> {
         headers::strip(&mut parts.headers);
         // Nobody else gives one.
         parts.headers.remove(PREDICTION_ID);
-        if let Some(id) = self.prediction_id(&meaning) {
+        if let Some(id) = self.name(&meaning) {
             parts.headers.insert(PREDICTION_ID, id);
         }
         if let Ok(name) = HeaderValue::from_str(&revision) {
@@ -282,9 +282,14 @@ impl<'a> Journey<'a> {
 
     /// What names the answer, where labels are taken. What another revision answered has no name: its label would say
     /// nothing of the one drawn (C2).
-    fn prediction_id(&self, meaning: &Meaning) -> Option<HeaderValue> {
+    fn name(&mut self, meaning: &Meaning) -> Option<HeaderValue> {
         let Meaning::Own { success: Some(answer), .. } = meaning else { return None };
-        self.proxy.feedback.as_ref()?.header(&self.ticket, answer)
+        let feedback = self.proxy.feedback.as_ref()?;
+        let signed = feedback.sign(&self.ticket, answer)?;
+        if let Some(draft) = &mut self.draft {
+            draft.set_name(feedback.beside(&signed));
+        }
+        Some(signed.header)
     }
 
     /// Nobody answered in time. It says nothing about an endpoint, and nothing about a revision, where the client gave less

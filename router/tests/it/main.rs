@@ -9,6 +9,7 @@ mod deadlines;
 mod failures;
 mod feedback;
 mod grpc;
+mod labelled_pairs;
 mod limits;
 mod mirror;
 mod namespace;
