@@ -3,7 +3,7 @@ export CARGO_TARGET_DIR ?= $(or $(XDG_CACHE_HOME),$(HOME)/.cache)/sluice/target
 export INSTA_UPDATE ?= no
 SHELL_SCRIPTS = $(shell grep -rlE '^#!.*bash' hack .ci router/tests)
 
-.PHONY: help demo demo-down test lint unit crashes mutants sweep api bench-evidence bench-operator bench-rollback bench-router e2e cluster cluster-down images ground crds
+.PHONY: help demo demo-down test lint unit crashes mutants sweep api bench-evidence bench-operator bench-rollback bench-router fuzz e2e cluster cluster-down images ground crds
 
 help:           ## this list
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 16
@@ -37,6 +37,9 @@ crashes: ground ## the operator is killed before and after each of its writes, a
 
 mutants: ground ## wrong decisions on purpose: the tests must notice each
 	hack/mutants
+
+fuzz: ground    ## bytes that nobody should send, SECONDS (60) for each of 5 readers; not part of `make test`
+	hack/fuzz $(or $(SECONDS),60)
 
 sweep: ground   ## a few harmless rollouts, to notice when too many are rolled back
 	cargo run --release --quiet -p bench -- sweep --rollouts 10

@@ -24,6 +24,7 @@ use crate::compare::Pair;
 use crate::disagreements::{Disagreement, Disagreements};
 use crate::feedback::{NO_CONFIDENCE, PredictionId};
 use crate::items::{AnswerHeaders, Item};
+use crate::telemetry::Record;
 use crate::tripwire::Memory;
 use crate::{Choice, Table, TripWire};
 use labels::LabelCounts;
@@ -202,11 +203,29 @@ pub(crate) struct Ticket {
     slot: u16,
     started: Instant,
     finished: bool,
+    /// What is told of it, if anything is.
+    record: Option<Arc<Record>>,
 }
 
 impl Ticket {
     pub(crate) fn new(counts: Arc<StateCounts>, choice: Choice, slot: u16, started: Instant) -> Self {
-        Self { counts, choice, slot, started, finished: false }
+        Self { counts, choice, slot, started, finished: false, record: None }
+    }
+
+    /// The same that is told of.
+    pub(crate) fn recorded(self, record: Option<Arc<Record>>) -> Self {
+        let mut this = self;
+        if let Some(record) = &record {
+            let Choice { revision, assignment } = this.choice;
+            record.assigned(this.counts.revisions[revision].clone(), assignment, this.slot);
+        }
+        this.record = record;
+        this
+    }
+
+    /// What is told of it, until it is counted.
+    pub(crate) fn record(&self) -> Option<&Record> {
+        self.record.as_deref()
     }
 
     /// Leaves it out of all counts: it is no prediction.
@@ -296,6 +315,9 @@ impl Ticket {
     }
 
     fn count(&mut self, outcome: Outcome) {
+        if let Some(record) = self.record.take() {
+            record.outcome(outcome);
+        }
         if !std::mem::replace(&mut self.finished, true) {
             self.series().outcomes[outcome.index()].fetch_add(1, Relaxed);
             // rule: R7, C1

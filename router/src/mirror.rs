@@ -19,7 +19,7 @@ use crate::board::Snapshot;
 use crate::compare::Answered;
 use crate::count::StateCounts;
 use crate::feedback::Named;
-use crate::{Board, budget};
+use crate::{Board, budget, deadline};
 
 pub(crate) use keep::Keep;
 use keep::Kept;
@@ -78,6 +78,7 @@ impl Draft {
     /// Takes the head as the user's server gets it.
     pub(crate) fn set_head(&mut self, parts: &Parts) {
         let mut head = parts.clone();
+        deadline::forget(&mut head.headers);
         head.headers.insert(SHADOW, HeaderValue::from_static("1"));
         self.head = Some(head);
     }

@@ -1,6 +1,7 @@
 //! Follows the framing of the requests on a connection, to see what hyper hides: it takes the chunked length
-//! of a head with both `Transfer-Encoding` and `Content-Length` and drops the other silently. A proxy in
-//! front that takes the other one would see other requests than we do (request smuggling). Pure.
+//! of a head with both `Transfer-Encoding` and `Content-Length` and drops the other silently, it takes off codings
+//! that it does not know, and a line feed alone ends its lines. A proxy in front that reads any of this otherwise would
+//! see other requests than we do (request smuggling). Pure.
 
 /// Longest part of a line that is looked at.
 const LINE: usize = 64;
@@ -32,7 +33,10 @@ pub(super) struct Scan {
     line: Vec<u8>,
     /// Bytes of the current line.
     length: usize,
+    /// Whether the last byte before was a carriage return.
+    returned: bool,
     content_length: Option<u64>,
+    /// How often the length of the body was given, in whichever way.
     lengths: u32,
     chunked: bool,
 }
@@ -43,6 +47,7 @@ impl Default for Scan {
             place: Place::First,
             line: Vec::with_capacity(LINE),
             length: 0,
+            returned: false,
             content_length: None,
             lengths: 0,
             chunked: false,
@@ -59,7 +64,13 @@ impl Scan {
         }
     }
 
-    /// Reads on. True when a head gives the length of its body twice, or not as a number.
+    /// Whether the last request has ended and no other one has begun.
+    pub(super) fn is_between(&self) -> bool {
+        self.place == Place::First && self.length == 0
+    }
+
+    /// Reads on. True when a head gives the length of its body twice, or not as a number or by another coding than
+    /// `chunked`, and when a line ends without a carriage return.
     pub(super) fn feed(&mut self, mut bytes: &[u8]) -> bool {
         let mut ambiguous = false;
         while !bytes.is_empty() {
@@ -80,11 +91,12 @@ impl Scan {
                     let room = LINE.saturating_sub(self.line.len());
                     self.line.extend_from_slice(&part[..part.len().min(room)]);
                     self.length += part.len();
+                    self.returned = part.last().map_or(self.returned, |last| *last == b'\r');
                     bytes = &bytes[end.map_or(bytes.len(), |e| e + 1)..];
                     if end.is_some() {
                         ambiguous |= self.line_ended();
                         self.line.clear();
-                        self.length = 0;
+                        (self.length, self.returned) = (0, false);
                     }
                 }
             }
@@ -93,6 +105,9 @@ impl Scan {
     }
 
     fn line_ended(&mut self) -> bool {
+        if !self.returned {
+            return self.lost();
+        }
         let cut = self.length > self.line.len();
         let line = self.line.strip_suffix(b"\r").unwrap_or(&self.line);
         let empty = line.is_empty();
@@ -100,23 +115,14 @@ impl Scan {
             Place::First if empty => {}
             Place::First => self.place = Place::Headers,
             Place::Headers if empty => return self.head_ended(),
-            Place::Headers => {
-                let Some(colon) = line.iter().position(|b| *b == b':') else { return false };
-                let (name, value) = (line[..colon].trim_ascii(), line[colon + 1..].trim_ascii());
-                if name.eq_ignore_ascii_case(b"transfer-encoding") {
-                    self.chunked = true;
-                } else if name.eq_ignore_ascii_case(b"content-length") {
-                    self.lengths += 1;
-                    self.content_length = if cut { None } else { digits(value, 10) };
-                    if self.content_length.is_none() {
-                        self.place = Place::Lost;
-                        return true;
-                    }
-                }
-            }
+            Place::Headers => return self.header(cut),
             Place::ChunkLength => {
-                let number = line.split(|b| *b == b';').next().unwrap_or_default().trim_ascii();
-                self.place = match digits(number, 16) {
+                let number = line.split(|b| *b == b';').next().unwrap_or_default();
+                // hyper reads on where the line was cut.
+                if cut && number.len() == line.len() {
+                    return self.lost();
+                }
+                self.place = match digits(number.trim_ascii(), 16) {
                     Some(0) => Place::Trailers,
                     Some(left) => Place::Body { left, chunked: true },
                     None => Place::Lost,
@@ -129,8 +135,39 @@ impl Scan {
         false
     }
 
+    /// Reads a header, of which `cut` says that its end is not there.
+    fn header(&mut self, cut: bool) -> bool {
+        let Some(colon) = self.line.iter().position(|b| *b == b':') else { return false };
+        let (name, value) = (self.line[..colon].trim_ascii(), self.line[colon + 1..].trim_ascii());
+        let is = |known: &[u8]| {
+            let same = |(a, b): (&u8, &u8)| a.eq_ignore_ascii_case(b) || (*a == b'_' && *b == b'-');
+            name.len() == known.len() && name.iter().zip(known).all(same)
+        };
+        let (coding, length) = (is(b"transfer-encoding"), is(b"content-length"));
+        if !coding && !length {
+            return false;
+        }
+        // Servers that make variables of headers take an underscore for a hyphen.
+        if cut || name.contains(&b'_') {
+            return self.lost();
+        }
+        self.lengths += 1;
+        if coding {
+            self.chunked = true;
+            return !value.eq_ignore_ascii_case(b"chunked") && self.lost();
+        }
+        self.content_length = digits(value, 10);
+        self.content_length.is_none() && self.lost()
+    }
+
+    /// Nothing behind this can be read with any certainty.
+    fn lost(&mut self) -> bool {
+        self.place = Place::Lost;
+        true
+    }
+
     fn head_ended(&mut self) -> bool {
-        let ambiguous = self.lengths > 1 || (self.chunked && self.lengths > 0);
+        let ambiguous = self.lengths > 1;
         self.place = match (self.chunked, self.content_length) {
             (true, _) => Place::ChunkLength,
             (false, Some(left @ 1..)) => Place::Body { left, chunked: false },
@@ -162,12 +199,21 @@ mod tests {
         "\r\nPOST /p HTTP/1.1\r\ncontent-length: 0\r\n\r\n",
         "POST /p HTTP/1.1\r\ncontent-length: 5\r\n\r\n\r\n\r\n\n",
     ];
-    const BAD: [&str; 5] = [
+    const BAD: [&str; 13] = [
         "POST / HTTP/1.1\r\nContent-Length: 5\r\nTransfer-Encoding: chunked\r\n\r\n",
         "POST / HTTP/1.1\r\ntransfer-encoding: chunked\r\nhost: a\r\ncontent-length: 0\r\n\r\n",
         "POST / HTTP/1.1\r\nContent-Length: 5\r\nContent-Length: 5\r\n\r\n",
         "POST / HTTP/1.1\r\nContent-Length: +5\r\n\r\n",
         "POST / HTTP/1.1\r\nContent-Length:                                                      5\r\n\r\n",
+        "POST / HTTP/1.1\r\nContent_Length: 5\r\n\r\n",
+        "POST / HTTP/1.1\r\nTransfer-Encoding: gzip, chunked\r\n\r\n",
+        "POST / HTTP/1.1\r\nTransfer-Encoding: chunked\r\nTransfer-Encoding: chunked\r\n\r\n",
+        "POST / HTTP/1.1\nhost: a\r\n\r\n",
+        "POST / HTTP/1.1\r\nhost: a\n\r\n",
+        "POST / HTTP/1.1\r\nhost: a\r\n\n",
+        "POST / HTTP/1.1\r\nTransfer-Encoding: chunked\r\n\r\n0\r\nt: 1\n\nGET / HTTP/1.1\r\n\r\n",
+        // Five bytes for hyper, and the end for whoever reads 64 digits.
+        "POST / HTTP/1.1\r\nTransfer-Encoding: chunked\r\n\r\n00000000000000000000000000000000000000000000000000000000000000005\r\n",
     ];
 
     fn feed(scan: &mut Scan, text: &str, cuts: &[usize]) -> bool {
@@ -186,7 +232,7 @@ mod tests {
         #[test]
         fn twofold_lengths_are_seen_wherever_the_bytes_are_cut(
             good in proptest::collection::vec(0usize..5, 0..6),
-            bad in proptest::option::of(0usize..5),
+            bad in proptest::option::of(0..BAD.len()),
             mut cuts in proptest::collection::vec(0usize..500, 0..20),
         ) {
             let mut text: String = good.iter().map(|i| GOOD[*i]).collect();

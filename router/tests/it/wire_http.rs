@@ -67,21 +67,28 @@ impl Wire {
         }
     }
 
-    async fn exactly(&mut self, n: usize) -> io::Result<Vec<u8>> {
+    /// Reads so many bytes.
+    pub(crate) async fn exactly(&mut self, n: usize) -> io::Result<Vec<u8>> {
         while self.ahead.len() < n {
             self.more().await?;
         }
         Ok(self.ahead.drain(..n).collect())
     }
 
-    /// Reads one message.
-    pub(crate) async fn read(&mut self) -> io::Result<Message> {
+    /// Reads the head of a message, and nothing behind it.
+    pub(crate) async fn read_head(&mut self) -> io::Result<Message> {
         let mut message = Message { first: self.line().await?, ..Message::default() };
         loop {
             let line = self.line().await?;
             let Some((name, value)) = line.split_once(':') else { break };
             message.headers.push((name.to_ascii_lowercase(), value.trim().to_owned()));
         }
+        Ok(message)
+    }
+
+    /// Reads one message.
+    pub(crate) async fn read(&mut self) -> io::Result<Message> {
+        let mut message = self.read_head().await?;
         if message.header("transfer-encoding").is_some() {
             loop {
                 let length = self.line().await?;
