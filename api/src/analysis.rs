@@ -56,6 +56,9 @@ pub struct Sequential {
     /// compared with its own. Default: tolerance 1.25, rollback.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub low_confidence: Option<HarmTest>,
+    /// More of the candidate's labelled answers are wrong. Needs `router.feedback`. Default: tolerance 1.1, rollback.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub accuracy: Option<HarmTest>,
     /// Confidence, classes or inputs are distributed otherwise than stable's. Default: alert.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub change: Option<ChangeTest>,
@@ -161,8 +164,8 @@ pub struct Metric {
     /// Share of copies whose class is another than that of the user's answer. Only measured in shadow stages.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub disagreement: Option<Disagreement>,
-    /// Share of right answers, of those whose true labels arrived. Needs `router.feedback`; not measured in shadow
-    /// stages, whose answers nobody gets. `minSamples` counts labels.
+    /// Share of right answers, of those whose true labels arrived. Needs `router.feedback`. In shadow stages a label of
+    /// stable's answer tells of the copy's too, where the router still remembers it. `minSamples` counts labels.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub accuracy: Option<Accuracy>,
     /// Largest value that passes. Drift may leave it out and set `significance` alone: then it passes up to what

@@ -148,13 +148,62 @@ pub struct RouterSettings {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(range(min = 1, max = 100))]
     pub replicas: Option<u32>,
-    /// CPU and memory. Default: 100m CPU and 32Mi requested, 128Mi limit; with `feedback` 16Mi more.
+    /// CPU and memory. Default: 100m CPU and 32Mi requested, 128Mi limit; with `feedback` 16Mi, with `tls` 32Mi more.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub resources: Option<ResourceRequirements>,
     /// Takes true labels of answers, on port 8081 of the Service. Absent: answers have no id, and nothing can be judged
     /// by accuracy.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub feedback: Option<RouterFeedback>,
+    /// Most requests that one router has at one revision at the same time, 1..=100000. Whoever comes then is answered 503 at
+    /// once, and counts as `overload` for the revision. Copies are not meant. Default: no limit.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(range(min = 1, max = 100_000))]
+    pub max_in_flight: Option<u32>,
+    /// A line of JSON on stdout for requests. Absent: none.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub access_log: Option<AccessLog>,
+    /// Spans for an OpenTelemetry collector. Absent: none; `traceparent` is passed on as it is.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub tracing: Option<Tracing>,
+    /// Clients come by TLS, on port 443 of the Service. Absent: without, on port 80.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub tls: Option<RouterTls>,
+}
+
+/// Which requests are logged.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct AccessLog {
+    /// Percentage of requests that are logged, 0..=100, beside all that fail. Default: 100.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(range(min = 0, max = 100))]
+    pub sample: Option<u8>,
+}
+
+/// Which requests are traced, and where to.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct Tracing {
+    /// `http://<host>[:<port>]` of a collector that takes OTLP over HTTP in JSON.
+    #[schemars(
+        length(min = 8, max = 256),
+        regex(pattern = r"^http://[A-Za-z0-9.:\[\]-]+(/[A-Za-z0-9._/-]*)?$")
+    )]
+    pub endpoint: String,
+    /// Percentage of the requests without a trace that begin one, 0..=100. Those with one are traced if it is sampled.
+    /// Default: 1.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(range(min = 0, max = 100))]
+    pub sample: Option<u8>,
+}
+
+/// The certificate of the routers.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct RouterTls {
+    /// Name of a Secret of type `kubernetes.io/tls` in the same namespace. Routers start once it is there, and read it
+    /// again when it changes.
+    #[schemars(length(min = 1, max = 253), regex(pattern = r"^[a-z0-9]([-.a-z0-9]*[a-z0-9])?$"))]
+    pub secret_name: String,
 }
 
 /// Where true labels of answers come from.
@@ -166,8 +215,8 @@ pub struct RouterSettings {
 )]
 pub struct RouterFeedback {
     /// Name of a Secret in the same namespace. Its `key`, 32 bytes or more, signs the ids of answers; its `token`, 16
-    /// characters or more, is what clients send as `Authorization: Bearer`; `classes`, one a line, is optional: labels
-    /// outside of it are refused. Routers alone read it.
+    /// characters or more, is what clients send as `Authorization: Bearer`. Both others are optional and have one a line:
+    /// labels outside of `classes` are refused; ids that `other-keys` signed are taken too. Routers alone read it.
     #[schemars(length(min = 1, max = 253), regex(pattern = r"^[a-z0-9]([-.a-z0-9]*[a-z0-9])?$"))]
     pub secret_name: String,
     /// How old an answer may be whose label comes. Default: 24h.
@@ -216,13 +265,37 @@ pub enum MatchTo {
     Stable,
 }
 
-/// Where the key of sticky assignment comes from.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+/// Where the key of sticky assignment comes from: exactly one of both.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, KubeSchema)]
 #[serde(rename_all = "camelCase")]
+#[x_kube(
+    validation = Rule::new("[has(self.header), has(self.cookie)].exists_one(x, x)")
+        .message("sticky: set exactly one of header, cookie")
+)]
 pub struct Sticky {
     /// Name of a request header, in lower case; requests without it are assigned at random.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(min = 1, max = 64), regex(pattern = r"^[a-z0-9][a-z0-9-]*$"))]
-    pub header: String,
+    pub header: Option<String>,
+    /// Name of a cookie. Any value of it is a key; a request without it is assigned by a random one, which its answer sets
+    /// for 30 days.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(min = 1, max = 64), regex(pattern = r"^[A-Za-z0-9][A-Za-z0-9_-]*$"))]
+    pub cookie: Option<String>,
+}
+
+impl Sticky {
+    /// By a header.
+    #[must_use]
+    pub fn by_header(name: &str) -> Self {
+        Self { header: Some(name.to_owned()), cookie: None }
+    }
+
+    /// By a cookie.
+    #[must_use]
+    pub fn by_cookie(name: &str) -> Self {
+        Self { header: None, cookie: Some(name.to_owned()) }
+    }
 }
 
 /// What is kept for going back after a promotion.

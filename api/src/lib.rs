@@ -31,8 +31,8 @@ pub use analysis::{
 };
 pub use autoscaling::{Autoscaling, AutoscalingStatus, AutoscalingTarget};
 pub use deployment::{
-    Match, MatchTo, Model, ModelDeployment, ModelDeploymentSpec, Rollback, RouterFeedback, RouterSettings,
-    Routing, Server, Sticky,
+    AccessLog, Match, MatchTo, Model, ModelDeployment, ModelDeploymentSpec, Rollback, RouterFeedback,
+    RouterSettings, RouterTls, Routing, Server, Sticky, Tracing,
 };
 pub use duration::Duration;
 pub use notifications::{EVENT_REASONS, EventReason, Notification, Template, UrlFrom, Webhook};

@@ -63,6 +63,10 @@ pub struct ModelRouteSpec {
     pub request_timeout: Duration,
     /// Whether a request whose connection breaks before any byte of the answer is sent once more (R6).
     pub retry: bool,
+    /// Most requests that one router has at one revision at the same time, at least 1. Absent: no limit.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(range(min = 1, max = 100_000))]
+    pub max_in_flight: Option<u32>,
 }
 
 /// Copies of requests: sent after the user's answer, compared with it, never answered to anybody.

@@ -141,8 +141,8 @@ fn pairs(seed: u64, worse: f64, tolerance: f64) -> u64 {
     while !process.crossed(PAIRED_LEVEL) {
         let fate: f64 = random.random();
         let (worse, better) = (fate < worse, (worse..worse + BETTER).contains(&fate));
-        let pairs = Pairs { worse: worse.into(), better: better.into(), n: 1 };
-        process.observe(&pairs.stratum().expect("one pair")).expect("in range");
+        let pairs = Pairs { worse: worse.into(), better: better.into(), neither: 0, n: 1 };
+        process.observe_pairs(&pairs).expect("one pair");
         n += 1;
     }
     n

@@ -72,11 +72,11 @@ fn raw(settings: Settings) -> Settings {
 /// Sequential tests that tolerate nothing at a level that promises nothing, alone.
 fn loose(settings: Settings) -> Settings {
     let loose = |harm: Option<Harm>| harm.map(|harm| Harm { tolerance: 1.0, ..harm });
-    let Tests { errors, latency, low_confidence, change } = settings.tests;
-    let [errors, latency, low_confidence] = [errors, latency, low_confidence].map(loose);
+    let Tests { errors, latency, low_confidence, accuracy, change } = settings.tests;
+    let [errors, latency, low_confidence, accuracy] = [errors, latency, low_confidence, accuracy].map(loose);
     Settings {
         metrics: Vec::new(),
-        tests: Tests { errors, latency, low_confidence, change },
+        tests: Tests { errors, latency, low_confidence, accuracy, change },
         false_rollback: LOOSE_BUDGET,
         ..settings
     }

@@ -1,7 +1,7 @@
 //! What labels say of both arms of an interval.
 
 use serde::{Deserialize, Serialize};
-use wire::Feedback;
+use wire::{Feedback, Pairs};
 
 use crate::{Share, clopper_pearson};
 
@@ -24,6 +24,12 @@ pub(crate) fn shares(feedback: &Feedback) -> [Share; 2] {
 }
 
 impl Labelled {
+    /// Of labelled pairs: the copies are the candidate's.
+    pub(crate) fn of_pairs(pairs: &Pairs) -> Self {
+        let (candidate, stable, all) = pairs.right();
+        Self { candidate: Share::new(candidate, all), stable: Share::new(stable, all) }
+    }
+
     /// Adds the labels of another pod or interval.
     pub fn add(&mut self, other: &Self) {
         self.candidate.add(other.candidate);

@@ -67,7 +67,7 @@ pub enum Kind {
     /// compared. Measured in shadow stages with a stable alone.
     Disagreement,
     /// Labelled answers that were right, over all answers whose labels arrived. The one kind of which more is better.
-    /// Measured where users get the candidate's answers: not in shadow stages.
+    /// Measured where users get the candidate's answers, and in shadow stages where they get stable's to the same requests.
     Accuracy,
 }
 
@@ -232,8 +232,8 @@ impl Metric {
     pub(crate) fn is_measured_in(&self, interval: &Interval) -> bool {
         match self.kind {
             Kind::Disagreement => interval.pairs.is_some(),
-            // Nobody gets the answers to copies, so nobody labels them.
-            Kind::Accuracy if interval.draw == Draw::Shadow => false,
+            // Nobody gets the answers to copies: they are labelled by those beside them.
+            Kind::Accuracy if interval.draw == Draw::Shadow => interval.pairs.is_some(),
             _ => interval.compares_stable() || !self.compares_stable(),
         }
     }

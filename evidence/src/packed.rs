@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use jiff::Timestamp;
-use wire::{Counts, PairOutcome, Pairs};
+use wire::{Counts, PAIR_LABELS, PairOutcome, Pairs};
 
 use crate::{Draw, Interval, Labelled};
 
@@ -24,8 +24,23 @@ pub(crate) struct Packed {
     labelled: Option<Box<Labelled>>,
 }
 
-/// Those of the pairs. Their histograms are not kept: nothing that is judged by windows needs them.
-type Outcomes = [u64; PairOutcome::ALL.len()];
+/// Those of the pairs and what their labels say. Their histograms are not kept: nothing that is judged by windows needs
+/// them.
+#[derive(Debug, Clone, Copy, Default)]
+struct Outcomes {
+    outcomes: [u64; PairOutcome::ALL.len()],
+    labels: [u64; PAIR_LABELS.len()],
+}
+
+impl Outcomes {
+    fn of(pairs: &Pairs) -> Self {
+        Self { outcomes: pairs.outcomes, labels: pairs.labels }
+    }
+
+    fn pairs(self) -> Pairs {
+        Pairs { outcomes: self.outcomes, labels: self.labels, ..Pairs::default() }
+    }
+}
 
 /// Numbers of class names, in the order in which they were first seen.
 #[derive(Debug, Clone, Default)]
@@ -54,7 +69,7 @@ impl Packed {
             split: interval.split,
             candidate: pack(&interval.candidate, classes),
             stable: pack(&interval.stable, classes),
-            pairs: interval.pairs.as_ref().map(|pairs| Box::new(pairs.outcomes)),
+            pairs: interval.pairs.as_ref().map(|pairs| Box::new(Outcomes::of(pairs))),
             labelled: (!interval.labelled.is_empty()).then(|| Box::new(interval.labelled)),
         }
     }
@@ -119,7 +134,8 @@ impl Sum {
         add(&other.stable, &mut self.stable);
         if let Some(theirs) = &other.pairs {
             let mine = self.pairs.get_or_insert_default();
-            mine.iter_mut().zip(theirs.iter()).for_each(|(mine, theirs)| *mine += theirs);
+            let sums = mine.outcomes.iter_mut().chain(&mut mine.labels);
+            sums.zip(theirs.outcomes.iter().chain(&theirs.labels)).for_each(|(mine, theirs)| *mine += theirs);
         }
         if let Some(theirs) = &other.labelled {
             self.labelled.add(theirs);
@@ -136,7 +152,7 @@ impl Sum {
             split,
             candidate: counts(&self.candidate, classes),
             stable: counts(&self.stable, classes),
-            pairs: self.pairs.map(|outcomes| Box::new(Pairs { outcomes, ..Pairs::default() })),
+            pairs: self.pairs.map(|outcomes| Box::new(outcomes.pairs())),
             labelled: self.labelled,
             slots: None,
         }
@@ -220,7 +236,8 @@ mod tests {
             counts.classes.extend(names);
             let stable = Counts { null_outputs: 7, ..Counts::default() };
             let (from, to) = (Timestamp::UNIX_EPOCH, Timestamp::MAX);
-            let pairs = outcomes.map(|outcomes| Box::new(Pairs { outcomes, ..Pairs::default() }));
+            let told = [right, labels, 0, 7];
+            let pairs = outcomes.map(|outcomes| Box::new(Pairs { outcomes, labels: told, ..Pairs::default() }));
             let (draw, split) = (Draw::Shadow, Some(0.25));
             let mut labelled = Labelled::default();
             if any_label {

@@ -8,6 +8,7 @@ mod slow;
 mod split;
 mod test;
 mod unsure;
+mod wrong;
 
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
@@ -27,6 +28,7 @@ use slow::Slow;
 use split::Split;
 use test::{Test, Totals};
 use unsure::Unsure;
+use wrong::Wrong;
 
 /// State of the sequential tests, of one rollout, over all of its stages and its watch.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -50,6 +52,8 @@ pub(crate) struct Running {
     unsure: Option<Unsure>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     change: Option<Change>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    wrong: Option<Wrong>,
     /// Where a stage waits for it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     accept: Option<Accept>,
@@ -75,6 +79,7 @@ impl Running {
             slow: None,
             unsure: None,
             change: None,
+            wrong: tests.accuracy.map(|harm| Wrong::new(harm.tolerance, tests.levels(false_rollback)[3])),
             accept: None,
             slots: SlotState::default(),
             learning: Counts::default(),
@@ -140,6 +145,9 @@ impl Running {
         }
         if let Some(change) = &mut self.change {
             change.observe(interval);
+        }
+        if let Some(wrong) = &mut self.wrong {
+            wrong.observe(interval, share);
         }
     }
 
@@ -233,7 +241,7 @@ impl Running {
         };
         let levels = self.tests.levels(self.false_rollback);
         let wanted = rules.tests.harms().map(|harm| harm.map(|harm| harm.on_breach));
-        let Tests { errors, latency, low_confidence, change } = &self.tests;
+        let Tests { errors, latency, low_confidence, change, accuracy } = &self.tests;
         let mut readings = Vec::new();
         if let (Some(harm), Some(test)) = (errors, &self.errors) {
             let look = look(ERRORS, levels[0], harm.on_breach, wanted[0]);
@@ -249,6 +257,10 @@ impl Running {
             let look = look("sequential/low-confidence", levels[2], harm.on_breach, wanted[2]);
             let lacks = || look.silent(harm.tolerance, unsure::lack(references));
             readings.push(self.unsure.as_ref().map_or_else(lacks, |unsure| unsure.reading(&look)));
+        }
+        if let (Some(harm), Some(wrong)) = (accuracy, &self.wrong) {
+            let look = look(ACCURACY, levels[3], harm.on_breach, wanted[3]);
+            readings.push(wrong.reading(&look, self.sticky));
         }
         if let Some(on_breach) = change {
             let look = look("sequential/change", ALERT_LEVEL, *on_breach, rules.tests.change);
@@ -272,6 +284,9 @@ impl Running {
 
 /// Name of the test of errors.
 pub const ERRORS: &str = "sequential/errors";
+
+/// Name of the test of labelled accuracy.
+const ACCURACY: &str = "sequential/accuracy";
 
 /// Name of the test of the sample ratio.
 const SPLIT: &str = "sequential/split";

@@ -52,7 +52,8 @@ pub struct Round {
     pub stable: Counts,
     /// What became of the copies beside stable's answers, in a shadow stage with a stable.
     pub pairs: Option<Box<Pairs>>,
-    /// The labels that arrived for answers under [`Arms::states`].
+    /// The labels that arrived for answers under [`Arms::states`]; in a shadow stage for pairs alone, whose label tells of
+    /// both answers.
     pub labelled: Labelled,
     /// Those that arrived for answers under earlier states. Shares were others then: for a bandit alone.
     pub labelled_late: Labelled,
@@ -264,6 +265,9 @@ impl Baseline {
             if let Some(now) = mark(&page.pairs, state, &arms.candidate) {
                 delta.pairs.add(&since(now, mark(&self.pairs, state, &arms.candidate), Pairs::since));
             }
+        }
+        if arms.draw == Draw::Shadow {
+            delta.labelled = Labelled::of_pairs(&delta.pairs);
         }
         delta
     }

@@ -6,8 +6,8 @@
 //! anytime-valid inference*, 2023). All of it is in log space, and all of it is arithmetic on counts of one interval at a
 //! time, so that the state is small and the same intervals give the same bits.
 //!
-//! [`Process`] is the workhorse: events of two arms, null "ratio at most the tolerance". [`Pairs`] feeds it with
-//! shadow answers, [`LatencyTest`] with slow ones, [`Promotion`] turns its null around. [`Tree`] compares whole
+//! [`Process`] is the workhorse: events of two arms, null "ratio at most the tolerance". It takes the labelled [`Pairs`]
+//! of shadow answers too, [`LatencyTest`] with slow ones, [`Promotion`] turns its null around. [`Tree`] compares whole
 //! histograms, [`Mismatch`] the split with what it should be, [`Detector`] one stream with its own past,
 //! [`DriftAlarm`] one with the reference profile.
 //! [`crate::Tests`] says at which level each may roll back.

@@ -34,9 +34,9 @@ pub struct Interval {
     /// Counts of stable.
     pub stable: Counts,
     /// What became of the copies beside stable's answers; present in a shadow stage with a stable. Sums, and all but
-    /// the newest, have the outcomes and not the histograms.
+    /// the newest, have the outcomes and labels and not the histograms.
     pub pairs: Option<Box<Pairs>>,
-    /// The labels that arrived meanwhile, for answers under the states of the stage.
+    /// The labels that arrived meanwhile, for answers under the states of the stage; in a shadow stage those of pairs.
     pub labelled: Labelled,
     /// The slots, where routing is sticky (C5). Sums have none.
     pub slots: Option<Box<SlotRound>>,

@@ -11,7 +11,7 @@ use evidence::{
     Arms, Baselines, Bound, Draw, Interval, Kind, Labelled, Metric, Reading, References, Share, State,
     Verdict, Windows,
 };
-use wire::{Assignment, Counts, Feedback, Key, Page, RouteState};
+use wire::{Assignment, Counts, Feedback, Key, Page, Pairs, RouteState};
 
 fn metric(bound: Bound) -> Metric {
     Metric { min_samples: 400, ..Metric::new("accuracy", Kind::Accuracy, bound) }
@@ -63,13 +63,58 @@ fn silence_is_no_pass() {
             silent.reason
         );
     }
-    // Nobody gets the answers to copies.
+    // Nobody gets the answers to copies, and where nobody is stable no other ones to the same requests.
     let rules = metric(Bound::Min(0.9));
     let windows = one((400, 400), (0, 0), Draw::Preview);
     assert_eq!(read(&rules, &windows, &mut State::default(), 15).verdict, Verdict::Pass);
     let windows = one((400, 400), (0, 0), Draw::Shadow);
     let readings = read_all(&[rules], &windows, References::default(), &mut State::default(), 15);
     assert!(readings.is_empty(), "{readings:?}");
+}
+
+#[test]
+fn in_a_shadow_one_label_tells_of_both_answers() {
+    // rule: J2, T2
+    let windows = |labels: [u64; 4]| {
+        let pairs = Pairs { labels, ..Pairs::default() };
+        let mut newest = one((0, 0), (0, 0), Draw::Shadow).newest().unwrap().clone();
+        newest.pairs = Some(Box::new(pairs.clone()));
+        newest.labelled = of_pairs(&pairs);
+        let mut windows = Windows::new(at(0));
+        assert!(windows.push(newest));
+        windows
+    };
+    let judged = |bound, labels| read(&metric(bound), &windows(labels), &mut State::default(), 15);
+    // Both, stable alone, the shadow alone, neither.
+    let fail = judged(Bound::MaxDrop(0.02), [300, 150, 10, 40]);
+    assert_eq!((fail.verdict, fail.n, fail.n_stable), (Verdict::Fail, 500, Some(500)), "{}", fail.reason);
+    assert!(fail.reason.contains("accuracy lost against stable is 28 points"), "{}", fail.reason);
+    assert_eq!(judged(Bound::MaxDrop(0.02), [470, 5, 5, 20]).verdict, Verdict::Pass);
+    assert_eq!(judged(Bound::Min(0.9), [470, 5, 5, 20]).value, Some(0.95));
+    assert_eq!(judged(Bound::Min(0.9), [300, 0, 0, 0]).verdict, Verdict::NoData, "no label, no pass");
+}
+
+/// As a shadow stage's pages are read.
+fn of_pairs(pairs: &Pairs) -> Labelled {
+    let state = RouteState { uid: "u".into(), generation: 2, pin: None };
+    let arms = Arms {
+        draw: Draw::Shadow,
+        states: vec![state.clone()],
+        split: None,
+        stable: Some("old".into()),
+        candidate: "new".into(),
+    };
+    // Labels of stable's answers of which no copy is known are there as well.
+    let page = |pairs: &Pairs, stable| {
+        let all = [(state.clone(), [("new".to_owned(), pairs.clone())].into())].into();
+        Page { pairs: all, ..page(2, [(0, 0), stable], 0) }
+    };
+    let mut baselines = Baselines::default();
+    let mut round = |page: Page| baselines.round(BTreeMap::from([("r".into(), Some(page))]), &arms);
+    round(page(&Pairs::default(), (5, 5)));
+    let round = round(page(pairs, (900, 100)));
+    assert_eq!(round.pairs.as_deref(), Some(pairs));
+    round.labelled
 }
 
 #[test]

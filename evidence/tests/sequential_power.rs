@@ -147,9 +147,8 @@ fn pairs_until(random: &mut StdRng, tolerance: f64) -> u64 {
     let (mut process, mut n) = (Process::new(tolerance).expect("in range"), 0);
     while !process.crossed(0.01) {
         let worse = hits(random, 5, 0.07);
-        let pairs = Pairs { worse, better: hits(random, 5 - worse, 0.02 / 0.93), n: 5 };
-        let stratum = pairs.stratum().expect("at most five");
-        process.observe(&stratum).expect("in range");
+        let better = hits(random, 5 - worse, 0.02 / 0.93);
+        process.observe_pairs(&Pairs { worse, better, neither: 0, n: 5 }).expect("at most five");
         n += 5;
     }
     n

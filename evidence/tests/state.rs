@@ -67,7 +67,7 @@ fn a_full_state_fits_where_it_is_stored() {
     let references = References { candidate: Some(&reference), stable: Some(&reference) };
     let metrics: Vec<Metric> =
         (0..16).map(|i| Metric { name: format!("m{i:039}"), ..errors(Bound::Max(0.0)) }).collect();
-    let tests = Tests::default();
+    let tests = Tests::default().with_labels();
     let (mut windows, mut state) = (Windows::new(at(0)), State::default());
     let late = |i: i64| at(15 * i) + SignedDuration::from_nanos(123_456_789);
     for i in 0..40 {
@@ -81,7 +81,7 @@ fn a_full_state_fits_where_it_is_stored() {
     // Then nothing for a while: since when is remembered too.
     judge(&rules(&metrics, &tests), &windows, references, &mut state, late(7_000));
     let json = serde_json::to_value(&state).unwrap();
-    for part in ["errors", "slow", "unsure", "change", "accept"] {
+    for part in ["errors", "slow", "unsure", "change", "wrong", "accept"] {
         assert!(json["running"].get(part).is_some(), "{part} runs");
     }
     for slots in ["failed", "slow", "unsure"] {

@@ -158,7 +158,7 @@ pub fn validate(
     // rule: S2. Without a budget there is nothing that they may spend.
     let tests = match analysis.and_then(|a| a.sequential.as_ref()) {
         _ if false_rollback == 0.0 => Tests::OFF,
-        written => wrong.or(sequential::tests(written), Tests::default()),
+        written => wrong.or(sequential::tests(written, labels), sequential::default(labels)),
     };
     // One that is wrong changes no number: `spec.replicas` was not what ran.
     let scaling =

@@ -12,6 +12,7 @@ use crate::Table;
 use crate::cache::is_ready;
 use crate::count::{Ledger, StateCounts};
 use crate::endpoints::{Condition, EndpointStatus, Endpoints};
+use crate::places::{Places, Taken};
 use crate::upstream::{Endpoint, millis};
 
 /// Endpoints of one revision.
@@ -110,6 +111,8 @@ pub(crate) struct Snapshot {
     /// Those of the revision that gets copies: the same pods by connections of their own, so that no copy is in the way
     /// of a request.
     pub(crate) copying: Option<Backends>,
+    /// By index of the table's revisions.
+    pub(crate) places: Vec<Places>,
 }
 
 /// Endpoints by address. They live on over table changes with their connections.
@@ -125,6 +128,7 @@ pub struct Board {
     keeping: bool,
     /// For requests, and for copies.
     known: Mutex<[Known; 2]>,
+    taken: Mutex<Taken>,
     news: Mutex<News>,
 }
 
@@ -154,8 +158,8 @@ impl Board {
     /// A board without a table.
     #[must_use]
     pub fn new(ledger: Arc<Ledger>) -> Self {
-        let (current, known, news) = (ArcSwapOption::empty(), Mutex::default(), Mutex::default());
-        Self { current, ledger, pools: 1, keeping: false, known, news }
+        let (current, known, taken) = (ArcSwapOption::empty(), Mutex::default(), Mutex::default());
+        Self { current, ledger, pools: 1, keeping: false, known, taken, news: Mutex::default() }
     }
 
     /// The same whose tables a [`Cache`](crate::Cache) keeps: it acknowledges no state that is not on disk (R2).
@@ -190,7 +194,8 @@ impl Board {
         let copying =
             table.copies_to().map(|i| Backends::new(of(i), self.pools, &mut copying, used_by_copies));
         let counts = self.ledger.enter(&table);
-        self.current.store(Some(Arc::new(Snapshot { table, counts, backends, copying })));
+        let places = Places::of(&table, &mut self.taken.lock().unwrap_or_else(PoisonError::into_inner));
+        self.current.store(Some(Arc::new(Snapshot { table, counts, backends, copying, places })));
     }
 
     /// Serves a table that was kept on disk, until one comes from the API server. It may be old, so that candidates get

@@ -14,6 +14,8 @@ pub(crate) const HELD_KIB: usize = 20 * 1024;
 /// Memory for the bodies of copies, over all of them, in KiB: from the moment in which they are kept for a copy to the
 /// end of its answer. When it is used up, copies are dropped.
 pub(crate) const COPIED_KIB: usize = 8 * 1024;
+/// What TLS may hold that is not yet written to a client, in bytes: one record, a little more.
+pub(crate) const SEALED: usize = 16 * 1024;
 /// Most connections of clients that send labels; further ones wait. Each holds a head, a body of 64 KiB, the labels read
 /// from it, and an answer of as much.
 pub(crate) const LABELLERS: usize = 32;
@@ -29,15 +31,27 @@ mod tests {
     /// For the program itself, its tables and counters, and bytes on their way to a client.
     const REST: usize = 24 << 20;
 
+    /// What the container has more where clients come by TLS, as there.
+    const TLS_32_MI: usize = 32 << 20;
+
+    #[test]
+    fn tls_stays_within_what_it_adds() {
+        // A record that is not yet complete, its plain bytes, and what is on its way to the client (twice, as it grows).
+        let record = 16 * 1024 + 512;
+        assert!(CONNECTIONS * (2 * record + 2 * SEALED) < TLS_32_MI);
+    }
+
     /// What the container has more where labels are taken, as there.
     const LABELS_16_MI: usize = 16 << 20;
-    /// What is remembered of the last labels.
-    const SEEN: usize = 4 << 20;
+    /// What is remembered of the last labels: an index of 2^17 places of 9 bytes, and their order.
+    const SEEN: usize = 3 << 20;
+    /// What is remembered of copies' answers: an index of 2^17 places of 17 bytes, and their order.
+    const SHADOWS: usize = 3 << 20;
 
     #[test]
     fn labels_stay_within_what_they_add() {
         let connection = HEAD + 4 * 64 * 1024;
-        assert!(LABELLERS * connection + SEEN < LABELS_16_MI);
+        assert!(LABELLERS * connection + SEEN + SHADOWS < LABELS_16_MI);
     }
 
     #[test]

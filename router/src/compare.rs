@@ -55,6 +55,23 @@ impl Answered {
     }
 }
 
+/// What an answer said of the item that is compared.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub(crate) struct Said {
+    /// Absent for a null output, and in another number of items than the other answer has.
+    pub(crate) class: Option<String>,
+    /// 0..=1.
+    pub(crate) confidence: Option<f64>,
+}
+
+/// What the user's answer and the copy's said of the item that [`compare`] looks at.
+pub(crate) fn said(user: &Remembered, copy: &Answered) -> [Said; 2] {
+    let said = |Item { class, confidence, .. }| Said { class, confidence };
+    let Some(drawn) = &user.drawn else { return Default::default() };
+    let alike = copy.success.as_ref().filter(|copy| copy.predictions() == drawn.of);
+    [said(drawn.item.clone()), alike.map(|copy| said(copy.item(drawn.at))).unwrap_or_default()]
+}
+
 /// Compares a copy's answer with the user's.
 pub(crate) fn compare(user: &Remembered, copy: &Answered) -> Pair {
     if user.outcome != Outcome::Ok {
@@ -161,6 +178,10 @@ mod tests {
         for other in ["a,b", "a,b,-,d"] {
             let pair = paired(user(), &ok(other, "0.5,0.5,NaN"), 0);
             assert_eq!((pair.outcome, pair.gap), (Disagree, None), "{other}");
+            let [theirs, ours] = said(&user().remember(0), &ok(other, "0.5,0.5,NaN"));
+            assert_eq!((theirs.class.as_deref(), ours), (Some("a"), Said::default()), "{other}");
         }
+        let [_, ours] = said(&user().remember(1), &ok("a,c,-", "0.75,0.25,NaN"));
+        assert_eq!(ours, Said { class: Some("c".into()), confidence: Some(0.25) });
     }
 }

@@ -21,8 +21,10 @@ pub use collector::Collector;
 pub use ledger::Ledger;
 
 use crate::compare::Pair;
+use crate::disagreements::{Disagreement, Disagreements};
 use crate::feedback::{NO_CONFIDENCE, PredictionId};
 use crate::items::{AnswerHeaders, Item};
+use crate::telemetry::Record;
 use crate::tripwire::Memory;
 use crate::{Choice, Table, TripWire};
 use labels::LabelCounts;
@@ -84,6 +86,7 @@ pub(crate) struct StateCounts {
     classes: Classes,
     slots: Option<SlotCounts>,
     pairs: Option<PairCounts>,
+    disagreements: Arc<Disagreements>,
     wires: Wires,
 }
 
@@ -96,7 +99,12 @@ struct Wires {
 
 impl StateCounts {
     /// `labelled` where labels are taken.
-    fn new(table: &Table, labelled: bool, memories: Vec<Arc<Memory>>) -> Self {
+    fn new(
+        table: &Table,
+        labelled: bool,
+        memories: Vec<Arc<Memory>>,
+        disagreements: Arc<Disagreements>,
+    ) -> Self {
         let state = table.state.clone();
         let revisions: Vec<_> = table.revisions.iter().map(|r| r.name.clone()).collect();
         // Nothing is evidence while all is pinned (C1), and the page is bounded.
@@ -119,7 +127,8 @@ impl StateCounts {
             wires: table.revisions.iter().map(|revision| revision.trip_wire).collect(),
             stable: table.stable,
         };
-        Self { digest: digest(&state), state, revisions, series, shown, classes, slots, pairs, wires }
+        let digest = digest(&state);
+        Self { state, digest, revisions, series, shown, classes, slots, pairs, disagreements, wires }
     }
 
     /// What was counted for each revision and assignment, with what of it is on the page.
@@ -165,6 +174,13 @@ impl StateCounts {
         self.pair(&Pair { outcome: PairOutcome::Dropped, gap: None, ratio: None });
     }
 
+    /// Remembers a copy that disagrees with the user's answer.
+    pub(crate) fn disagree(&self, disagreement: Disagreement) {
+        if let Some(pairs) = &self.pairs {
+            self.disagreements.push(&pairs.revision, self.state.generation, disagreement);
+        }
+    }
+
     /// Counts what became of a copy.
     pub(crate) fn pair(&self, pair: &Pair) {
         if let Some(pairs) = &self.pairs {
@@ -187,11 +203,29 @@ pub(crate) struct Ticket {
     slot: u16,
     started: Instant,
     finished: bool,
+    /// What is told of it, if anything is.
+    record: Option<Arc<Record>>,
 }
 
 impl Ticket {
     pub(crate) fn new(counts: Arc<StateCounts>, choice: Choice, slot: u16, started: Instant) -> Self {
-        Self { counts, choice, slot, started, finished: false }
+        Self { counts, choice, slot, started, finished: false, record: None }
+    }
+
+    /// The same that is told of.
+    pub(crate) fn recorded(self, record: Option<Arc<Record>>) -> Self {
+        let mut this = self;
+        if let Some(record) = &record {
+            let Choice { revision, assignment } = this.choice;
+            record.assigned(this.counts.revisions[revision].clone(), assignment, this.slot);
+        }
+        this.record = record;
+        this
+    }
+
+    /// What is told of it, until it is counted.
+    pub(crate) fn record(&self) -> Option<&Record> {
+        self.record.as_deref()
     }
 
     /// Leaves it out of all counts: it is no prediction.
@@ -281,6 +315,9 @@ impl Ticket {
     }
 
     fn count(&mut self, outcome: Outcome) {
+        if let Some(record) = self.record.take() {
+            record.outcome(outcome);
+        }
         if !std::mem::replace(&mut self.finished, true) {
             self.series().outcomes[outcome.index()].fetch_add(1, Relaxed);
             // rule: R7, C1

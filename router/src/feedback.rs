@@ -7,12 +7,15 @@
 //! ```
 //!
 //! Nothing is remembered of an answer: what a label needs is in the id. So any router of a deployment takes a label,
-//! also after a restart, as long as they share the key.
+//! also after a restart, as long as they share the keys. Only of what a copy answered beside it ([`Shadows`]) this router
+//! alone knows, for a while.
 
 mod id;
+mod keys;
 mod port;
 mod secrets;
 mod seen;
+mod shadows;
 
 use std::path::Path;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -20,13 +23,18 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use arc_swap::ArcSwapOption;
 use http::HeaderValue;
+use http::StatusCode;
 use prometheus::{IntCounterVec, Opts};
 
+use id::Unread;
 pub(crate) use id::{NO_CONFIDENCE, PredictionId};
+use keys::KeyId;
 pub use port::serve_feedback;
 pub use secrets::SecretError;
 use secrets::Secrets;
 use seen::Seen;
+use shadows::Name;
+pub(crate) use shadows::{Named, Shadows};
 
 use crate::Ledger;
 use crate::count::Ticket;
@@ -42,14 +50,24 @@ pub struct Feedback {
     /// How old an answer may be, in seconds.
     window: u32,
     seen: Mutex<Seen>,
+    shadows: Arc<Shadows>,
     refused: IntCounterVec,
+    requests: IntCounterVec,
+}
+
+/// An answer's name: as its header says it, and for the copy beside it.
+pub(crate) struct Signed {
+    pub(crate) header: HeaderValue,
+    name: Name,
 }
 
 /// Why a label is not counted.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub(crate) enum Refused {
-    #[error("id: not one that these routers gave, or signed with another key")]
+    #[error("id: not one that these routers gave")]
     Forged,
+    #[error("id: signed with the key {0}, which is not in the Secret, or was not read yet")]
+    Key(KeyId),
     #[error("id: the answer is too old")]
     Expired,
     #[error("id: its label was taken before")]
@@ -61,9 +79,11 @@ pub(crate) enum Refused {
 }
 
 impl Refused {
+    /// As metrics and answers spell it.
     const fn as_str(self) -> &'static str {
         match self {
             Self::Forged => "forged",
+            Self::Key(_) => "key",
             Self::Expired => "expired",
             Self::Replayed => "replayed",
             Self::Gone => "gone",
@@ -80,13 +100,25 @@ impl Feedback {
     /// Never: the names are constants.
     #[must_use]
     pub fn new(ledger: Arc<Ledger>, window: Duration) -> Self {
-        let refused = Opts::new("sluice_labels_refused_total", "Labels that were not counted, by reason.");
+        let counter = |name: &str, help: &str, label: &str| {
+            IntCounterVec::new(Opts::new(name, help), &[label]).expect("the names are constants")
+        };
         Self {
             ledger,
             secrets: ArcSwapOption::empty(),
             window: u32::try_from(window.as_secs()).unwrap_or(u32::MAX),
             seen: Mutex::default(),
-            refused: IntCounterVec::new(refused, &["reason"]).expect("the names are constants"),
+            shadows: Arc::new(Shadows::new()),
+            refused: counter(
+                "sluice_labels_refused_total",
+                "Labels that were not counted, by reason.",
+                "reason",
+            ),
+            requests: counter(
+                "sluice_feedback_requests_total",
+                "Requests that brought labels, by the status of the answer.",
+                "code",
+            ),
         }
     }
 
@@ -95,10 +127,12 @@ impl Feedback {
     /// # Errors
     /// When the registry has them already.
     pub fn register(&self, registry: &prometheus::Registry) -> prometheus::Result<()> {
-        registry.register(Box::new(self.refused.clone()))
+        registry.register(Box::new(self.refused.clone()))?;
+        registry.register(Box::new(self.requests.clone()))?;
+        self.shadows.register(registry)
     }
 
-    /// Reads the key, the clients' token and the class list from a folder, as a Secret is mounted. What was read before
+    /// Reads the keys, the clients' token and the class list from a folder, as a Secret is mounted. What was read before
     /// stays when it cannot be read.
     ///
     /// # Errors
@@ -114,28 +148,46 @@ impl Feedback {
         const EVERY: Duration = Duration::from_secs(10);
         let mut said = None;
         loop {
-            let wrong = self.load(&folder).err().map(|error| error.to_string());
-            match &wrong {
-                Some(error) if wrong != said => tracing::error!(%error, "labels: what was read before stays"),
-                None if said.is_some() => tracing::info!("labels: the key and the token were read"),
-                _ => {}
+            let read = self.load(&folder).map(|()| self.keys()).map_err(|error| error.to_string());
+            if said.as_ref() != Some(&read) {
+                match &read {
+                    Err(error) => tracing::error!(%error, "labels: what was read before stays"),
+                    Ok(keys) => tracing::info!(keys, "labels: the Secret was read"),
+                }
+                said = Some(read);
             }
-            said = wrong;
             tokio::time::sleep(EVERY).await;
         }
     }
 
-    /// The value of [`wire::header::PREDICTION_ID`] for an answer; `None` when it says no class, is no evidence, or
+    /// Which keys it has, by their ids.
+    fn keys(&self) -> String {
+        self.secrets.load().as_ref().map(|secrets| secrets.keys().to_string()).unwrap_or_default()
+    }
+
+    /// What [`wire::header::PREDICTION_ID`] says of an answer; `None` when it says no class, is no evidence, or
     /// there is no key.
-    pub(crate) fn header(&self, ticket: &Ticket, answer: &AnswerHeaders) -> Option<HeaderValue> {
+    pub(crate) fn sign(&self, ticket: &Ticket, answer: &AnswerHeaders) -> Option<Signed> {
         let secrets = self.secrets.load();
         let secrets = secrets.as_ref()?;
         let items = answer.predictions();
         // rule: C3. A request says one thing, whatever its size.
         let drawn = (rand::random::<u32>() as usize).checked_rem(items)?;
-        let id = ticket.name(&answer.item(drawn), now())?.sign(secrets.key())?;
-        let text = format!("{}{id}{}", "-,".repeat(drawn), ",-".repeat(items - 1 - drawn));
-        HeaderValue::try_from(text).ok()
+        let id = ticket.name(&answer.item(drawn), now())?;
+        let text = id.sign(secrets.keys())?;
+        let text = format!("{}{text}{}", "-,".repeat(drawn), ",-".repeat(items - 1 - drawn));
+        let name = Name { nonce: id.nonce, at: drawn, of: items };
+        Some(Signed { header: HeaderValue::try_from(text).ok()?, name })
+    }
+
+    /// The same name for the copy of its request.
+    pub(crate) fn beside(&self, signed: &Signed) -> Named {
+        self.shadows.named(signed.name)
+    }
+
+    /// Counts a request that brought labels.
+    pub(crate) fn answered(&self, status: StatusCode) {
+        self.requests.with_label_values(&[status.as_str()]).inc();
     }
 
     /// Takes one label at a time in seconds since 1970.
@@ -150,7 +202,10 @@ impl Feedback {
     fn check(&self, id: &str, label: &str, now: u32) -> Result<(), Refused> {
         let secrets = self.secrets.load();
         let secrets = secrets.as_ref().ok_or(Refused::Forged)?;
-        let id = PredictionId::read(id, secrets.key()).ok_or(Refused::Forged)?;
+        let id = PredictionId::read(id, secrets.keys()).map_err(|unread| match unread {
+            Unread::Forged => Refused::Forged,
+            Unread::Key(key) => Refused::Key(key),
+        })?;
         if id.time > now.saturating_add(AHEAD) || now.saturating_sub(id.time) > self.window {
             return Err(Refused::Expired);
         }
@@ -166,6 +221,11 @@ impl Feedback {
             return Err(Refused::Gone);
         }
         seen.insert(id.nonce);
+        drop(seen);
+        self.ledger.confusion().with(&id.revision, |classes| classes.count([label, &id.class]));
+        if let Some(shadow_is_right) = self.shadows.take(id.nonce, label) {
+            self.ledger.label_pair(&id, [*id.class == *label, shadow_is_right]);
+        }
         Ok(())
     }
 

@@ -1,7 +1,11 @@
 //! What an answer's headers say of its items (C3). Pure.
 
-use http::{HeaderMap, HeaderValue};
+use http::{HeaderMap, HeaderName, HeaderValue};
 use wire::{Feature, header};
+
+const PREDICTION: HeaderName = HeaderName::from_static(header::PREDICTION);
+const CONFIDENCE: HeaderName = HeaderName::from_static(header::CONFIDENCE);
+const INPUT_STATS: HeaderName = HeaderName::from_static(header::INPUT_STATS);
 
 /// Items of an answer of which one is drawn: the first ones.
 const MOST: usize = 1_024;
@@ -29,12 +33,8 @@ pub(crate) struct Item {
 
 impl AnswerHeaders {
     pub(crate) fn of(headers: &HeaderMap) -> Self {
-        let all = |name| headers.get_all(name).iter().cloned().collect();
-        Self {
-            classes: all(header::PREDICTION),
-            confidences: all(header::CONFIDENCE),
-            stats: all(header::INPUT_STATS),
-        }
+        let all = |name: HeaderName| headers.get_all(name).iter().cloned().collect();
+        Self { classes: all(PREDICTION), confidences: all(CONFIDENCE), stats: all(INPUT_STATS) }
     }
 
     /// One of the items, each as likely as any other for an even `draw`; there are as many as the longest of the three

@@ -1,6 +1,7 @@
 //! Accepts clients, and stops without losing a request.
 
 mod guard;
+mod linger;
 mod preface;
 mod scan;
 mod worker;
@@ -17,11 +18,13 @@ use http::Version;
 use hyper::server::conn::{http1, http2};
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
+use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{Notify, OwnedSemaphorePermit, Semaphore, watch};
 
+use crate::alarm::Alarms;
 use crate::watched::Watched;
-use crate::{Proxy, budget};
+use crate::{Proxy, Tls, budget};
 use guard::Guard;
 use worker::{Told, Worker};
 
@@ -30,7 +33,8 @@ use worker::{Told, Worker};
 pub struct Limits {
     /// Most connections; further clients wait in the kernel's queue.
     pub connections: usize,
-    /// Longest time from the first byte of a head to its last.
+    /// Longest time from the first byte of a head to its last, for a TLS handshake, and by HTTP/2 from the first byte of a
+    /// connection to its first request.
     pub head: Duration,
     /// Longest time in which a client takes no byte of its answer.
     pub stall: Duration,
@@ -56,7 +60,8 @@ impl Default for Limits {
             head: Duration::from_secs(10),
             stall: Duration::from_secs(30),
             head_bytes: budget::HEAD,
-            headers: 128,
+            // hyper keeps so many without taking memory.
+            headers: 100,
             idle: Duration::from_secs(75),
             streams: 64,
             // Longer than the default request timeout.
@@ -73,7 +78,7 @@ const LAST_CALL: Duration = Duration::from_secs(1);
 /// Time for idle connections to close once they were told to.
 const CLOSING: Duration = Duration::from_secs(1);
 
-/// Serves `proxy` on these sockets, each with a thread of its own, until `shutdown` is done and the drain is over.
+/// Serves `proxy` on these sockets, by TLS if it is given, each with a thread of its own, until `shutdown` is done and the drain is over.
 /// During the drain clients are still accepted and answered, with `Connection: close`, because a Service sends new ones
 /// until all nodes have taken the pod out (R6).
 ///
@@ -82,12 +87,13 @@ const CLOSING: Duration = Duration::from_secs(1);
 pub async fn serve(
     sockets: Vec<std::net::TcpListener>,
     proxy: Arc<Proxy>,
+    tls: Option<Arc<Tls>>,
     limits: Limits,
     shutdown: impl Future<Output = ()>,
 ) -> io::Result<()> {
     let (tell, told) = watch::channel(Told::Serve);
     let places = Arc::new(Semaphore::new(limits.connections));
-    let worker = Worker { proxy: proxy.clone(), limits, places: places.clone(), told };
+    let worker = Worker { proxy: proxy.clone(), tls, limits, places: places.clone(), told };
     let workers: Vec<_> = (0..)
         .zip(sockets)
         .map(|(number, socket)| worker.clone().start(number, socket))
@@ -158,25 +164,37 @@ fn is_over(proxy: &Proxy, connections: usize, start: Instant, limits: &Limits) -
     quiet >= limits.quiet || (connections == 0 && quiet >= LAST_CALL.min(limits.quiet))
 }
 
-/// One client's connection, by whichever version of HTTP it begins with.
+/// One client's connection, by whichever version of HTTP it begins with or has agreed on.
 async fn connection(stream: TcpStream, worker: Worker, permit: OwnedSemaphorePermit) {
     let _permit = permit;
-    let Worker { limits, .. } = worker;
+    let limits = worker.limits;
     if let Err(error) = stream.set_nodelay(true) {
         return tracing::debug!(%error, "a client left at once");
     }
-    let version = tokio::time::timeout(limits.idle, preface::version(&stream)).await;
-    let ended = match version {
-        Ok(Ok(Version::HTTP_2)) => by_http2(stream, worker).await,
-        Ok(Ok(_)) => by_http1(stream, worker).await,
-        Ok(Err(_)) | Err(_) => return,
+    let ended = if let Some(tls) = worker.tls.clone() {
+        let Some((stream, version)) = tls.accept(stream, limits.head).await else { return };
+        by(version, stream, worker).await
+    } else {
+        let version = tokio::time::timeout(limits.idle, preface::version(&stream, limits.head)).await;
+        let Ok(Ok(version)) = version else { return };
+        by(version, stream, worker).await
     };
     if let Err(error) = ended {
         tracing::debug!(%error, "connection to a client ended");
     }
 }
 
-async fn by_http1(stream: TcpStream, worker: Worker) -> hyper::Result<()> {
+async fn by<S>(version: Version, stream: S, worker: Worker) -> hyper::Result<()>
+where
+    S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
+{
+    if version == Version::HTTP_2 { by_http2(stream, worker).await } else { by_http1(stream, worker).await }
+}
+
+async fn by_http1<S>(stream: S, worker: Worker) -> hyper::Result<()>
+where
+    S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
+{
     let Worker { proxy, limits, mut told, .. } = worker;
     let (guard, verdict) = Guard::new(limits.head, limits.stall);
     let service = service_fn(|request| {
@@ -184,7 +202,7 @@ async fn by_http1(stream: TcpStream, worker: Worker) -> hyper::Result<()> {
         async move { Ok::<_, Infallible>(proxy.handle(request, malformed).await) }
     });
     let connection = http1::Builder::new()
-        .timer(TokioTimer::new())
+        .timer(Alarms)
         // hyper's clock starts when it waits for a head, so this is the idle time; heads have their own clock.
         .header_read_timeout(limits.idle)
         .max_buf_size(limits.head_bytes)
@@ -203,8 +221,11 @@ async fn by_http1(stream: TcpStream, worker: Worker) -> hyper::Result<()> {
 
 /// By HTTP/2, for gRPC. When a drain begins the client is told to go elsewhere with its next request, which is no more
 /// than HTTP/1 says with each answer.
-async fn by_http2(stream: TcpStream, worker: Worker) -> hyper::Result<()> {
-    let Worker { proxy, limits, places, mut told } = worker;
+async fn by_http2<S>(stream: S, worker: Worker) -> hyper::Result<()>
+where
+    S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
+{
+    let Worker { proxy, limits, places, mut told, .. } = worker;
     let (busy, mut closing) = (Arc::new(Busy::default()), told.clone());
     let service = service_fn(|request| {
         let (proxy, places, busy) = (proxy.clone(), places.clone(), busy.clone());
@@ -213,7 +234,7 @@ async fn by_http2(stream: TcpStream, worker: Worker) -> hyper::Result<()> {
             // The connection's own place is for one of its requests; the others need places of their own.
             let place = places.try_acquire_owned().ok();
             let crowded = place.is_none() && busy.requests() > 1;
-            let response = if crowded { proxy.crowded(&request) } else { proxy.handle(request, false).await };
+            let response = if crowded { proxy.crowded(request) } else { proxy.handle(request, false).await };
             Ok::<_, Infallible>(response.map(|body| body.holding(place)))
         }
     });
@@ -234,9 +255,14 @@ async fn by_http2(stream: TcpStream, worker: Worker) -> hyper::Result<()> {
         () = async { worker::is_told(&mut told, Told::Drain).await; busy.first.notified().await } => {}
         () = worker::is_told(&mut closing, Told::Close) => {}
         () = busy.idle_for(limits.idle) => {}
+        () = busy.unused_for(limits.head) => {}
     }
     connection.as_mut().graceful_shutdown();
-    connection.await
+    tokio::select! {
+        result = connection => result,
+        // Whoever never asked need not answer either.
+        () = busy.unused_for(CLOSING) => Ok(()),
+    }
 }
 
 /// What a client may send ahead of what is read, on all of its streams together, and what is written ahead of it.
@@ -265,6 +291,14 @@ impl Busy {
 
     fn requests(&self) -> usize {
         self.requests.load(SeqCst)
+    }
+
+    /// Waits for so long, and for ever if there was one by then.
+    async fn unused_for(&self, time: Duration) {
+        tokio::time::sleep(time).await;
+        if self.begun.load(SeqCst) > 0 {
+            std::future::pending::<()>().await;
+        }
     }
 
     /// Waits until there was none for so long.

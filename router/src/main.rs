@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use anyhow::Context;
 use clap::Parser;
-use router::{Board, Cache, Collector, Feedback, Ledger, Limits, Proxy, Source};
+use router::{Board, Cache, Collector, Feedback, Ledger, Limits, Proxy, Resource, Source, Telemetry, Tls};
 use socket2::{Domain, Socket, Type};
 use tokio::net::TcpListener;
 use tokio::task::JoinHandle;
@@ -46,7 +46,7 @@ struct Args {
     #[arg(long, env = "SLUICE_MAX_CONNECTIONS", default_value_t = router::CONNECTIONS as u32,
         value_parser = clap::value_parser!(u32).range(2..=100_000))]
     max_connections: u32,
-    /// Folder of the Secret with the files key, token and perhaps classes: with it labels are taken.
+    /// Folder of the Secret with the files key, token and perhaps other-keys and classes: with it labels are taken.
     #[arg(long, env = "SLUICE_FEEDBACK_SECRET")]
     feedback_secret: Option<PathBuf>,
     /// Address for labels.
@@ -55,6 +55,23 @@ struct Args {
     /// How old an answer may be whose label comes, such as 24h.
     #[arg(long, env = "SLUICE_FEEDBACK_WINDOW", default_value = "24h", value_parser = duration)]
     feedback_window: Duration,
+    /// Writes a line of JSON to stdout for this percentage of requests, 0..=100, and for each that fails. Absent: none.
+    #[arg(long, env = "SLUICE_ACCESS_LOG", value_parser = clap::value_parser!(u8).range(0..=100))]
+    access_log: Option<u8>,
+    /// Address of an OpenTelemetry collector, such as http://otel-collector:4318: spans are exported to its /v1/traces
+    /// (OTLP over HTTP, JSON), of requests whose trace is sampled. Absent: none.
+    #[arg(long, env = "SLUICE_OTLP_ENDPOINT")]
+    otlp_endpoint: Option<String>,
+    /// Percentage of the requests without a trace, 0..=100, that begin one which is sampled.
+    #[arg(long, env = "SLUICE_TRACE_SAMPLE", default_value_t = 1, value_parser = clap::value_parser!(u8).range(0..=100))]
+    trace_sample: u8,
+    /// File with the chain of certificates, in PEM: clients come by TLS, with HTTP/2 or HTTP/1.1. It is read again when
+    /// it changes. Absent: no TLS.
+    #[arg(long, env = "SLUICE_TLS_CERT", requires = "tls_key")]
+    tls_cert: Option<PathBuf>,
+    /// File with the key of the certificate, in PEM.
+    #[arg(long, env = "SLUICE_TLS_KEY", requires = "tls_cert")]
+    tls_key: Option<PathBuf>,
     /// Threads that serve clients; 0: one for each core that this container may use, at most 4.
     #[arg(long, env = "SLUICE_THREADS", default_value_t = 0, value_parser = clap::value_parser!(u16).range(0..=256))]
     threads: u16,
@@ -96,10 +113,11 @@ async fn main() -> anyhow::Result<()> {
     if let Some(folder) = args.feedback_secret.clone() {
         proxy = proxy.with_feedback(feedback(folder, &args, &ledger, &registry).await?);
     }
-    let proxy = Arc::new(proxy);
+    let telemetry = telemetry(&args, &registry)?;
+    let proxy = Arc::new(proxy.with_telemetry(telemetry.clone()));
     registry.register(Box::new(Collector::new(ledger.clone())))?;
     proxy.register(&registry)?;
-
+    let tls = tls(&args, &registry)?;
     let readiness = admin::Readiness::default();
     let client = client().await?;
     let source = Source { namespace: args.namespace, route: args.route, cache };
@@ -123,11 +141,39 @@ async fn main() -> anyhow::Result<()> {
     let connections = usize::try_from(args.max_connections).context("--max-connections")?;
     let limits = Limits { drain: args.drain, connections, ..Limits::default() };
     tracing::info!(listen = %args.listen, admin = %args.admin, threads, "router");
-    let served = router::serve(sockets, proxy, limits, shutdown).await;
+    let served = router::serve(sockets, proxy, tls, limits, shutdown).await;
+    telemetry.finish().await;
     drop(drained);
     admin.await?.context("the admin port broke")?;
     served?;
     ending
+}
+
+/// What is told of single requests.
+fn telemetry(args: &Args, registry: &prometheus::Registry) -> anyhow::Result<Arc<Telemetry>> {
+    let mut telemetry = Telemetry::default();
+    if let Some(sample) = args.access_log {
+        telemetry = telemetry.with_access_log(sample, std::io::stdout()).context("--access-log")?;
+    }
+    if let Some(endpoint) = &args.otlp_endpoint {
+        let resource =
+            Resource { route: args.route.clone(), namespace: args.namespace.clone(), pod: args.pod.clone() };
+        telemetry = telemetry.with_spans(endpoint, args.trace_sample, resource).context("--otlp-endpoint")?;
+    }
+    telemetry.register(registry)?;
+    Ok(Arc::new(telemetry))
+}
+
+/// What clients shake hands with, read again whenever it changes. Without a good pair the program does not start: a client
+/// that asks for TLS must not be served without.
+fn tls(args: &Args, registry: &prometheus::Registry) -> anyhow::Result<Option<Arc<Tls>>> {
+    /// How often the files are looked at.
+    const LOOK: Duration = Duration::from_secs(5);
+    let Some((certificate, key)) = args.tls_cert.clone().zip(args.tls_key.clone()) else { return Ok(None) };
+    let tls = Arc::new(Tls::load(certificate, key).context("--tls-cert, --tls-key")?);
+    tls.register(registry)?;
+    tokio::spawn(tls.clone().follow(LOOK));
+    Ok(Some(tls))
 }
 
 /// Begins to take labels, until the program ends. Without a good Secret it serves all the same: a prediction never waits

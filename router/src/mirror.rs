@@ -18,7 +18,8 @@ use tokio::sync::Semaphore;
 use crate::board::Snapshot;
 use crate::compare::Answered;
 use crate::count::StateCounts;
-use crate::{Board, budget};
+use crate::feedback::Named;
+use crate::{Board, budget, deadline};
 
 pub(crate) use keep::Keep;
 use keep::Kept;
@@ -46,6 +47,8 @@ pub(crate) struct Draft {
     timeout: Duration,
     head: Option<Parts>,
     body: Keep,
+    /// The name of the user's answer, where its label is taken.
+    named: Option<Named>,
 }
 
 impl Mirror {
@@ -66,6 +69,7 @@ impl Mirror {
             timeout: table.request_timeout,
             head: None,
             body: Keep::new(self.memory.clone()),
+            named: None,
         })
     }
 }
@@ -74,8 +78,14 @@ impl Draft {
     /// Takes the head as the user's server gets it.
     pub(crate) fn set_head(&mut self, parts: &Parts) {
         let mut head = parts.clone();
+        deadline::forget(&mut head.headers);
         head.headers.insert(SHADOW, HeaderValue::from_static("1"));
         self.head = Some(head);
+    }
+
+    /// The user's answer has a name.
+    pub(crate) fn set_name(&mut self, named: Named) {
+        self.named = Some(named);
     }
 
     /// Where the body is kept, whole or as it passes.

@@ -7,19 +7,24 @@ use axum::http::StatusCode;
 use axum::http::header::CONTENT_TYPE;
 use axum::response::{IntoResponse, Json, Response};
 use axum::routing::get;
-use wire::endpoint::{EVIDENCE, ROUTE};
+use wire::endpoint::{DISAGREEMENTS, EVIDENCE, ROUTE};
 
 use crate::{Board, Ledger};
 
-/// `/evidence` and `/route`.
+/// `/evidence`, `/disagreements` and `/route`.
 pub fn pages(board: Arc<Board>, ledger: Arc<Ledger>) -> axum::Router {
     axum::Router::new()
-        .route(EVIDENCE, get(evidence).with_state(ledger))
+        .route(EVIDENCE, get(evidence).with_state(ledger.clone()))
+        .route(DISAGREEMENTS, get(disagreements).with_state(ledger))
         .route(ROUTE, get(route).with_state(board))
 }
 
 async fn evidence(State(ledger): State<Arc<Ledger>>) -> Response {
     ([(CONTENT_TYPE, prometheus::TEXT_FORMAT)], ledger.page().render()).into_response()
+}
+
+async fn disagreements(State(ledger): State<Arc<Ledger>>) -> Response {
+    Json(ledger.disagreements().report()).into_response()
 }
 
 async fn route(State(board): State<Arc<Board>>) -> Response {

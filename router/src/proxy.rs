@@ -18,17 +18,21 @@ use prometheus::{IntCounter, IntCounterVec, Opts};
 use tokio::sync::Semaphore;
 use wire::Assignment;
 
+use crate::alarm::Overdue;
 use crate::board::Snapshot;
-use crate::choose::{TARGET, choose, copied_to, slot_of, slot_of_key};
+use crate::choose::{TARGET, choose, copied_to};
 use crate::count::Ticket;
+use crate::deadline::{self, Asked, Deadline};
 use crate::feedback::Feedback;
 use crate::mirror::{Draft, Mirror};
-use crate::{Board, Choice, budget};
+use crate::telemetry::{self, Record, Recording, Telemetry, Unassigned};
+use crate::{Board, Choice, alarm, budget, sticky};
 use forward::Journey;
 use intake::{Intake, Refused, Taken};
 
 pub(crate) use answer::{AnswerBody, outcome};
 pub(crate) use framing::is_ambiguous;
+pub(crate) use headers::REQUEST_ID;
 
 /// Largest body that is held back so that it can be sent again (R6).
 const REPLAYABLE: u64 = 1 << 20;
@@ -44,6 +48,8 @@ pub struct Proxy {
     mirror: Arc<Mirror>,
     /// Where labels are taken.
     feedback: Option<Arc<Feedback>>,
+    /// What is told of single requests, if anything is.
+    telemetry: Option<Arc<Telemetry>>,
     pub(crate) draining: AtomicBool,
     pub(crate) load: Arc<Load>,
     numbers: Numbers,
@@ -131,6 +137,7 @@ impl Proxy {
             draining: AtomicBool::new(false),
             load: Arc::new(load),
             feedback: None,
+            telemetry: None,
             numbers: Numbers::new(),
         }
     }
@@ -148,6 +155,12 @@ impl Proxy {
         Self { feedback: Some(feedback), ..self }
     }
 
+    /// The same that tells of its requests, if this is on.
+    #[must_use]
+    pub fn with_telemetry(self, telemetry: Arc<Telemetry>) -> Self {
+        Self { telemetry: Some(telemetry).filter(|telemetry| telemetry.is_on()), ..self }
+    }
+
     /// Shows the router's own numbers to a registry.
     ///
     /// # Errors
@@ -163,12 +176,19 @@ impl Proxy {
     }
 
     /// Answers one request. `malformed` when its head was read in a way that two servers may read differently.
-    pub(crate) async fn handle(&self, request: Request<Incoming>, malformed: bool) -> Response<AnswerBody> {
+    pub(crate) async fn handle(
+        &self,
+        mut request: Request<Incoming>,
+        malformed: bool,
+    ) -> Response<AnswerBody> {
         let under_way = self.load.enter();
         let id = headers::request_id(request.headers());
+        // Dropped last: a client that leaves ends its request first.
+        let recording = telemetry::begin(self.telemetry.as_ref(), &mut request, &id);
         let version = request.version();
         let grpc = version == Version::HTTP_2 && crate::grpc::is_grpc(request.headers());
         let mut response = self.answer(request, malformed, &id).await;
+        told(recording.as_ref(), &mut response);
         if grpc {
             response = answer::in_grpc(response);
         }
@@ -177,14 +197,20 @@ impl Proxy {
         if (malformed || self.draining.load(SeqCst)) && version < Version::HTTP_2 {
             response.headers_mut().insert(header::CONNECTION, HeaderValue::from_static("close"));
         }
-        response.map(|body| body.until_sent(under_way))
+        response.map(|body| body.until_sent(under_way).recorded(recording))
     }
 
     /// Refuses one for which there is no place.
-    pub(crate) fn crowded(&self, request: &Request<Incoming>) -> Response<AnswerBody> {
+    pub(crate) fn crowded(&self, mut request: Request<Incoming>) -> Response<AnswerBody> {
+        let id = headers::request_id(request.headers());
+        let recording = telemetry::begin(self.telemetry.as_ref(), &mut request, &id);
         let what = "too many requests at once";
-        let response = self.refuse("crowded", StatusCode::SERVICE_UNAVAILABLE, what);
-        if crate::grpc::is_grpc(request.headers()) { answer::in_grpc(response) } else { response }
+        let mut response = self.refuse("crowded", StatusCode::SERVICE_UNAVAILABLE, what);
+        told(recording.as_ref(), &mut response);
+        if crate::grpc::is_grpc(request.headers()) {
+            response = answer::in_grpc(response);
+        }
+        response.map(|body| body.recorded(recording))
     }
 
     async fn answer(
@@ -212,15 +238,25 @@ impl Proxy {
                 "no route table has been read yet",
             );
         }
+        let began = Instant::now();
+        let asked = match deadline::asked(&parts.headers, headers::is_grpc(&parts), began) {
+            Ok(asked) => asked,
+            Err(what) => return self.refuse("malformed", StatusCode::BAD_REQUEST, &what),
+        };
+        let patience = asked.map_or(self.intake, |asked| self.intake.min(asked.left(began)));
         let intake = Intake { max_body: self.max_body, held: &self.held };
         // Leaves the count when the client goes away while it sends: nothing was assigned to it yet.
-        let taken = match tokio::time::timeout(self.intake, intake.take(body)).await {
+        let taken = match alarm::by(Instant::now() + patience, intake.take(body)).await {
             Ok(Ok(taken)) => taken,
             Ok(Err(Refused::TooLarge)) => return self.too_large(true),
             Ok(Err(Refused::Gone)) => {
                 return self.refuse("client_gone", StatusCode::BAD_REQUEST, "the body broke off");
             }
-            Err(_) => {
+            Err(Overdue) if patience < self.intake => {
+                let what = "the time that the client gave was over before the body had arrived";
+                return self.refuse("deadline", StatusCode::GATEWAY_TIMEOUT, what);
+            }
+            Err(Overdue) => {
                 return self.refuse(
                     "slow_body",
                     StatusCode::REQUEST_TIMEOUT,
@@ -228,36 +264,60 @@ impl Proxy {
                 );
             }
         };
-        self.assign(parts, taken, id).await
+        self.assign(parts, taken, asked, id).await
     }
 
     /// Draws the revision and passes the request on. Only when its body is here, so that a slow upload does not carry
     /// an old table on.
-    async fn assign(&self, mut parts: Parts, taken: Taken, id: &HeaderValue) -> Response<AnswerBody> {
+    async fn assign(
+        &self,
+        mut parts: Parts,
+        taken: Taken,
+        asked: Option<Asked>,
+        id: &HeaderValue,
+    ) -> Response<AnswerBody> {
         let Some(snapshot) = self.board.snapshot() else { unreachable!("a board keeps its table") };
+        let record = parts.extensions.remove::<Arc<Record>>();
+        record.iter().for_each(|record| taken.note(record));
         let table = &snapshot.table;
-        let key =
-            table.sticky.as_ref().and_then(|name| parts.headers.get(name)).filter(|key| !key.is_empty());
-        let slot = match key {
-            Some(key) => slot_of_key(&table.salt, key.as_bytes()),
-            None => slot_of(rand::random()),
-        };
+        let (slot, cookie) = sticky::slot(table, &parts.headers, headers::is_grpc(&parts), rand::random());
         let choice = choose(table, &parts.headers, slot);
         let named = parts.headers.remove(TARGET).is_some();
-        let Some(choice) = choice else {
-            if let Some(revision) = table.copies_to() {
-                return self.acknowledge(&snapshot, (revision, slot), parts, taken, id).await;
+        // A key that decided nothing is not given out.
+        let decided = choice.map_or(table.copies_to().is_some(), |c| c.assignment == Assignment::Split);
+        let mut response = match (choice, table.copies_to()) {
+            (Some(choice), _) => {
+                if named && choice.assignment != Assignment::Target {
+                    self.numbers.untargeted.inc();
+                }
+                self.pass_on(&snapshot, (choice, slot), parts, taken, (asked, record), id).await
             }
-            let what = "the route has no revision";
-            return self.refuse("no_revision", StatusCode::SERVICE_UNAVAILABLE, what);
+            (None, Some(revision)) => self.acknowledge(&snapshot, (revision, slot), parts, taken, id).await,
+            (None, None) => {
+                let what = "the route has no revision";
+                self.refuse("no_revision", StatusCode::SERVICE_UNAVAILABLE, what)
+            }
         };
-        if named && choice.assignment != Assignment::Target {
-            self.numbers.untargeted.inc();
+        if let Some(cookie) = cookie.filter(|_| decided) {
+            sticky::set(response.headers_mut(), cookie);
         }
+        response
+    }
+
+    /// Passes an assigned request on.
+    async fn pass_on(
+        &self,
+        snapshot: &Snapshot,
+        (choice, slot): (Choice, u16),
+        parts: Parts,
+        taken: Taken,
+        (asked, record): (Option<Asked>, Option<Arc<Record>>),
+        id: &HeaderValue,
+    ) -> Response<AnswerBody> {
         // The clocks start now: how long a client takes to send says nothing about a revision.
         let started = Instant::now();
-        let deadline = started + table.request_timeout;
-        let mut ticket = Ticket::new(snapshot.counts.clone(), choice, slot, started);
+        let deadline = Deadline::new(started + snapshot.table.request_timeout, asked);
+        let mut ticket = Ticket::new(snapshot.counts.clone(), choice, slot, started).recorded(record);
         // Predictions are posted. Whatever else is asked for, such as a page by a scanner, is no evidence (C1).
         if parts.method != Method::POST {
             self.numbers.unassigned.with_label_values(&["method"]).inc();
@@ -265,8 +325,8 @@ impl Proxy {
         }
         // rule: R7. A person's pin is obeyed whatever it leads to.
         let tripped = choice.assignment != Assignment::Pin && snapshot.counts.is_tripped(choice.revision);
-        let draft = self.draft(&snapshot, Some(choice), slot, &parts.method);
-        Journey::new(self, &snapshot, choice.revision, ticket, deadline)
+        let draft = self.draft(snapshot, Some(choice), slot, &parts.method);
+        Journey::new(self, snapshot, choice.revision, ticket, deadline)
             .copied(draft)
             .tripped(tripped)
             .run(parts, taken, id)
@@ -289,9 +349,17 @@ impl Proxy {
     }
 
     /// An answer to a request that was never assigned, and is no evidence.
-    fn refuse(&self, reason: &str, status: StatusCode, what: &str) -> Response<AnswerBody> {
+    fn refuse(&self, reason: &'static str, status: StatusCode, what: &str) -> Response<AnswerBody> {
+        self.unassigned(reason, answer::error(status, what))
+    }
+
+    /// Counts one that was never assigned.
+    fn unassigned(&self, reason: &'static str, mut response: Response<AnswerBody>) -> Response<AnswerBody> {
         self.numbers.unassigned.with_label_values(&[reason]).inc();
-        answer::error(status, what)
+        if self.telemetry.is_some() {
+            response.extensions_mut().insert(Unassigned(reason));
+        }
+        response
     }
 
     /// The same for a head that others may read differently: nothing behind it is read.
@@ -311,5 +379,13 @@ impl Proxy {
         // The rest of the body is not read.
         response.headers_mut().insert(header::CONNECTION, HeaderValue::from_static("close"));
         response
+    }
+}
+
+/// Notes the head of an answer.
+fn told(recording: Option<&Recording>, response: &mut Response<AnswerBody>) {
+    if let Some(recording) = recording {
+        let unassigned = response.extensions_mut().remove::<Unassigned>();
+        recording.answered(response.status().as_u16(), unassigned.map(|Unassigned(reason)| reason));
     }
 }

@@ -3,11 +3,11 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use api::{MatchTo, ModelRoute, RouteRevision};
+use api::{MatchTo, ModelRoute, RouteRevision, Sticky};
 use http::{HeaderMap, HeaderName, HeaderValue};
 use wire::{RouteState, SLOTS, Trip};
 
-use crate::TripWire;
+use crate::{StickyRule, TripWire};
 
 /// Slot that no revision was given.
 const UNASSIGNED: u8 = u8::MAX;
@@ -33,14 +33,16 @@ pub struct Table {
     pub matches: Vec<MatchRule>,
     /// Whether a request may name its revision.
     pub targeting: bool,
-    /// Header whose value is the sticky key.
-    pub sticky: Option<HeaderName>,
+    /// Where the sticky key is.
+    pub sticky: Option<StickyRule>,
     /// Salt of the sticky hash.
     pub salt: String,
     /// Longest time from the last byte of a request to the end of its answer.
     pub request_timeout: Duration,
     /// Whether a request whose connection breaks before any byte of the answer is sent once more (R6).
     pub retry: bool,
+    /// Most requests that this router has at one revision at the same time (`None`: no limit).
+    pub max_in_flight: Option<usize>,
     /// The revisions.
     pub revisions: Vec<Revision>,
     slots: Box<[u8]>,
@@ -153,6 +155,23 @@ pub enum TableError {
         /// What was found.
         found: u8,
     },
+    /// The key must be in one place.
+    #[error("spec.sticky has {found} of header and cookie, it must have exactly one")]
+    Sticky {
+        /// How many it has.
+        found: u8,
+    },
+    /// What shall be a cookie cannot be one.
+    #[error(
+        "spec.sticky.cookie {cookie:?} is no name of a cookie: only letters, digits, _ and - are allowed"
+    )]
+    Cookie {
+        /// What was found.
+        cookie: String,
+    },
+    /// Nothing could be answered.
+    #[error("spec.maxInFlight is 0, it must be at least 1")]
+    NoPlace,
     /// Nothing could be answered in no time.
     #[error("spec.requestTimeout is 0, it must be longer")]
     NoTime,
@@ -182,6 +201,9 @@ impl Table {
         if request_timeout.is_zero() {
             return Err(TableError::NoTime);
         }
+        if spec.max_in_flight == Some(0) {
+            return Err(TableError::NoPlace);
+        }
         Ok(Self {
             state: RouteState {
                 uid: route.metadata.uid.clone().unwrap_or_default(),
@@ -195,10 +217,11 @@ impl Table {
             mirror: mirror(route, &revisions)?,
             matches: matches(route, stable, candidate)?,
             targeting: spec.targeting,
-            sticky: spec.sticky.as_ref().map(|s| header("sticky.header", &s.header)).transpose()?,
+            sticky: spec.sticky.as_ref().map(sticky).transpose()?,
             salt: spec.salt.clone(),
             request_timeout,
             retry: spec.retry,
+            max_in_flight: spec.max_in_flight.and_then(|most| most.try_into().ok()),
             slots: slots(route)?,
             revisions,
         })
@@ -261,6 +284,19 @@ fn pin(route: &ModelRoute) -> Option<String> {
 
 fn header(field: &str, name: &str) -> Result<HeaderName, TableError> {
     name.parse().map_err(|_| TableError::Header { field: field.to_owned(), header: name.to_owned() })
+}
+
+fn sticky(sticky: &Sticky) -> Result<StickyRule, TableError> {
+    match (&sticky.header, &sticky.cookie) {
+        (Some(name), None) => header("sticky.header", name).map(StickyRule::Header),
+        (None, Some(name)) => {
+            let good = |c: u8| c.is_ascii_alphanumeric() || b"_-".contains(&c);
+            let is_name = !name.is_empty() && name.bytes().all(good);
+            let rule = is_name.then(|| StickyRule::Cookie(name.clone()));
+            rule.ok_or_else(|| TableError::Cookie { cookie: name.clone() })
+        }
+        (header, _) => Err(TableError::Sticky { found: if header.is_some() { 2 } else { 0 } }),
+    }
 }
 
 /// Index of the revision that a field names, if it names one.

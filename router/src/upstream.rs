@@ -3,6 +3,7 @@
 mod health;
 mod link;
 mod payload;
+mod reply;
 mod stream;
 
 use std::cell::Cell;
@@ -15,9 +16,11 @@ use socket2::{SockRef, TcpKeepalive};
 use tokio::net::TcpStream;
 use wire::Outcome;
 
+use crate::places::Place;
 use health::Health;
 pub(crate) use link::{Link, SendError};
 pub(crate) use payload::{Fault, Payload, PayloadError};
+pub(crate) use reply::Reply;
 use stream::Stream;
 
 /// Longest wait for a connection (R5): within a cluster a SYN is answered in a millisecond or never.
@@ -122,6 +125,7 @@ impl Endpoint {
 
     /// Keeps a connection whose answer is complete.
     pub(crate) fn put_back(self: &Arc<Self>, mut link: Link) {
+        link.catch_up();
         if link.is_ready() {
             self.keep(link);
         } else if !link.is_closed() {
@@ -151,7 +155,8 @@ impl Endpoint {
     /// The connection that was used last: the others may age out.
     pub(crate) fn take_idle(&self) -> Option<Link> {
         let mut idle = self.idle();
-        while let Some(last) = idle.pop() {
+        while let Some(mut last) = idle.pop() {
+            last.link.catch_up();
             if last.is_good() {
                 return Some(last.link);
             }
@@ -176,12 +181,21 @@ impl Idle {
 pub(crate) struct Errand {
     endpoint: Arc<Endpoint>,
     began: Instant,
+    /// That which it has at the revision.
+    place: Option<Place>,
 }
 
 impl Errand {
     pub(crate) fn begin(endpoint: Arc<Endpoint>) -> Self {
         endpoint.health.begin();
-        Self { endpoint, began: Instant::now() }
+        Self { endpoint, began: Instant::now(), place: None }
+    }
+
+    /// The same with its place at the revision.
+    pub(crate) fn holding(self, place: Option<Place>) -> Self {
+        let mut this = self;
+        this.place = place;
+        this
     }
 
     pub(crate) fn endpoint(&self) -> &Arc<Endpoint> {

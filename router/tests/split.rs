@@ -39,6 +39,7 @@ fn table(slots: &SlotMap) -> Table {
         salt: SALT.into(),
         request_timeout: Duration::from_secs(1).into(),
         retry: true,
+        max_in_flight: None,
     };
     Table::new(&ModelRoute::new("digits", spec)).unwrap()
 }

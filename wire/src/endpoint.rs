@@ -12,6 +12,8 @@ pub const FEEDBACK_PORT: u16 = 8081;
 pub const FEEDBACK: &str = "/feedback";
 /// Router, admin port: the evidence page (Prometheus text, see [`crate::Page`]).
 pub const EVIDENCE: &str = "/evidence";
+/// Router, admin port: copies whose answer was another one than the user's (JSON, for people).
+pub const DISAGREEMENTS: &str = "/disagreements";
 /// Router, admin port: which table it serves (JSON, see [`crate::RouteReport`]).
 pub const ROUTE: &str = "/route";
 /// Model server, admin port: the reference profile with the digest that was loaded (JSON, [`crate::Profile`]).

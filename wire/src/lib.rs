@@ -23,7 +23,7 @@ pub use feedback::{Feedback, RESULTS};
 pub use grid::{CELLS, FEATURES, Feature, GRID_VERSION, Grid, LATENCY_CELLS, LATENCY_GROWTH};
 pub use outcome::{Assignment, Outcome};
 pub use page::{Counts, Key, Page, PageError, family};
-pub use pairs::{PairOutcome, Pairs};
+pub use pairs::{PAIR_LABELS, PairOutcome, Pairs};
 pub use profile::{ClassCount, Profile, ProfileError};
 pub use route::{EndpointCounts, RouteReport, RouteState, SLOTS, TableSource};
 pub use slots::{SlotError, SlotSet, Slots};

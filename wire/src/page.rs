@@ -53,6 +53,8 @@ pub mod family {
     pub const PAIRS: &str = "sluice_pairs_total";
     /// Confidence of the copy less that of the user's answer (histogram, label `revision`).
     pub const PAIR_GAP: &str = "sluice_pair_confidence_gap";
+    /// Labelled pairs by who was right (counter, labels `revision`, `result`).
+    pub const PAIR_LABELS: &str = "sluice_pair_labels_total";
     /// Candidates that a router has stopped sending to by itself (gauge, always 1, labels `revision` and what it saw).
     pub const TRIPPED: &str = "sluice_tripped";
     /// Seconds of the copy over those of the user's answer (histogram, label `revision`).

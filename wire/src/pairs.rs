@@ -50,6 +50,9 @@ impl PairOutcome {
     }
 }
 
+/// What a true label says of a pair, as it is written and in the order of [`Pairs::labels`].
+pub const PAIR_LABELS: [&str; 4] = ["both", "stable", "shadow", "neither"];
+
 /// Monotone counters of the copies that one revision gets under one state. Each copy is counted under one outcome,
 /// when it is complete.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -60,6 +63,10 @@ pub struct Pairs {
     pub gap: Vec<u64>,
     /// Pairs per cell of [`Grid::Ratio`], of those of two good answers.
     pub ratio: Vec<u64>,
+    /// Pairs of which both answers named a class, and whose true label came while the copy's was still remembered, by
+    /// who was right, in the order of [`PAIR_LABELS`]: both, the user's answer alone, the copy's alone, neither. They count
+    /// when the label arrives.
+    pub labels: [u64; PAIR_LABELS.len()],
 }
 
 impl Default for Pairs {
@@ -68,6 +75,7 @@ impl Default for Pairs {
             outcomes: [0; PairOutcome::ALL.len()],
             gap: vec![0; Grid::Gap.len()],
             ratio: vec![0; Grid::Ratio.len()],
+            labels: [0; PAIR_LABELS.len()],
         }
     }
 }
@@ -84,6 +92,13 @@ impl Pairs {
     pub fn disagreements(&self) -> (u64, u64) {
         let disagree = self.outcome(PairOutcome::Disagree);
         (disagree, disagree + self.outcome(PairOutcome::Agree))
+    }
+
+    /// Labelled pairs whose copy was right, those whose user's answer was, and all of them.
+    #[must_use]
+    pub fn right(&self) -> (u64, u64, u64) {
+        let [both, stable, shadow, neither] = self.labels;
+        (both + shadow, both + stable, both + stable + shadow + neither)
     }
 
     /// Adds the counts of another pod or interval.
@@ -106,11 +121,11 @@ impl Pairs {
 
     /// Every counter, in a fixed order.
     pub fn cells(&self) -> impl Iterator<Item = &u64> {
-        self.outcomes.iter().chain(&self.gap).chain(&self.ratio)
+        self.outcomes.iter().chain(&self.gap).chain(&self.ratio).chain(&self.labels)
     }
 
     /// The same, to be changed.
     pub fn cells_mut(&mut self) -> impl Iterator<Item = &mut u64> {
-        self.outcomes.iter_mut().chain(&mut self.gap).chain(&mut self.ratio)
+        self.outcomes.iter_mut().chain(&mut self.gap).chain(&mut self.ratio).chain(&mut self.labels)
     }
 }

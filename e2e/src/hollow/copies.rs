@@ -16,9 +16,8 @@ pub(super) fn one(
     pairs: &mut Pairs,
 ) {
     let Some((model, outcome)) = arrive(model, random, counts, pairs) else { return };
-    let mut became = |outcome: PairOutcome| pairs.outcomes[outcome.index()] += 1;
     if outcome != Outcome::Ok {
-        became(PairOutcome::Failed);
+        pairs.outcomes[PairOutcome::Failed.index()] += 1;
         return;
     }
     // The same image: its features are those that stable's answer told of.
@@ -29,8 +28,14 @@ pub(super) fn one(
     } else if item.class == answer.class {
         item.class.push('?');
     }
+    if let Some(stable) = answer.right {
+        let copy = random.random::<f64>() < model.accuracy;
+        // In the order of `wire::PAIR_LABELS`.
+        pairs.labels[2 * usize::from(!stable) + usize::from(!copy)] += 1;
+    }
     item.count(counts);
-    became(if agrees { PairOutcome::Agree } else { PairOutcome::Disagree });
+    let outcome = if agrees { PairOutcome::Agree } else { PairOutcome::Disagree };
+    pairs.outcomes[outcome.index()] += 1;
 }
 
 /// Counts the copy of a request that nobody answers: it makes no pair.

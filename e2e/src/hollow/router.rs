@@ -341,10 +341,11 @@ mod tests {
             mirror: None,
             matches: vec![],
             targeting: false,
-            sticky: Some(Sticky { header: "x-user-id".into() }),
+            sticky: Some(Sticky::by_header("x-user-id")),
             salt: String::new(),
             request_timeout: Duration::from_secs(1).into(),
             retry: true,
+            max_in_flight: None,
         };
         let mut route = ModelRoute::new("digits", spec);
         let (start, mut script) = (Instant::now(), Script::default());

@@ -80,12 +80,13 @@ pub(super) fn one(
     if outcome != Outcome::Ok {
         return None;
     }
-    let item = Item::draw(&model, script.routers.brightness, random);
+    let mut item = Item::draw(&model, script.routers.brightness, random);
     item.count(counts);
     // Not drawn where nobody labels: all else stays as it is.
     if script.routers.labelled > 0.0 && random.random::<f64>() < script.routers.labelled {
         let wrong = random.random::<f64>() >= model.accuracy;
         book.feedback.entry(key).or_default().cells[usize::from(wrong)][item.doubt] += 1;
+        item.right = Some(!wrong);
     }
     book.slots.iter_mut().for_each(|slots| slots.raise_doubt(slot, item.doubt));
     (assignment == Assignment::Split && table.stable.as_ref() == Some(&revision)).then_some(item)
@@ -130,6 +131,8 @@ pub(super) struct Item {
     pub(super) features: [usize; 3],
     pub(super) doubt: usize,
     pub(super) class: String,
+    /// What its label says of it, if it has one.
+    pub(super) right: Option<bool>,
 }
 
 impl Item {
@@ -150,7 +153,7 @@ impl Item {
         ];
         let (mean, deviation) = model.doubt;
         let doubt = cell(Grid::Doubt, 10f64.powf(normal(random, mean, deviation)).min(1.0));
-        Self { features, doubt, class: class(model, random) }
+        Self { features, doubt, class: class(model, random), right: None }
     }
 }
 

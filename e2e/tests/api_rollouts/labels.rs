@@ -16,7 +16,32 @@ fn labelled(version: &str, changes: &[(&str, Value)]) -> Value {
 fn by_accuracy(version: &str) -> Value {
     let metric = json!({"name": "accuracy", "accuracy": {}, "min": 0.9, "minSamples": 400});
     let step = json!({"weight": 50, "hold": "2s"});
-    labelled(version, &[("/analysis/metrics/0", metric), ("/strategy/canary/steps", json!([step]))])
+    // The test of harm would take it back as well.
+    let off = json!({"accuracy": {"onBreach": "off"}});
+    let changes = [
+        ("/analysis/metrics/0", metric),
+        ("/analysis/sequential", off),
+        ("/strategy/canary/steps", json!([step])),
+    ];
+    labelled(version, &changes)
+}
+
+#[tokio::test]
+async fn a_candidate_that_is_wrong_more_often_than_stable_is_taken_back_without_any_metric() -> Result<()> {
+    // rule: S1
+    let step = json!({"weight": 50, "hold": "10m"});
+    let changes = [("/analysis/metrics", json!([])), ("/strategy/canary/steps", json!([step]))];
+    let trial = Trial::start("accuracy-harm").await?;
+    trial.hollow.routers(|routers| routers.labelled = 0.5);
+    trial.hollow.model("1.1.0", |model| model.accuracy = 0.7);
+    trial.serve_first(&labelled("1.0.0", &changes)).await?;
+    trial.apply(&labelled("1.1.0", &changes)).await?;
+    rolled_back(&trial, 60).await?;
+    let over = ended(&trial, 2).await?;
+    let why = reason(&over);
+    println!("{why}");
+    ensure!(why.contains("sequential/accuracy: ") && why.contains("labelled answers are wrong"), "{why}");
+    Ok(())
 }
 
 #[tokio::test]
@@ -45,6 +70,27 @@ async fn a_candidate_that_is_wrong_too_often_waits_for_labels_and_is_taken_back_
     ensure!(found.samples >= 400, "{found:?}");
     // A good one passes by the same labels.
     trial.apply(&by_accuracy("1.2.0")).await?;
+    trial.until(40, "1.2.0 to be promoted", |s| is_healthy(s, "1.2.0")).await?;
+    Ok(())
+}
+
+#[tokio::test]
+async fn a_shadow_is_judged_by_labels_of_the_answers_beside_it() -> Result<()> {
+    // rule: J1, S1
+    let metric = json!({"name": "accuracy", "accuracy": {}, "min": 0.9, "minSamples": 200});
+    let strategy = json!({"shadow": {"percent": 50, "hold": "2s", "then": "promote"}});
+    let changes = [("/analysis/metrics/0", metric), ("/strategy", strategy)];
+    let trial = Trial::start("accuracy-shadow").await?;
+    trial.hollow.routers(|routers| routers.labelled = 0.5);
+    trial.hollow.model("1.1.0", |model| model.accuracy = 0.7);
+    // The first one is promoted by another strategy: nobody would answer beside it.
+    trial.serve_first(&labelled("1.0.0", &[])).await?;
+    trial.apply(&labelled("1.1.0", &changes)).await?;
+    rolled_back(&trial, 40).await?;
+    let why = reason(&ended(&trial, 2).await?);
+    println!("{why}");
+    ensure!(why.contains("labels in") || why.contains("labelled answers are wrong"), "{why}");
+    trial.apply(&labelled("1.2.0", &changes)).await?;
     trial.until(40, "1.2.0 to be promoted", |s| is_healthy(s, "1.2.0")).await?;
     Ok(())
 }

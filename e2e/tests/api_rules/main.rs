@@ -128,6 +128,13 @@ fn names_fit_services(#[case] name: &str, #[case] message: Option<&str>) {
 #[case("/spec/routing/sticky/header", json!("X-User"), Some("spec.routing.sticky.header"))]
 #[case("/spec/routing/sticky/header", json!(""), Some("spec.routing.sticky.header"))]
 #[case("/spec/routing/sticky/header", json!("h".repeat(65)), Some("spec.routing.sticky.header"))]
+#[case("/spec/routing/sticky", json!({"cookie": "sluice_user"}), None)]
+#[case("/spec/routing/sticky", json!({"cookie": "__Host-x"}), Some("spec.routing.sticky.cookie"))]
+#[case("/spec/routing/sticky", json!({}), Some("sticky: set exactly one of header, cookie"))]
+#[case("/spec/routing/sticky", json!({"header": "x-user", "cookie": "u"}), Some("sticky: set exactly one of header, cookie"))]
+#[case("/spec/router/maxInFlight", json!(1), None)]
+#[case("/spec/router/maxInFlight", json!(0), Some("spec.router.maxInFlight"))]
+#[case("/spec/router/maxInFlight", json!(100_001), Some("spec.router.maxInFlight"))]
 fn settings_are_bounded(#[case] pointer: &str, #[case] value: Value, #[case] message: Option<&str>) {
     check(pointer, value, message);
 }

@@ -7,7 +7,7 @@ use crate::judge::drift::{Side, cells_of, drift};
 use crate::quantile::quantile;
 use crate::state::own;
 use crate::text::{count, number};
-use crate::{Bound, Cell, Interval, Kind, Labelled, Metric, Series};
+use crate::{Bound, Cell, Draw, Interval, Kind, Labelled, Metric, Series};
 
 /// Two-sided level of the limit that stands for a zero rate of stable in a ratio: its 95 % upper limit.
 const ZERO_RATE_LEVEL: f64 = 0.1;
@@ -253,7 +253,8 @@ fn accuracy(bound: Bound, Labelled { candidate, stable }: Labelled, level: f64) 
 /// Why the labels of both arms cannot be compared, if so: they do not arrive in the ratio of the shares, or under sticky
 /// routing of the requests, so that who is labelled depends on who answered.
 pub(super) fn skew(metric: &Metric, window: &Interval) -> Option<String> {
-    if metric.kind != Kind::Accuracy || !metric.compares_stable() {
+    // Of a copied request one label tells of both answers.
+    if metric.kind != Kind::Accuracy || !metric.compares_stable() || window.draw == Draw::Shadow {
         return None;
     }
     let Labelled { candidate, stable } = window.labelled;

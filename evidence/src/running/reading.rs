@@ -28,6 +28,11 @@ impl Look {
         }
     }
 
+    /// What its process counts.
+    fn unit(&self) -> &'static str {
+        if self.name == super::ACCURACY { "labels" } else { "requests" }
+    }
+
     /// Of a test of harm that is one process; `counted` says the totals.
     pub(super) fn harm(&self, test: &Test, counted: &dyn Fn(&Totals) -> String) -> Reading {
         let Test { process, totals } = test;
@@ -56,7 +61,8 @@ impl Look {
         let low = (low > 0.0).then_some(low);
         let forecast = process.forecast(self.level).filter(|_| !proven);
         let times = value.map(|value| format!(", {} times the rate{}", number(value), limits(low, high)));
-        let more = forecast.map(|n| format!("; about {} more requests like these would prove it", count(n)));
+        let more =
+            forecast.map(|n| format!("; about {} more {} like these would prove it", count(n), self.unit()));
         Reading {
             // A crossing is a proof: what comes later does not take it back.
             verdict: if *proven { Verdict::Fail } else { Verdict::Pass },

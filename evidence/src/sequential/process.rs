@@ -4,7 +4,7 @@ use serde::{Deserialize, Serialize};
 
 use super::peak::Peak;
 use super::ratios::{LOG_WEIGHTS, LOGS, OTHERS, RATIOS, SIDE};
-use super::{SequentialError, Stratum, bits, fisher, interval, log_sum_exp, split};
+use super::{Pairs, SequentialError, Stratum, bits, fisher, interval, log_sum_exp, paired, split};
 
 /// What [`Process::detects`] tells apart: few enough that what is said of it does not change all the time.
 pub const DETECTED: [f64; 10] = [1.25, 1.5, 2.0, 3.0, 4.0, 5.0, 7.0, 10.0, 15.0, 20.0];
@@ -37,6 +37,8 @@ pub struct Process {
     /// Events and units of both arms.
     events: u64,
     requests: u64,
+    /// It has taken pairs.
+    paired: bool,
 }
 
 impl Process {
@@ -51,7 +53,7 @@ impl Process {
             return Err(SequentialError::OutOfRange { field: "tolerance", found: tolerance, allowed });
         }
         let (evidence, pooled) = ([0.0; OTHERS], [0.0; 2]);
-        Ok(Self { tolerance, evidence, peak: Peak::default(), pooled, events: 0, requests: 0 })
+        Ok(Self { tolerance, evidence, peak: Peak::default(), pooled, events: 0, requests: 0, paired: false })
     }
 
     /// The tolerated ratio.
@@ -80,6 +82,30 @@ impl Process {
             *evidence += gained;
         }
         self.pool(stratum);
+        self.peak.raise(self.log_e());
+        Ok(())
+    }
+
+    /// Takes an interval of pairs, for the ratio of the rates at which both arms are wrong. Each pair is one unit, so that
+    /// [`Process::forecast`] counts pairs.
+    ///
+    /// # Errors
+    /// [`Pairs::check`]; then nothing changes.
+    pub fn observe_pairs(&mut self, pairs: &Pairs) -> Result<(), SequentialError> {
+        pairs.check()?;
+        let Pairs { worse, better, neither, n } = *pairs;
+        self.requests = self.requests.saturating_add(n);
+        if worse + better + neither == 0 {
+            return Ok(());
+        }
+        self.paired = true;
+        for (evidence, ratio) in self.evidence.iter_mut().zip(*RATIOS) {
+            *evidence += paired::log_bet(pairs, self.tolerance, self.tolerance * ratio);
+        }
+        // As two arms of as many requests each.
+        self.pooled[0] += (worse + neither) as f64 / 2.0;
+        self.pooled[1] += (better + neither) as f64 / 2.0;
+        self.events = self.events.saturating_add(worse + better + neither);
         self.peak.raise(self.log_e());
         Ok(())
     }
@@ -146,8 +172,13 @@ impl Process {
     /// in all intervals) at all times at once with probability 1 - `level`. 0 and `None` where an end lies
     /// outside of the grid, which spans a factor of 20 around the tolerance; near it, the width does not fall
     /// below the grid's steps of about ten percent.
+    ///
+    /// None at all once there are pairs: a bet on them is no likelihood, but for pairs of which one is wrong.
     #[must_use]
     pub fn interval(&self, level: f64) -> (f64, Option<f64>) {
+        if self.paired {
+            return (0.0, None);
+        }
         let (low, high) = interval::bounds(&self.evidence, level);
         let ratio = |log: f64| self.tolerance * log.exp();
         (low.map_or(0.0, ratio), high.map(ratio))
@@ -211,12 +242,14 @@ struct Stored {
     evidence: [f64; OTHERS],
     events: u64,
     requests: u64,
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    paired: bool,
 }
 
 impl From<Process> for Stored {
     fn from(p: Process) -> Self {
         let state = [p.tolerance, p.peak.log_e(), p.pooled[0], p.pooled[1]];
-        Self { state, evidence: p.evidence, events: p.events, requests: p.requests }
+        Self { state, evidence: p.evidence, events: p.events, requests: p.requests, paired: p.paired }
     }
 }
 
@@ -225,13 +258,14 @@ impl TryFrom<Stored> for Process {
 
     fn try_from(stored: Stored) -> Result<Self, SequentialError> {
         let [tolerance, log_peak, more, less] = stored.state;
-        let Stored { evidence, events, requests, .. } = stored;
+        let Stored { evidence, events, requests, paired, .. } = stored;
         Ok(Self {
             evidence,
             peak: Peak::at(log_peak),
             pooled: [more, less],
             events,
             requests,
+            paired,
             ..Self::new(tolerance)?
         })
     }

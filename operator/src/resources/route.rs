@@ -100,6 +100,7 @@ pub fn route(
         BTreeMap::from([(names::RETURNING.to_owned(), undo)])
     });
     let routing = spec.routing.as_ref();
+    let max_in_flight = spec.router.as_ref().and_then(|router| router.max_in_flight);
     let spec = ModelRouteSpec {
         revisions: revisions.collect(),
         stable: plan.stable.clone(),
@@ -115,6 +116,7 @@ pub fn route(
         salt: salt(owner, &plan.salt),
         request_timeout: REQUEST_TIMEOUT.into(),
         retry: true,
+        max_in_flight,
     };
     ModelRoute { metadata, spec }
 }

@@ -77,6 +77,38 @@ fn routers_take_labels_where_a_secret_is_named() {
 }
 
 #[test]
+fn routers_tell_of_requests_and_serve_tls_where_it_is_set() {
+    let deployment = pvc();
+    let owner = Owner::of(&deployment).unwrap();
+    let settings = json!({
+        "accessLog": {}, "tracing": {"endpoint": "http://otel:4318", "sample": 5}, "tls": {"secretName": "digits-tls"},
+    });
+    let settings: api::RouterSettings = serde_json::from_value(settings).unwrap();
+    let router = router(&owner, Some(&settings), 2, &images());
+    let pod = router.workload.spec.unwrap().template.spec.unwrap();
+    let container = &pod.containers[0];
+    let args = container.args.as_ref().unwrap().join(" ");
+    assert!(
+        args.ends_with(
+            "--access-log 100 --otlp-endpoint http://otel:4318 --trace-sample 5 \
+             --tls-cert /etc/sluice/tls/tls.crt --tls-key /etc/sluice/tls/tls.key"
+        ),
+        "{args}"
+    );
+    // While routers are replaced, each port of the Service leads to those that speak it.
+    let ports = router.service.spec.unwrap().ports.unwrap();
+    let ports: Vec<_> = ports.into_iter().map(|p| (p.name.unwrap(), p.port, json!(p.target_port))).collect();
+    assert_eq!(ports, [("https".to_owned(), 443, json!("https")), ("http".to_owned(), 80, json!("http"))]);
+    let ports = container.ports.as_ref().unwrap();
+    assert_eq!((ports[0].name.as_deref(), ports[0].container_port), (Some("https"), 8080));
+    assert_eq!((ports[1].name.as_deref(), ports[1].container_port), (Some("admin"), 9091));
+    // Without it a pod does not start, rather than serve without TLS.
+    let secret = pod.volumes.unwrap().into_iter().find_map(|volume| volume.secret).unwrap();
+    assert_eq!((secret.secret_name.as_deref(), secret.optional), (Some("digits-tls"), None));
+    assert_eq!(container.resources.as_ref().unwrap().limits.as_ref().unwrap()["memory"].0, "160Mi");
+}
+
+#[test]
 fn what_the_user_sets_of_the_server_is_used() {
     let deployment = deployment(json!({
         "model": {"version": "1.1.0", "uri": "file:///models/digits"},
@@ -164,6 +196,24 @@ fn only_the_slots_that_must_move_do() {
     assert!(slots(&fifty, "new").is_superset(&slots(&ten, "new")));
     assert!(slots(&ten, "old").is_superset(&slots(&fifty, "old")));
     assert_eq!(slots(&fifty, "new").len() + slots(&fifty, "old").len(), usize::from(SLOTS));
+}
+
+#[test]
+fn what_a_route_is_told_of_keys_and_limits() {
+    let table = |more: Value| {
+        let model = json!({"model": {"version": "1.1.0", "uri": "pvc://models/digits/1.1.0"}});
+        let deployment = deployment(merge(model, more));
+        let owner = Owner::of(&deployment).unwrap();
+        route(&owner, &deployment.spec, &plan(&[("a", 100)], Some("a")), None).spec
+    };
+    let plain = table(json!({}));
+    assert_eq!((plain.sticky, plain.max_in_flight), (None, None));
+    let told = table(json!({
+        "router": {"maxInFlight": 64}, "routing": {"sticky": {"cookie": "sluice_user"}},
+    }));
+    assert_eq!(told.max_in_flight, Some(64));
+    let sticky = serde_json::to_value(told.sticky).unwrap();
+    assert_eq!(sticky, json!({"cookie": "sluice_user"}));
 }
 
 #[test]

@@ -19,6 +19,10 @@ impl Labels {
         }
     }
 
+    pub(super) const fn are_taken(self) -> bool {
+        self.taken
+    }
+
     /// Refuses to judge by labels that nobody can send.
     pub(super) fn taken(self, field: &str) -> Result<(), Invalid> {
         if self.taken {

@@ -20,13 +20,13 @@ pub(super) fn comparable(
             "but no stage copies requests: nothing would ever be compared",
         ));
     }
-    let answers = holdback > 0 || stages.iter().any(|stage| stage.weight > 0 || stage.preview);
+    let answers = copies || holdback > 0 || stages.iter().any(|stage| stage.weight > 0 || stage.preview);
     let accuracy = metrics.iter().find(|metric| metric.kind == evidence::Kind::Accuracy);
     if let Some(metric) = accuracy.filter(|_| !answers && !stages.is_empty()) {
         return Err(invalid(
             format!("spec.analysis.metrics.{}", metric.name),
             "accuracy",
-            "but no stage gives users the candidate's answers: none would ever be labelled",
+            "but no stage gives users the candidate's answers or copies their requests: none would ever be labelled",
         ));
     }
     let compares = copies || holdback > 0 || stages.iter().any(|stage| stage.weight > 0);
@@ -40,8 +40,17 @@ pub(super) fn comparable(
     }
 }
 
-/// Whether each metric can be measured in a shadow of a first deployment, `alone`: there is nobody to compare it with.
+/// Whether each metric can be measured in a shadow of a first deployment, `alone`: there is nobody to compare it with, and
+/// nobody gets an answer.
 pub(super) fn measurable(alone: bool, metrics: &[evidence::Metric]) -> Result<(), Invalid> {
+    let accuracy = metrics.iter().find(|metric| metric.kind == evidence::Kind::Accuracy);
+    if let Some(metric) = accuracy.filter(|_| alone) {
+        return Err(invalid(
+            format!("spec.analysis.metrics.{}", metric.name),
+            "accuracy",
+            "but nothing is stable yet, and strategy.shadow lets nobody answer: none would ever be labelled",
+        ));
+    }
     let compares =
         |metric: &&evidence::Metric| metric.compares_stable() || metric.kind == evidence::Kind::Disagreement;
     match metrics.iter().find(compares) {

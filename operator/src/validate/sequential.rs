@@ -3,15 +3,22 @@
 use api::{ChangeTest, HarmTest, OnChange, OnHarm};
 use evidence::{Harm, OnBreach, Tests};
 
+use super::labels::Labels;
 use super::{Invalid, invalid};
 
-/// The tests that a rollout gets which begins now.
-pub(super) fn tests(written: Option<&api::Sequential>) -> Result<Tests, Invalid> {
-    let mut tests = Tests::default();
+/// The tests that a rollout gets which begins now: that of accuracy where labels are taken.
+pub(super) fn tests(written: Option<&api::Sequential>, labels: Labels) -> Result<Tests, Invalid> {
+    let mut tests = default(labels);
     let Some(written) = written else { return Ok(tests) };
     tests.errors = harm("errors", written.errors.as_ref(), tests.errors)?;
     tests.latency = harm("latency", written.latency.as_ref(), tests.latency)?;
     tests.low_confidence = harm("lowConfidence", written.low_confidence.as_ref(), tests.low_confidence)?;
+    if let Some(accuracy) = written.accuracy.as_ref().filter(|test| test.on_breach != Some(OnHarm::Off)) {
+        labels.taken("spec.analysis.sequential.accuracy")?;
+        tests.accuracy = harm("accuracy", Some(accuracy), tests.accuracy)?;
+    } else if written.accuracy.is_some() {
+        tests.accuracy = None;
+    }
     if let Some(ChangeTest { on_breach: Some(on_breach) }) = written.change {
         tests.change = match on_breach {
             OnChange::Pause => Some(OnBreach::Pause),
@@ -20,6 +27,12 @@ pub(super) fn tests(written: Option<&api::Sequential>) -> Result<Tests, Invalid>
         };
     }
     Ok(tests)
+}
+
+/// Those of a spec that says nothing of them.
+pub(super) fn default(labels: Labels) -> Tests {
+    // rule: S1
+    if labels.are_taken() { Tests::default().with_labels() } else { Tests::default() }
 }
 
 fn harm(name: &str, written: Option<&HarmTest>, default: Option<Harm>) -> Result<Option<Harm>, Invalid> {

@@ -218,8 +218,27 @@ fn sequential_tests_are_on_unless_they_have_no_budget() {
         latency: None,
         low_confidence: harm(1.25, OnBreach::Alert),
         change: None,
+        accuracy: None,
     };
     assert_eq!(tests(&written), expected);
+    // rule: S1. By labels only where some are taken.
+    let feedback = Some(serde_json::from_value(json!({"feedback": {"secretName": "labels"}})).unwrap());
+    let labelled = |analysis: &Value| {
+        let mut spec = spec(analysis, &json!([{"weight": 1}]));
+        spec.router = feedback.clone();
+        validate(&spec, |_| "d-1".into(), &serving("d-0"), DEFAULTS).tests
+    };
+    assert_eq!(labelled(&json!({})), Tests::default().with_labels());
+    let accuracy = |test: Value| json!({"sequential": {"accuracy": test}});
+    assert_eq!(
+        labelled(&accuracy(json!({"tolerance": 1.3, "onBreach": "alert"}))).accuracy,
+        harm(1.3, OnBreach::Alert)
+    );
+    assert_eq!(labelled(&accuracy(json!({"onBreach": "off"}))), Tests::default());
+    assert_eq!(tests(&accuracy(json!({"onBreach": "off"}))), Tests::default());
+    let wrong = check(&accuracy(json!({})), &json!([{"weight": 1}]));
+    let why = "spec.analysis.sequential.accuracy: found accuracy, but nobody can say what was right: set spec.router.feedback";
+    assert_eq!(wrong.refused(), Some(&Pause::Refused(why.into())));
     let wrong = check(&json!({"sequential": {"latency": {"tolerance": 0.9}}}), &json!([{"weight": 1}]));
     let why = "spec.analysis.sequential.latency.tolerance: found 0.9, must be within 1 and 10";
     assert_eq!(wrong.refused(), Some(&Pause::Refused(why.into())));

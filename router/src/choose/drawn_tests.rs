@@ -28,6 +28,7 @@ fn route() -> ModelRoute {
         salt: String::new(),
         request_timeout: Duration::from_secs(1).into(),
         retry: true,
+        max_in_flight: None,
     };
     ModelRoute::new("digits", spec)
 }

@@ -4,7 +4,8 @@ use std::collections::HashMap;
 use std::sync::{PoisonError, RwLock};
 
 use wire::{
-    Assignment, CELLS, FEATURES, LATENCY_CELLS, Outcome, PairOutcome, RESULTS, SlotSet, Slots, endpoint,
+    Assignment, CELLS, FEATURES, LATENCY_CELLS, Outcome, PAIR_LABELS, PairOutcome, RESULTS, SlotSet, Slots,
+    endpoint,
 };
 
 use super::LabelCounts;
@@ -77,7 +78,7 @@ impl Classes {
                 room = room.saturating_sub(line + SlotSet::TEXT);
             }
             if table.copies_to() == Some(i) {
-                room = room.saturating_sub((PairOutcome::ALL.len() + 2 * CELLS) * line);
+                room = room.saturating_sub((PairOutcome::ALL.len() + 2 * CELLS + PAIR_LABELS.len()) * line);
             }
         }
         if table.counts_slots() {

@@ -5,12 +5,19 @@ use std::sync::Arc;
 
 use prometheus::core::Desc;
 use prometheus::proto::{self, MetricFamily, MetricType};
-use wire::{FEATURES, Grid, Key, Outcome, PairOutcome, RESULTS, family};
+use wire::{FEATURES, Grid, Key, Outcome, PAIR_LABELS, PairOutcome, RESULTS, family};
 
+use super::ledger::PairTotals;
 use super::{Ledger, Tally};
+use crate::class_pairs::ClassPairs;
+
+/// Classes of copies beside those of stable's answers, where they differ. On `/metrics` alone.
+const DISAGREEMENTS: &str = "sluice_disagreements_total";
+/// Classes of answers beside the true ones. On `/metrics` alone.
+const LABELLED_CLASSES: &str = "sluice_labelled_classes_total";
 
 /// Families with their help.
-const FAMILIES: [(&str, &str); 8] = [
+const FAMILIES: [(&str, &str); 11] = [
     (family::REQUESTS, "Requests by revision drawn, assignment and outcome."),
     (family::NULL_OUTPUTS, "Answers that were withheld or NaN, of a batch that of one item drawn at random."),
     (family::PREDICTIONS, "Predicted classes, of a batch that of one item drawn at random."),
@@ -25,6 +32,15 @@ const FAMILIES: [(&str, &str); 8] = [
         family::PAIRS,
         "Copies of requests by the revision that got them and what became of them beside the user's answer.",
     ),
+    (
+        family::PAIR_LABELS,
+        "True labels of answers beside which a copy was answered, by who was right: both, stable, shadow, neither.",
+    ),
+    (
+        DISAGREEMENTS,
+        "Copies that named another class than the user's answer, by both; of rare ones together.",
+    ),
+    (LABELLED_CLASSES, "Labelled answers by their true class and the one they named; of rare ones together."),
 ];
 
 /// Shows a [`Ledger`] to a prometheus registry.
@@ -56,8 +72,14 @@ impl prometheus::core::Collector for Collector {
         let (totals, pairs) = (self.ledger.totals(), self.ledger.pair_totals());
         let families = FAMILIES.into_iter().map(|(name, help)| {
             let metrics: Vec<_> = match name {
-                family::PAIRS => {
-                    pairs.iter().flat_map(|(revision, counts)| of_pairs(revision, counts)).collect()
+                family::PAIRS | family::PAIR_LABELS => {
+                    pairs.iter().flat_map(|(revision, totals)| of_pairs(name, revision, totals)).collect()
+                }
+                DISAGREEMENTS => {
+                    of_classes(&self.ledger.disagreements().classes(), ["stable", "shadow"]).collect()
+                }
+                LABELLED_CLASSES => {
+                    of_classes(&self.ledger.confusion().read(), ["label", "prediction"]).collect()
                 }
                 _ => totals.iter().flat_map(|(key, tally)| metrics(name, key, tally)).collect(),
             };
@@ -103,10 +125,29 @@ fn metrics(family: &str, key: &Key, tally: &Tally) -> Vec<proto::Metric> {
     }
 }
 
-fn of_pairs(revision: &str, counts: &[u64]) -> Vec<proto::Metric> {
-    let each = PairOutcome::ALL.into_iter().zip(counts);
-    each.map(|(outcome, n)| counter(vec![label("result", outcome.as_str()), label("revision", revision)], *n))
-        .collect()
+fn of_pairs(family: &str, revision: &str, totals: &PairTotals) -> Vec<proto::Metric> {
+    let PairTotals { outcomes, labels } = totals;
+    let one = |result: &str, n| counter(vec![label("result", result), label("revision", revision)], n);
+    match family {
+        family::PAIRS => {
+            PairOutcome::ALL.into_iter().zip(outcomes).map(|(o, n)| one(o.as_str(), *n)).collect()
+        }
+        // Where no labels are taken there is none of them.
+        _ if labels.iter().all(|n| *n == 0) => vec![],
+        _ => PAIR_LABELS.into_iter().zip(labels).map(|(result, n)| one(result, *n)).collect(),
+    }
+}
+
+/// Pairs of classes, which these labels hold.
+fn of_classes(all: &[(String, ClassPairs)], names: [&'static str; 2]) -> impl Iterator<Item = proto::Metric> {
+    all.iter().flat_map(move |(revision, classes)| {
+        classes.read().map(move |(pair, n)| {
+            let mut labels = vec![label("revision", revision)];
+            labels.extend(names.into_iter().zip(pair).map(|(name, class)| label(name, class)));
+            labels.sort_by(|a, b| a.name().cmp(b.name()));
+            counter(labels, n)
+        })
+    })
 }
 
 fn labels(key: &Key, more: Option<(&str, &str)>) -> Vec<proto::LabelPair> {

@@ -3,10 +3,12 @@
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use wire::{Assignment, Key, Page, PairOutcome, RouteState, Trip};
+use wire::{Assignment, Key, PAIR_LABELS, Page, PairOutcome, Pairs, RouteState, Trip};
 
 use super::{Shown, StateCounts, Tally};
 use crate::Table;
+use crate::class_pairs::{ByRevision, ClassPairs};
+use crate::disagreements::Disagreements;
 use crate::feedback::PredictionId;
 use crate::tripwire::Memories;
 
@@ -21,11 +23,28 @@ pub struct Ledger {
     instance: String,
     /// Whether labels are counted.
     labelled: bool,
+    /// Copies that disagreed, for people.
+    disagreements: Arc<Disagreements>,
+    /// What was named and what was true, by revision.
+    confusion: ByRevision<ClassPairs>,
     books: Mutex<Books>,
 }
 
-/// Copies per outcome, in the order of [`PairOutcome::ALL`].
-pub(super) type PairTotals = [u64; PairOutcome::ALL.len()];
+/// Sums of pairs.
+#[derive(Debug, Clone, Copy, Default)]
+pub(super) struct PairTotals {
+    /// Copies per outcome, in the order of [`PairOutcome::ALL`].
+    pub(super) outcomes: [u64; PairOutcome::ALL.len()],
+    /// [`Pairs::labels`].
+    pub(super) labels: [u64; PAIR_LABELS.len()],
+}
+
+impl PairTotals {
+    fn add(&mut self, Pairs { outcomes, labels, .. }: &Pairs) {
+        let mine = self.outcomes.iter_mut().chain(&mut self.labels);
+        mine.zip(outcomes.iter().chain(labels)).for_each(|(mine, theirs)| *mine += theirs);
+    }
+}
 
 #[derive(Default)]
 pub(super) struct Books {
@@ -45,7 +64,13 @@ impl Ledger {
     /// An empty ledger. `instance` names the process: it must differ after every start.
     #[must_use]
     pub fn new(instance: String) -> Self {
-        Self { instance, labelled: false, books: Mutex::default() }
+        Self {
+            instance,
+            labelled: false,
+            disagreements: Arc::default(),
+            confusion: ByRevision::default(),
+            books: Mutex::default(),
+        }
     }
 
     /// The same that counts labels too.
@@ -64,8 +89,8 @@ impl Ledger {
     pub(crate) fn enter(&self, table: &Table) -> Arc<StateCounts> {
         let mut books = self.books();
         let memories = books.memories.enter(table);
-        let counts =
-            books.take(table).unwrap_or_else(|| Arc::new(StateCounts::new(table, self.labelled, memories)));
+        let anew = || StateCounts::new(table, self.labelled, memories, self.disagreements.clone());
+        let counts = books.take(table).unwrap_or_else(|| Arc::new(anew()));
         books.kept.push(counts.clone());
         books.retire();
         // Here too: nobody may ever ask for the totals.
@@ -84,6 +109,24 @@ impl Ledger {
         }
         let newest = books.kept.iter().rev().find_map(|counts| counts.labels(&id.revision, id.assignment));
         newest.inspect(|labels| labels.count_late(correct)).is_some()
+    }
+
+    /// Copies that disagreed with the answers of users.
+    pub(crate) fn disagreements(&self) -> &Disagreements {
+        &self.disagreements
+    }
+
+    /// Which classes were named for which true ones, by revision: what the labels of its answers said, for people.
+    pub(crate) fn confusion(&self) -> &ByRevision<ClassPairs> {
+        &self.confusion
+    }
+
+    /// Counts the label of an answer beside which a copy was answered, by whether each is right. Where the state of both is
+    /// no longer on the page they are not compared any more.
+    pub(crate) fn label_pair(&self, id: &PredictionId, right: [bool; 2]) {
+        let books = self.books();
+        let state = books.kept.iter().find(|counts| counts.digest == id.state);
+        state.and_then(|counts| counts.pairs.as_ref()).into_iter().for_each(|pairs| pairs.label(right));
     }
 
     /// The evidence page. Split counters and pairs are always there unless the state is pinned, others once they have
@@ -143,12 +186,12 @@ impl Ledger {
     }
 
     /// The same sums of pairs, by the revision that got the copies.
-    pub(crate) fn pair_totals(&self) -> BTreeMap<String, PairTotals> {
+    pub(super) fn pair_totals(&self) -> BTreeMap<String, PairTotals> {
         let mut books = self.books();
         books.fold();
         let mut totals: BTreeMap<_, _> = books.folded_pairs.iter().cloned().collect();
         for pairs in books.kept.iter().chain(&books.retiring).filter_map(|counts| counts.pairs.as_ref()) {
-            add(totals.entry(pairs.revision.to_string()).or_default(), &pairs.read().outcomes);
+            totals.entry(pairs.revision.to_string()).or_default().add(&pairs.read());
         }
         totals
     }
@@ -200,11 +243,13 @@ impl Books {
                 }
             }
             if let Some(pairs) = &counts.pairs {
-                let outcomes = pairs.read().outcomes;
-                match self.folded_pairs.iter_mut().find(|(name, _)| **name == *pairs.revision) {
-                    Some((_, total)) => add(total, &outcomes),
-                    None => self.folded_pairs.push((pairs.revision.to_string(), outcomes)),
-                }
+                let name = &*pairs.revision;
+                let known = self.folded_pairs.iter().position(|(known, _)| known == name);
+                let at = known.unwrap_or_else(|| {
+                    self.folded_pairs.push((name.to_owned(), PairTotals::default()));
+                    self.folded_pairs.len() - 1
+                });
+                self.folded_pairs[at].1.add(&pairs.read());
             }
         }
         let Self { kept, folded, folded_pairs, .. } = self;
@@ -223,10 +268,4 @@ fn trim<K, T>(folded: &mut Vec<(K, T)>, stays: impl Fn(&K) -> bool) {
         dropped += usize::from(drop);
         !drop
     });
-}
-
-fn add(total: &mut PairTotals, more: &PairTotals) {
-    for (mine, theirs) in total.iter_mut().zip(more) {
-        *mine += theirs;
-    }
 }

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 
-use wire::{CELLS, Grid, PairOutcome, Pairs};
+use wire::{CELLS, Grid, PAIR_LABELS, PairOutcome, Pairs};
 
 use crate::Table;
 use crate::compare::Pair;
@@ -14,6 +14,7 @@ pub(super) struct PairCounts {
     pub(super) outcomes: [AtomicU64; PairOutcome::ALL.len()],
     pub(super) gap: [AtomicU64; CELLS],
     pub(super) ratio: [AtomicU64; CELLS],
+    labels: [AtomicU64; PAIR_LABELS.len()],
 }
 
 impl PairCounts {
@@ -25,6 +26,7 @@ impl PairCounts {
             outcomes: [const { AtomicU64::new(0) }; _],
             gap: [const { AtomicU64::new(0) }; _],
             ratio: [const { AtomicU64::new(0) }; _],
+            labels: [const { AtomicU64::new(0) }; _],
         })
     }
 
@@ -38,6 +40,17 @@ impl PairCounts {
         }
     }
 
+    /// Counts a label by whether the user's answer and the copy's are right.
+    pub(super) fn label(&self, right: [bool; 2]) {
+        let at = match right {
+            [true, true] => 0,
+            [true, false] => 1,
+            [false, true] => 2,
+            [false, false] => 3,
+        };
+        self.labels[at].fetch_add(1, Relaxed);
+    }
+
     /// As they are now.
     pub(super) fn read(&self) -> Pairs {
         let read = |cells: &[AtomicU64]| cells.iter().map(|c| c.load(Relaxed)).collect();
@@ -45,6 +58,7 @@ impl PairCounts {
             outcomes: std::array::from_fn(|i| self.outcomes[i].load(Relaxed)),
             gap: read(&self.gap),
             ratio: read(&self.ratio),
+            labels: self.labels.each_ref().map(|count| count.load(Relaxed)),
         }
     }
 }

@@ -39,6 +39,7 @@ pub(crate) fn route(generation: i64, revisions: &[&str]) -> ModelRoute {
             salt: String::new(),
             request_timeout: Duration::from_secs(1).into(),
             retry: true,
+            max_in_flight: None,
         },
     );
     route.metadata.uid = Some("0b7d3a56-5a39-4c2c-9f55-0123456789ab".into());
@@ -263,7 +264,7 @@ fn kept_when_full(ledger: &Ledger) -> usize {
     {
         // All slots are taken, and on the page.
         let mut route = route(generation, &names);
-        route.spec.sticky = Some(Sticky { header: "x-user-id".into() });
+        route.spec.sticky = Some(Sticky::by_header("x-user-id"));
         route.spec.revisions[0].slots = vec![SlotRange { from: 1, to: 10_000 }];
         route.spec.revisions[1].slots = vec![SlotRange { from: 0, to: 1 }];
         let mut table = Table::new(&route).unwrap();

@@ -1,22 +1,22 @@
 //! The name of one answer: all that its label needs, and who gave it. Pure.
 //!
-//! Bytes, big-endian: version, time u32, nonce u64, state u64, assignment, confidence cell, length and bytes of the
-//! revision, length and bytes of the class, then the first 16 bytes of their HMAC-SHA256 (RFC 2104 §5 allows half).
-//! Written as base64url without padding, about 90 characters.
+//! Bytes, big-endian: version, id of the key u32, time u32, nonce u64, state u64, assignment, confidence cell, length and
+//! bytes of the revision, length and bytes of the class, then the first 16 bytes of their HMAC-SHA256 (RFC 2104 §5 allows
+//! half). Written as base64url without padding, about 95 characters. Version 1 had no id of the key.
 
 use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
-use hmac::{Hmac, Mac};
-use sha2::Sha256;
+use hmac::Mac;
 use wire::{Assignment, CELLS};
 
-/// A keyed HMAC, to be cloned for each message.
-pub(crate) type Key = Hmac<Sha256>;
+use super::keys::{KeyId, Keys};
 
 /// Cell of an answer without a confidence: the last one, in which nothing is sure.
 pub(crate) const NO_CONFIDENCE: usize = CELLS - 1;
 
-const VERSION: u8 = 1;
+const VERSION: u8 = 2;
+/// Before ids named their key.
+const KEYLESS: u8 = 1;
 /// Bytes of the signature.
 const SIGNATURE: usize = 16;
 /// Longest class name that gets an id, in bytes.
@@ -43,12 +43,23 @@ pub(crate) struct PredictionId {
     pub(crate) class: String,
 }
 
+/// Why a text is no id.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Unread {
+    /// None that was signed with one of the keys.
+    Forged,
+    /// It names a key that is not here.
+    Key(KeyId),
+}
+
 impl PredictionId {
     /// The signed text; `None` for a class of more than [`MAX_CLASS`] bytes.
-    pub(crate) fn sign(&self, key: &Key) -> Option<String> {
+    pub(crate) fn sign(&self, keys: &Keys) -> Option<String> {
+        let (id, key) = keys.signing();
         let length = |text: &str, most| u8::try_from(text.len()).ok().filter(|n| usize::from(*n) <= most);
         let mut bytes = Vec::with_capacity(128);
         bytes.push(VERSION);
+        bytes.extend(id.0.to_be_bytes());
         bytes.extend(self.time.to_be_bytes());
         bytes.extend(self.nonce.to_be_bytes());
         bytes.extend(self.state.to_be_bytes());
@@ -63,14 +74,28 @@ impl PredictionId {
         Some(URL_SAFE_NO_PAD.encode(bytes))
     }
 
-    /// Reads what [`PredictionId::sign`] wrote with the same key; `None` for anything else.
-    pub(crate) fn read(text: &str, key: &Key) -> Option<Self> {
-        let bytes = (text.len() <= MAX_TEXT).then(|| URL_SAFE_NO_PAD.decode(text).ok()).flatten()?;
-        let (signed, signature) = bytes.split_at_checked(bytes.len().checked_sub(SIGNATURE)?)?;
-        // In constant time.
-        key.clone().chain_update(signed).verify_truncated_left(signature).ok()?;
+    /// Reads what [`PredictionId::sign`] wrote with one of the keys.
+    pub(crate) fn read(text: &str, keys: &Keys) -> Result<Self, Unread> {
+        let short = text.len() <= MAX_TEXT;
+        let bytes = short.then(|| URL_SAFE_NO_PAD.decode(text).ok()).flatten().ok_or(Unread::Forged)?;
+        let parts = bytes.len().checked_sub(SIGNATURE).and_then(|end| bytes.split_at_checked(end));
+        let (signed, signature) = parts.ok_or(Unread::Forged)?;
         let mut rest = signed;
-        let [VERSION] = take(&mut rest)? else { return None };
+        let id = key_of(&mut rest).ok_or(Unread::Forged)?;
+        if let Some(id) = id.filter(|id| keys.of(Some(*id)).next().is_none()) {
+            return Err(Unread::Key(id));
+        }
+        // In constant time.
+        let is_signed = |key: &super::keys::Key| {
+            key.clone().chain_update(signed).verify_truncated_left(signature).is_ok()
+        };
+        if !keys.of(id).any(is_signed) {
+            return Err(Unread::Forged);
+        }
+        Self::fields(rest).ok_or(Unread::Forged)
+    }
+
+    fn fields(mut rest: &[u8]) -> Option<Self> {
         let time = u32::from_be_bytes(take(&mut rest)?);
         let nonce = u64::from_be_bytes(take(&mut rest)?);
         let state = u64::from_be_bytes(take(&mut rest)?);
@@ -79,6 +104,15 @@ impl PredictionId {
         let assignment = *Assignment::ALL.get(usize::from(assignment))?;
         let cell = Some(usize::from(cell)).filter(|cell| *cell < CELLS)?;
         rest.is_empty().then_some(Self { time, nonce, state, assignment, cell, revision, class })
+    }
+}
+
+/// The key that it names, if ids of its version do; `None` for another version.
+fn key_of(rest: &mut &[u8]) -> Option<Option<KeyId>> {
+    match take(rest)? {
+        [KEYLESS] => Some(None),
+        [VERSION] => Some(Some(KeyId(u32::from_be_bytes(take(rest)?)))),
+        _ => None,
     }
 }
 
@@ -101,8 +135,8 @@ mod tests {
 
     use super::*;
 
-    fn key(secret: &[u8]) -> Key {
-        Key::new_from_slice(secret).unwrap()
+    fn keys(secret: &'static [u8]) -> Keys {
+        Keys::new(secret, [])
     }
 
     prop_compose! {
@@ -120,27 +154,47 @@ mod tests {
     proptest! {
         #[test]
         fn an_id_comes_back_with_its_key_alone(id in id()) {
-            let text = id.sign(&key(b"ours")).unwrap();
+            let text = id.sign(&keys(b"ours")).unwrap();
             prop_assert!(text.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'-' || b == b'_'));
-            prop_assert_eq!(PredictionId::read(&text, &key(b"ours")), Some(id));
-            prop_assert_eq!(PredictionId::read(&text, &key(b"theirs")), None);
+            prop_assert_eq!(PredictionId::read(&text, &keys(b"ours")), Ok(id.clone()));
+            // While a key is replaced, both are here.
+            for both in [Keys::new(b"ours", [b"next".as_slice()]), Keys::new(b"next", [b"ours".as_slice()])] {
+                prop_assert_eq!(PredictionId::read(&text, &both), Ok(id.clone()));
+            }
+            let gone = PredictionId::read(&text, &keys(b"theirs"));
+            prop_assert_eq!(gone, Err(Unread::Key(keys(b"ours").signing().0)));
         }
 
         #[test]
         fn no_bit_of_an_id_can_be_changed(id in id(), at in any::<prop::sample::Index>(), bit in 0..8u32) {
-            let text = id.sign(&key(b"ours")).unwrap();
+            let text = id.sign(&keys(b"ours")).unwrap();
             let mut bytes = URL_SAFE_NO_PAD.decode(text).unwrap();
             let at = at.index(bytes.len());
             bytes[at] ^= 1 << bit;
-            prop_assert_eq!(PredictionId::read(&URL_SAFE_NO_PAD.encode(&bytes), &key(b"ours")), None);
+            prop_assert!(PredictionId::read(&URL_SAFE_NO_PAD.encode(&bytes), &keys(b"ours")).is_err());
             // Nor can it be cut.
             bytes[at] ^= 1 << bit;
-            prop_assert_eq!(PredictionId::read(&URL_SAFE_NO_PAD.encode(&bytes[..at]), &key(b"ours")), None);
+            prop_assert!(PredictionId::read(&URL_SAFE_NO_PAD.encode(&bytes[..at]), &keys(b"ours")).is_err());
         }
 
         #[test]
         fn no_text_is_taken_for_an_id(text in "\\PC{0,700}") {
-            prop_assert_eq!(PredictionId::read(&text, &key(b"ours")), None);
+            prop_assert!(PredictionId::read(&text, &keys(b"ours")).is_err());
+        }
+
+        #[test]
+        fn ids_of_before_they_named_their_key_are_taken_with_any(id in id()) {
+            let [ours, next] = [keys(b"ours"), Keys::new(b"next", [b"ours".as_slice()])];
+            let named = URL_SAFE_NO_PAD.decode(id.sign(&ours).unwrap()).unwrap();
+            let mut bytes = vec![KEYLESS];
+            bytes.extend(&named[5..named.len() - SIGNATURE]);
+            let signature = ours.signing().1.clone().chain_update(&bytes).finalize().into_bytes();
+            bytes.extend(&signature[..SIGNATURE]);
+            let text = URL_SAFE_NO_PAD.encode(bytes);
+            for keys in [&ours, &next] {
+                prop_assert_eq!(PredictionId::read(&text, keys), Ok(id.clone()));
+            }
+            prop_assert_eq!(PredictionId::read(&text, &keys(b"theirs")), Err(Unread::Forged));
         }
     }
 
@@ -156,10 +210,10 @@ mod tests {
                 revision: "r".repeat(255),
                 class: "c".repeat(length),
             };
-            id.sign(&key(b"ours"))
+            id.sign(&keys(b"ours"))
         };
         let longest = of(MAX_CLASS).unwrap();
-        assert!(PredictionId::read(&longest, &key(b"ours")).is_some() && longest.len() <= MAX_TEXT);
+        assert!(PredictionId::read(&longest, &keys(b"ours")).is_ok() && longest.len() <= MAX_TEXT);
         assert_eq!(of(MAX_CLASS + 1), None);
     }
 }

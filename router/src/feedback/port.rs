@@ -1,4 +1,4 @@
-//! `POST /feedback`: one label or a list of them, from clients that have the token.
+//! `POST /feedback`: one label or many, from clients that have the token. Each is counted or refused by itself.
 
 use std::convert::Infallible;
 use std::pin::pin;
@@ -33,6 +33,15 @@ const INTAKE: Duration = Duration::from_secs(10);
 /// Longest life of a connection; then it has [`INTAKE`] to end what is under way.
 const LIFE: Duration = Duration::from_secs(300);
 
+/// What a client sends: one label, or an object with many.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Sent {
+    id: Option<String>,
+    label: Option<String>,
+    labels: Option<Vec<Label>>,
+}
+
 /// One label.
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -53,6 +62,9 @@ struct Taken {
 struct Item {
     /// Its place in the request, from 0.
     index: usize,
+    /// Why, as `sluice_labels_refused_total` spells it.
+    code: &'static str,
+    /// The same for people.
     reason: String,
 }
 
@@ -107,7 +119,9 @@ async fn connection(stream: TcpStream, feedback: Arc<Feedback>) {
 }
 
 async fn handle(request: Request<Incoming>, feedback: &Feedback) -> Answer {
-    match take(request, feedback).await {
+    let taken = take(request, feedback).await;
+    feedback.answered(taken.as_ref().map_or_else(|fault| fault.status, |_| StatusCode::OK));
+    match taken {
         Ok(taken) => answer(StatusCode::OK, &taken),
         Err(Fault { status, what }) => {
             let mut answer = answer(status, &serde_json::json!({ "error": what }));
@@ -134,7 +148,7 @@ async fn take(request: Request<Incoming>, feedback: &Feedback) -> Result<Taken, 
     for (index, Label { id, label }) in labels.iter().enumerate() {
         match feedback.take(id, label, now) {
             Ok(()) => taken.accepted += 1,
-            Err(why) => taken.refused.push(Item { index, reason: why.to_string() }),
+            Err(why) => taken.refused.push(Item { index, code: why.as_str(), reason: why.to_string() }),
         }
     }
     Ok(taken)
@@ -173,12 +187,14 @@ async fn body(body: Incoming) -> Result<Bytes, Fault> {
 fn parse(body: &[u8]) -> Result<Vec<Label>, Fault> {
     let is_list = body.trim_ascii_start().starts_with(b"[");
     let read = if is_list {
-        serde_json::from_slice::<Vec<Label>>(body)
+        serde_json::from_slice(body).map_err(|error| error.to_string())
     } else {
-        serde_json::from_slice(body).map(|label| vec![label])
+        serde_json::from_slice(body).map_err(|error| error.to_string()).and_then(Sent::labels)
     };
     let labels = read.map_err(|error| {
-        let what = format!("the body must be {{\"id\": …, \"label\": …}} or a list of them: {error}");
+        let what = format!(
+            "the body must be {{\"id\": …, \"label\": …}}, {{\"labels\": […]}} or a list of them: {error}"
+        );
         Fault::new(StatusCode::BAD_REQUEST, what)
     })?;
     if labels.len() > MAX_LABELS {
@@ -186,6 +202,18 @@ fn parse(body: &[u8]) -> Result<Vec<Label>, Fault> {
         return Err(Fault::new(StatusCode::PAYLOAD_TOO_LARGE, what));
     }
     Ok(labels)
+}
+
+impl Sent {
+    fn labels(self) -> Result<Vec<Label>, String> {
+        match self {
+            Self { labels: Some(labels), id: None, label: None } => Ok(labels),
+            Self { labels: Some(_), .. } => Err("field `labels` beside `id` or `label`".into()),
+            Self { id: Some(id), label: Some(label), .. } => Ok(vec![Label { id, label }]),
+            Self { id: None, .. } => Err("missing field `id`".into()),
+            Self { label: None, .. } => Err("missing field `label`".into()),
+        }
+    }
 }
 
 fn answer(status: StatusCode, what: &impl Serialize) -> Answer {

@@ -1,4 +1,4 @@
-//! What a deployment's routers share: the key of ids, the token of clients, and perhaps the classes.
+//! What a deployment's routers share: the keys of ids, the token of clients, and perhaps the classes.
 
 use std::collections::HashSet;
 use std::fs::File;
@@ -7,10 +7,15 @@ use std::path::Path;
 
 use hmac::Mac;
 
-use super::id::Key;
+use super::keys::Keys;
 
 /// Name of the file with the key that signs ids.
 const KEY: &str = "key";
+/// Name of the file with further keys whose ids are taken, one a line: those before it, and the one that comes next. It
+/// need not be there.
+const OTHER_KEYS: &str = "other-keys";
+/// Most of them: each costs a try.
+const MOST_KEYS: usize = 8;
 /// Name of the file with what clients send as `Authorization: Bearer`.
 const TOKEN: &str = "token";
 /// Name of the file with the class names, one a line. It need not be there.
@@ -43,6 +48,12 @@ pub enum SecretError {
         /// Bytes needed.
         needed: usize,
     },
+    /// More further keys than are tried.
+    #[error("other-keys of the Secret: {found} lines, at most {MOST_KEYS} are allowed")]
+    Keys {
+        /// Lines found.
+        found: usize,
+    },
     /// A token that no header can carry.
     #[error("token of the Secret: a byte at {at} is no visible ASCII, nothing else is allowed")]
     Token {
@@ -56,7 +67,7 @@ pub enum SecretError {
 
 /// What was read.
 pub(super) struct Secrets {
-    key: Key,
+    keys: Keys,
     /// The token's own signature: to compare these says nothing of how much of a guess was right.
     token: Vec<u8>,
     classes: Option<HashSet<String>>,
@@ -71,18 +82,26 @@ impl Secrets {
         if let Some(at) = token.iter().position(|byte| !byte.is_ascii_graphic()) {
             return Err(SecretError::Token { at });
         }
-        let key = Key::new_from_slice(&key).expect("HMAC takes keys of any length");
-        let token = key.clone().chain_update(&token).finalize().into_bytes().to_vec();
-        Ok(Self { key, token, classes: classes(folder)? })
+        let others = optional(folder, OTHER_KEYS)?.unwrap_or_default();
+        let others =
+            others.split(|byte| *byte == b'\n').map(<[u8]>::trim_ascii).filter(|line| !line.is_empty());
+        let others: Vec<&[u8]> = others.collect();
+        if others.len() > MOST_KEYS {
+            return Err(SecretError::Keys { found: others.len() });
+        }
+        others.iter().try_for_each(|key| long_enough(OTHER_KEYS, key, SHORTEST_KEY))?;
+        let keys = Keys::new(&key, others);
+        let token = keys.signing().1.clone().chain_update(&token).finalize().into_bytes().to_vec();
+        Ok(Self { keys, token, classes: classes(folder)? })
     }
 
-    pub(super) const fn key(&self) -> &Key {
-        &self.key
+    pub(super) const fn keys(&self) -> &Keys {
+        &self.keys
     }
 
     /// Whether this is the token.
     pub(super) fn admits(&self, token: &str) -> bool {
-        self.key.clone().chain_update(token).verify_slice(&self.token).is_ok()
+        self.keys.signing().1.clone().chain_update(token).verify_slice(&self.token).is_ok()
     }
 
     /// Whether a label may be true: any, where no classes are known.
@@ -92,12 +111,16 @@ impl Secrets {
 }
 
 fn classes(folder: &Path) -> Result<Option<HashSet<String>>, SecretError> {
-    match file(folder, CLASSES) {
-        Ok(bytes) => {
-            let text = String::from_utf8(bytes).map_err(|_| SecretError::Classes)?;
-            let names = text.lines().map(str::trim).filter(|name| !name.is_empty());
-            Ok(Some(names.map(str::to_owned).collect()))
-        }
+    let Some(bytes) = optional(folder, CLASSES)? else { return Ok(None) };
+    let text = String::from_utf8(bytes).map_err(|_| SecretError::Classes)?;
+    let names = text.lines().map(str::trim).filter(|name| !name.is_empty());
+    Ok(Some(names.map(str::to_owned).collect()))
+}
+
+/// A file that need not be there.
+fn optional(folder: &Path, name: &'static str) -> Result<Option<Vec<u8>>, SecretError> {
+    match file(folder, name) {
+        Ok(bytes) => Ok(Some(bytes)),
         Err(SecretError::File { source, .. }) if source.kind() == io::ErrorKind::NotFound => Ok(None),
         Err(error) => Err(error),
     }
@@ -144,6 +167,28 @@ mod tests {
         assert!(secrets.knows("anything"));
         let named = read(&[("key", LONG), ("token", LONG), ("classes", "cat\n dog \n\n")]).unwrap();
         assert!(named.knows("cat") && named.knows("dog") && !named.knows("cow") && !named.knows(""));
+    }
+
+    #[test]
+    fn further_keys_are_lines_and_the_token_is_the_same_beside_them() {
+        let lines = format!("\n {} \r\n\n{}", LONG.to_uppercase(), LONG.replace('0', "x"));
+        let secrets = read(&[("key", LONG), ("token", LONG), ("other-keys", &lines)]).unwrap();
+        assert!(secrets.admits(LONG));
+        let upper = LONG.to_uppercase();
+        let alone = read(&[("key", &upper), ("token", LONG)]).unwrap();
+        assert_eq!((secrets.keys().of(None).count(), alone.keys().of(None).count()), (3, 1));
+        assert_eq!(secrets.keys().of(Some(alone.keys().signing().0)).count(), 1);
+    }
+
+    #[test]
+    fn further_keys_that_cannot_be_used_are_refused() {
+        for (lines, why) in [
+            (format!("{LONG}\nshort\n"), "other-keys of the Secret: 5 bytes, at least 32 are needed"),
+            (format!("{LONG}\n").repeat(9), "other-keys of the Secret: 9 lines, at most 8 are allowed"),
+        ] {
+            let read = read(&[("key", LONG), ("token", LONG), ("other-keys", &lines)]);
+            assert_eq!(read.err().unwrap().to_string(), why);
+        }
     }
 
     #[test]

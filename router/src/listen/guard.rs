@@ -8,8 +8,10 @@ use std::sync::atomic::{AtomicBool, Ordering::SeqCst};
 use std::task::{Context, Poll};
 use std::time::Duration;
 
+use tokio::io::AsyncRead;
 use tokio::time::{Instant, Sleep};
 
+use super::linger::{Linger, discard};
 use super::scan::Scan;
 use crate::watched::Onlooker;
 
@@ -36,13 +38,16 @@ pub(super) struct Guard {
     stall: Duration,
     /// Runs while the client takes nothing.
     stalled: Option<Pin<Box<Sleep>>>,
+    /// Runs while a client is waited for that was answered before it had sent all.
+    linger: Option<Linger>,
 }
 
 impl Guard {
     pub(super) fn new(head: Duration, stall: Duration) -> (Self, Verdict) {
         let verdict = Verdict::default();
         let scan = Some(Scan::default());
-        let this = Self { scan, verdict: verdict.clone(), head, alarm: None, stall, stalled: None };
+        let this =
+            Self { scan, verdict: verdict.clone(), head, alarm: None, stall, stalled: None, linger: None };
         (this, verdict)
     }
 
@@ -50,6 +55,20 @@ impl Guard {
     pub(super) fn of_writes(stall: Duration) -> Self {
         let (guard, _) = Self::new(Duration::MAX, stall);
         Self { scan: None, ..guard }
+    }
+
+    /// Gives up a client that takes nothing.
+    fn minds<T>(&mut self, cx: &mut Context<'_>, result: Poll<io::Result<T>>) -> Poll<io::Result<T>> {
+        if result.is_ready() {
+            self.stalled = None;
+            return result;
+        }
+        let stall = self.stall;
+        let alarm = self.stalled.get_or_insert_with(|| Box::pin(tokio::time::sleep(stall)));
+        if alarm.as_mut().poll(cx).is_ready() {
+            return Poll::Ready(Err(io::Error::new(ErrorKind::TimedOut, "the client does not read")));
+        }
+        Poll::Pending
     }
 
     fn inspect(&mut self, bytes: &[u8]) {
@@ -88,15 +107,19 @@ impl Onlooker for Guard {
     }
 
     fn wrote(&mut self, cx: &mut Context<'_>, result: Poll<io::Result<usize>>) -> Poll<io::Result<usize>> {
-        if result.is_ready() {
-            self.stalled = None;
-            return result;
+        self.minds(cx, result)
+    }
+
+    fn flushed(&mut self, cx: &mut Context<'_>, result: Poll<io::Result<()>>) -> Poll<io::Result<()>> {
+        self.minds(cx, result)
+    }
+
+    fn shut(&mut self, cx: &mut Context<'_>, stream: &mut (impl AsyncRead + Unpin)) -> Poll<()> {
+        let Some(scan) = &self.scan else { return Poll::Ready(()) };
+        // Between two requests there is nothing to wait for, unless the next one is here already.
+        if self.linger.is_none() && scan.is_between() && !matches!(discard(cx, stream), Poll::Ready(1..)) {
+            return Poll::Ready(());
         }
-        let stall = self.stall;
-        let alarm = self.stalled.get_or_insert_with(|| Box::pin(tokio::time::sleep(stall)));
-        if alarm.as_mut().poll(cx).is_ready() {
-            return Poll::Ready(Err(io::Error::new(ErrorKind::TimedOut, "the client does not read")));
-        }
-        Poll::Pending
+        self.linger.get_or_insert_with(Linger::new).poll(cx, stream)
     }
 }

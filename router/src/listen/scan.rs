@@ -64,6 +64,11 @@ impl Scan {
         }
     }
 
+    /// Whether the last request has ended and no other one has begun.
+    pub(super) fn is_between(&self) -> bool {
+        self.place == Place::First && self.length == 0
+    }
+
     /// Reads on. True when a head gives the length of its body twice, or not as a number or by another coding than
     /// `chunked`, and when a line ends without a carriage return.
     pub(super) fn feed(&mut self, mut bytes: &[u8]) -> bool {

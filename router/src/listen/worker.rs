@@ -11,7 +11,7 @@ use tokio::runtime::Builder;
 use tokio::sync::{Semaphore, watch};
 
 use super::{Limits, accept, connection};
-use crate::{Proxy, upstream};
+use crate::{Proxy, Tls, upstream};
 
 /// What workers are told.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -30,6 +30,8 @@ pub(super) enum Told {
 #[derive(Clone)]
 pub(super) struct Worker {
     pub(super) proxy: Arc<Proxy>,
+    /// Absent: clients come without TLS.
+    pub(super) tls: Option<Arc<Tls>>,
     pub(super) limits: Limits,
     /// Places for connections.
     pub(super) places: Arc<Semaphore>,

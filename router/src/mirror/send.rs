@@ -6,18 +6,18 @@ use std::time::Instant;
 use http::request::Parts;
 use http::{HeaderMap, Request, Version};
 use http_body_util::BodyExt;
-use hyper::body::Incoming;
-use wire::{Assignment, Outcome};
+use wire::{Assignment, Outcome, PairOutcome};
 
 use super::{Draft, Kept};
 use crate::Choice;
 use crate::attempts::Failure;
 use crate::compare::{Answered, compare};
 use crate::count::Ticket;
+use crate::disagreements::Disagreement;
 use crate::grpc;
 use crate::items::AnswerHeaders;
-use crate::proxy::outcome;
-use crate::upstream::{Endpoint, Link, Payload};
+use crate::proxy::{REQUEST_ID, outcome};
+use crate::upstream::{Endpoint, Link, Payload, Reply};
 
 /// How much of an answer's body is read, in bytes. It says nothing: behind this the connection is closed, and the answer
 /// counts by its head.
@@ -33,7 +33,7 @@ struct Answer {
 pub(super) async fn send(draft: Draft, head: Parts, body: Kept, user: Option<Answered>) {
     let Some(endpoint) = endpoint(&draft) else { return draft.counts.drop_copy() };
     let user = user.map(|user| user.remember(rand::random()));
-    let Draft { counts, revision, slot, timeout, .. } = draft;
+    let Draft { counts, revision, slot, timeout, named, .. } = draft;
     let choice = Choice { revision, assignment: Assignment::Shadow };
     let started = Instant::now();
     // Abandoned when the program ends, it is cancelled: nobody asks any more.
@@ -48,7 +48,17 @@ pub(super) async fn send(draft: Draft, head: Parts, body: Kept, user: Option<Ans
         Err(_) => (Outcome::Timeout, None),
     };
     let copy = Answered { outcome, took, success };
-    user.iter().for_each(|user| counts.pair(&compare(user, &copy)));
+    if let (Some(named), Some(success)) = (named, &copy.success) {
+        named.answered(success);
+    }
+    if let Some(user) = &user {
+        let pair = compare(user, &copy);
+        if pair.outcome == PairOutcome::Disagree {
+            let id = head.headers.get(REQUEST_ID);
+            counts.disagree(Disagreement::new(id, user, &copy));
+        }
+        counts.pair(&pair);
+    }
     ticket.finish_answered(outcome, copy.success.as_ref());
 }
 
@@ -86,7 +96,8 @@ async fn exchange(
     let response = link.send(request).await.map_err(|refused| refused.failure)?;
     let status = response.status();
     let success = status.is_success().then(|| AnswerHeaders::of(response.headers()));
-    if let Read::Whole(_) = read(response.into_body()).await? {
+    let mut reply = Reply::new(response.into_body(), Some(link));
+    if let (Read::Whole(_), Some(link)) = (read(&mut reply).await?, reply.take_link()) {
         endpoint.put_back(link);
     }
     Ok(Answer { outcome: Outcome::of_status(status.as_u16()), success })
@@ -99,7 +110,7 @@ async fn ask_grpc(endpoint: &Arc<Endpoint>, head: &Parts, body: &Kept) -> Result
     let response = stream.send(request).await.map_err(|refused| refused.failure)?;
     let said = outcome(response.status(), response.headers(), true);
     let success = AnswerHeaders::of(response.headers());
-    let outcome = match read(response.into_body()).await? {
+    let outcome = match read(&mut Reply::new(response.into_body(), None)).await? {
         Read::Whole(trailers) => grpc::outcome(&trailers).unwrap_or(said),
         Read::GivenUp => said,
     };
@@ -113,7 +124,7 @@ enum Read {
     GivenUp,
 }
 
-async fn read(mut body: Incoming) -> Result<Read, Failure> {
+async fn read(body: &mut Reply) -> Result<Read, Failure> {
     let (mut length, mut trailers) = (0, HeaderMap::new());
     while let Some(frame) = body.frame().await {
         let frame = frame.map_err(|_| Failure::Garbled)?;

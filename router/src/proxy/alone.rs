@@ -44,8 +44,7 @@ impl Proxy {
         if let Some(draft) = draft {
             draft.send(None);
         }
-        self.numbers.unassigned.with_label_values(&[reason]).inc();
-        taken_note(name)
+        self.unassigned(reason, taken_note(name))
     }
 }
 

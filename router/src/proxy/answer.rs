@@ -7,18 +7,19 @@ use std::time::{Duration, Instant};
 use bytes::Bytes;
 use http::{HeaderMap, HeaderValue, Response, StatusCode, header};
 use http_body::{Body, Frame, SizeHint};
-use hyper::body::Incoming;
 use tokio::sync::OwnedSemaphorePermit;
-use tokio::time::Sleep;
 use wire::Outcome;
 
 use super::UnderWay;
+use crate::alarm::Alarm;
 use crate::compare::Answered;
 use crate::count::Ticket;
+use crate::deadline::Deadline;
 use crate::grpc;
 use crate::items::AnswerHeaders;
 use crate::mirror::Draft;
-use crate::upstream::{Errand, Fault, Link};
+use crate::telemetry::Recording;
+use crate::upstream::{Errand, Fault, Reply};
 
 /// Shorter pauses between two frames are the router's own work.
 const NOTICEABLE: Duration = Duration::from_millis(1);
@@ -27,6 +28,8 @@ const NOTICEABLE: Duration = Duration::from_millis(1);
 pub(crate) struct AnswerBody {
     content: Content,
     _under_way: Option<UnderWay>,
+    /// Behind the content, so that it knows what became of that.
+    recording: Option<Recording>,
     /// A place that the request has until its answer is over.
     _place: Option<OwnedSemaphorePermit>,
 }
@@ -38,16 +41,16 @@ enum Content {
 
 /// An answer on its way from an endpoint.
 pub(crate) struct Relayed {
-    body: Incoming,
+    body: Reply,
     /// Until it is counted.
     ticket: Option<Ticket>,
     meaning: Meaning,
     /// Its trailers say what it means.
     grpc: bool,
     /// Until it can take another request.
-    link: Option<(Errand, Option<Link>)>,
-    deadline: Instant,
-    alarm: Option<Pin<Box<Sleep>>>,
+    errand: Option<Errand>,
+    deadline: Deadline,
+    alarm: Option<Alarm>,
     /// What the client does with the body of its request, which may still be on its way.
     fault: Fault,
     /// When the last frame was handed over: until it is asked for the next, the client is what is waited for.
@@ -83,11 +86,11 @@ pub(crate) enum AnswerError {
 
 impl Relayed {
     pub(crate) fn new(
-        body: Incoming,
+        body: Reply,
         ticket: Ticket,
         meaning: Meaning,
-        link: (Errand, Option<Link>),
-        deadline: Instant,
+        errand: Errand,
+        deadline: Deadline,
         fault: Fault,
         draft: Option<Box<Draft>>,
     ) -> Self {
@@ -96,7 +99,7 @@ impl Relayed {
             ticket: Some(ticket),
             meaning,
             grpc: false,
-            link: Some(link),
+            errand: Some(errand),
             deadline,
             alarm: None,
             fault,
@@ -129,6 +132,9 @@ impl Relayed {
     }
 
     fn complete(&mut self) {
+        if let Meaning::Own { outcome, .. } = &mut self.meaning {
+            *outcome = self.deadline.read(*outcome, Instant::now());
+        }
         if let Some(ticket) = self.ticket.take() {
             self.took = self.draft.as_ref().map(|_| ticket.elapsed());
             match &self.meaning {
@@ -136,7 +142,7 @@ impl Relayed {
                 Meaning::Other(outcome) => ticket.finish(*outcome),
             }
         }
-        if let Some((errand, Some(link))) = self.link.take() {
+        if let (Some(errand), Some(link)) = (self.errand.take(), self.body.take_link()) {
             errand.endpoint().put_back(link);
         }
     }
@@ -149,7 +155,8 @@ impl Relayed {
             });
         }
         let broke = matches!(own, Outcome::Error | Outcome::Timeout);
-        if let Some((errand, _)) = self.link.take().filter(|_| broke) {
+        drop(self.body.take_link());
+        if let Some(errand) = self.errand.take().filter(|_| broke) {
             errand.failed();
         }
     }
@@ -160,7 +167,7 @@ impl Relayed {
         if waited < NOTICEABLE {
             return;
         }
-        self.deadline += waited;
+        self.deadline.put_off(waited);
         self.alarm = None;
         if let Some(ticket) = &mut self.ticket {
             ticket.pause(waited);
@@ -190,14 +197,12 @@ impl Relayed {
                 Poll::Ready(frame.map(|f| f.map_err(AnswerError::from)))
             }
             Poll::Pending => {
-                let deadline = self.deadline;
-                let alarm =
-                    self.alarm.get_or_insert_with(|| Box::pin(tokio::time::sleep_until(deadline.into())));
-                if alarm.as_mut().poll(cx).is_pending() {
+                let alarm = self.alarm.get_or_insert_with(|| Alarm::at(self.deadline.at()));
+                if Pin::new(alarm).poll(cx).is_pending() {
                     return Poll::Pending;
                 }
                 let waits_for_client = self.fault.client_slow();
-                self.fail(if waits_for_client { Outcome::Cancelled } else { Outcome::Timeout });
+                self.fail(if waits_for_client { Outcome::Cancelled } else { self.deadline.missed() });
                 Poll::Ready(Some(Err(AnswerError::Timeout)))
             }
         }
@@ -215,12 +220,20 @@ impl Drop for Relayed {
 }
 
 impl AnswerBody {
+    fn own(text: Option<Bytes>) -> Self {
+        Self { content: Content::Own(text), _under_way: None, recording: None, _place: None }
+    }
+
     pub(crate) fn relayed(relayed: Relayed) -> Self {
-        Self { content: Content::Relayed(Box::new(relayed)), _under_way: None, _place: None }
+        Self { content: Content::Relayed(Box::new(relayed)), ..Self::own(None) }
     }
 
     pub(crate) fn until_sent(self, under_way: UnderWay) -> Self {
         Self { _under_way: Some(under_way), ..self }
+    }
+
+    pub(crate) fn recorded(self, recording: Option<Recording>) -> Self {
+        Self { recording, ..self }
     }
 
     pub(crate) fn holding(self, place: Option<OwnedSemaphorePermit>) -> Self {
@@ -236,10 +249,15 @@ impl Body for AnswerBody {
         self: Pin<&mut Self>,
         cx: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, AnswerError>>> {
-        match &mut self.get_mut().content {
+        let this = self.get_mut();
+        let polled = match &mut this.content {
             Content::Own(bytes) => Poll::Ready(bytes.take().map(|b| Ok(Frame::data(b)))),
             Content::Relayed(relayed) => relayed.poll(cx),
+        };
+        if let (Some(recording), Poll::Ready(Some(Ok(frame)))) = (&mut this.recording, &polled) {
+            recording.sent(frame.data_ref().map_or(0, Bytes::len));
         }
+        polled
     }
 
     fn is_end_stream(&self) -> bool {
@@ -259,8 +277,7 @@ impl Body for AnswerBody {
 
 /// An answer of the router itself.
 pub(crate) fn own(status: StatusCode, text: &serde_json::Value) -> Response<AnswerBody> {
-    let content = Content::Own(Some(text.to_string().into()));
-    let mut response = Response::new(AnswerBody { content, _under_way: None, _place: None });
+    let mut response = Response::new(AnswerBody::own(Some(text.to_string().into())));
     *response.status_mut() = status;
     response.headers_mut().insert(header::CONTENT_TYPE, HeaderValue::from_static("application/json"));
     response
@@ -282,8 +299,7 @@ pub(crate) fn in_grpc(response: Response<AnswerBody>) -> Response<AnswerBody> {
     let said: serde_json::Value = serde_json::from_slice(text).unwrap_or_default();
     let what = ["error", "message"].into_iter().find_map(|field| said[field].as_str()).unwrap_or_default();
     let headers = grpc::refusal(response.status(), what);
-    let mut refusal =
-        Response::new(AnswerBody { content: Content::Own(None), _under_way: None, _place: None });
+    let mut refusal = Response::new(AnswerBody::own(None));
     *refusal.headers_mut() = headers;
     refusal
 }

@@ -6,26 +6,32 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use http::request::Parts;
-use http::{HeaderValue, Request, Response, StatusCode};
+use http::{HeaderName, HeaderValue, Request, Response, StatusCode};
 use hyper::body::Incoming;
 use wire::Outcome;
 
 use super::answer::{self, Meaning, Relayed};
 use super::intake::Taken;
 use super::{AnswerBody, Proxy, headers};
+use crate::alarm;
 use crate::attempts::{Attempts, Failure, Next};
 use crate::board::{Backends, Snapshot};
 use crate::count::Ticket;
+use crate::deadline::Deadline;
 use crate::items::AnswerHeaders;
 use crate::mirror::Draft;
-use crate::upstream::{Endpoint, Errand, Fault, Link, Payload};
+use crate::places::{Full, Place};
+use crate::upstream::{Endpoint, Errand, Fault, Link, Payload, Reply};
+
+const PREDICTION_ID: HeaderName = HeaderName::from_static(wire::header::PREDICTION_ID);
+const REVISION: HeaderName = HeaderName::from_static(wire::header::REVISION);
 
 /// A request that was assigned.
 pub(crate) struct Journey<'a> {
     proxy: &'a Proxy,
     drawn: Arc<str>,
     ticket: Ticket,
-    deadline: Instant,
+    deadline: Deadline,
     retry: bool,
     drawn_is_stable: bool,
     /// The revision drawn gets no request (R7).
@@ -34,6 +40,8 @@ pub(crate) struct Journey<'a> {
     fallback: Option<Outcome>,
     /// The endpoint that has it.
     errand: Option<Errand>,
+    /// The revision at which it has a place, and the place, if those are limited.
+    place: Option<(Arc<str>, Option<Place>)>,
     /// A copy for another revision, if it is copied.
     draft: Option<Box<Draft>>,
 }
@@ -50,6 +58,8 @@ struct Arrived {
 enum Lost {
     /// Nobody was there to be asked.
     NoEndpoint,
+    /// As many requests as are allowed are at the revision.
+    Full,
     /// Those who were asked did not answer.
     NoAnswer,
     /// What came is no answer, or only a part of one.
@@ -81,7 +91,7 @@ impl<'a> Journey<'a> {
         snapshot: &Snapshot,
         drawn: usize,
         ticket: Ticket,
-        deadline: Instant,
+        deadline: Deadline,
     ) -> Self {
         let table = &snapshot.table;
         Self {
@@ -94,6 +104,7 @@ impl<'a> Journey<'a> {
             tripped: false,
             fallback: None,
             errand: None,
+            place: None,
             draft: None,
         }
     }
@@ -128,9 +139,9 @@ impl<'a> Journey<'a> {
         };
         let mut cargo = Cargo { grpc, parts, body };
         let (deadline, intake) = (self.deadline, self.proxy.intake);
-        let result = in_time(self.attempts(&mut cargo, &fault), deadline, intake, &fault).await;
+        let result = in_time(self.attempts(&mut cargo, &fault), deadline.at(), intake, &fault).await;
         let waited = fault.waited();
-        self.deadline += waited;
+        self.deadline.put_off(waited);
         self.ticket.pause(waited);
         match result {
             Ok(Ok(arrived)) => self.relay(arrived, fault, grpc),
@@ -147,11 +158,7 @@ impl<'a> Journey<'a> {
                 self.ticket.finish(Outcome::Cancelled);
                 answer::error(StatusCode::REQUEST_TIMEOUT, "the body did not arrive in time")
             }
-            Err(Late::Endpoint) => {
-                self.errand.iter().for_each(Errand::failed);
-                self.ticket.finish(self.fallback.unwrap_or(Outcome::Timeout));
-                answer::error(StatusCode::GATEWAY_TIMEOUT, "the model did not answer in time")
-            }
+            Err(Late::Endpoint) => self.late(),
         }
     }
 
@@ -165,11 +172,15 @@ impl<'a> Journey<'a> {
             let picked = self.pick(&snapshot, attempts, &tried);
             let next = match picked {
                 None => attempts.exhausted(),
-                Some((revision, endpoint)) => {
+                Some((index, endpoint)) => {
+                    self.ticket.record().into_iter().for_each(|record| record.attempt(endpoint.address()));
+                    self.enter(&snapshot, index)?;
+                    self.deadline.tell(&mut cargo.parts.headers, Instant::now());
                     let errand = self.errand.insert(Errand::begin(endpoint.clone()));
                     match attempt(&endpoint, cargo, !tried.is_empty()).await {
                         Ok((response, link)) => {
-                            errand.answered(response.status().as_u16());
+                            self.heed(response.status().as_u16());
+                            let revision = snapshot.table.revisions[index].name.clone();
                             return Ok(Arrived { response, revision, link });
                         }
                         Err(failure) => {
@@ -202,23 +213,43 @@ impl<'a> Journey<'a> {
         }
     }
 
-    /// The endpoint to try next, with the name of its revision.
+    /// What the head of an answer says of its endpoint: nothing, where the server heeds the client's deadline.
+    fn heed(&self, status: u16) {
+        let said = Outcome::of_status(status);
+        if self.deadline.read(said, Instant::now()) == said {
+            self.errand.iter().for_each(|errand| errand.answered(status));
+        }
+    }
+
+    /// Takes a place at a revision, unless it has one there. The one at the revision before it gives back.
+    fn enter(&mut self, snapshot: &Snapshot, index: usize) -> Result<(), Lost> {
+        let name = &snapshot.table.revisions[index].name;
+        if self.place.as_ref().is_none_or(|(at, _)| at != name) {
+            self.place = None;
+            self.place = Some((name.clone(), snapshot.places[index].take().map_err(|Full| Lost::Full)?));
+        }
+        Ok(())
+    }
+
+    /// The endpoint to try next, with the index of its revision.
     fn pick(
         &self,
         snapshot: &Snapshot,
         attempts: Attempts,
         tried: &[SocketAddr],
-    ) -> Option<(Arc<str>, Arc<Endpoint>)> {
+    ) -> Option<(usize, Arc<Endpoint>)> {
         let table = &snapshot.table;
         let at_stable = attempts.at_stable();
         let index = if at_stable && !self.drawn_is_stable { table.stable } else { table.find(&self.drawn) }?;
         let endpoint = snapshot.backends[index].pick(tried, at_stable)?;
-        Some((table.revisions[index].name.clone(), endpoint))
+        Some((index, endpoint))
     }
 
     fn relay(mut self, arrived: Arrived, fault: Fault, grpc: bool) -> Response<AnswerBody> {
         let errand = self.errand.take().expect("whoever answered was asked");
+        let errand = errand.holding(self.place.take().and_then(|(_, place)| place));
         let Arrived { response, revision, link } = arrived;
+        self.ticket.record().into_iter().for_each(|record| record.answered_by(revision.clone()));
         let (mut parts, body) = response.into_parts();
         let meaning = match self.fallback {
             Some(outcome) => Meaning::Other(outcome),
@@ -229,30 +260,64 @@ impl<'a> Journey<'a> {
         };
         headers::strip(&mut parts.headers);
         // Nobody else gives one.
-        parts.headers.remove(wire::header::PREDICTION_ID);
-        if let Some(id) = self.prediction_id(&meaning) {
-            parts.headers.insert(wire::header::PREDICTION_ID, id);
+        parts.headers.remove(PREDICTION_ID);
+        if let Some(id) = self.name(&meaning) {
+            parts.headers.insert(PREDICTION_ID, id);
         }
         if let Ok(name) = HeaderValue::from_str(&revision) {
-            parts.headers.insert(wire::header::REVISION, name);
+            parts.headers.insert(REVISION, name);
         }
-        let relayed =
-            Relayed::new(body, self.ticket, meaning, (errand, link), self.deadline, fault, self.draft)
-                .of_grpc(grpc);
+        let relayed = Relayed::new(
+            Reply::new(body, link),
+            self.ticket,
+            meaning,
+            errand,
+            self.deadline,
+            fault,
+            self.draft,
+        )
+        .of_grpc(grpc);
         Response::from_parts(parts, AnswerBody::relayed(relayed))
     }
 
     /// What names the answer, where labels are taken. What another revision answered has no name: its label would say
     /// nothing of the one drawn (C2).
-    fn prediction_id(&self, meaning: &Meaning) -> Option<HeaderValue> {
+    fn name(&mut self, meaning: &Meaning) -> Option<HeaderValue> {
         let Meaning::Own { success: Some(answer), .. } = meaning else { return None };
-        self.proxy.feedback.as_ref()?.header(&self.ticket, answer)
+        let feedback = self.proxy.feedback.as_ref()?;
+        let signed = feedback.sign(&self.ticket, answer)?;
+        if let Some(draft) = &mut self.draft {
+            draft.set_name(feedback.beside(&signed));
+        }
+        Some(signed.header)
+    }
+
+    /// Nobody answered in time. It says nothing about an endpoint, and nothing about a revision, where the client gave less
+    /// time than the route does (C2).
+    fn late(self) -> Response<AnswerBody> {
+        let missed = self.deadline.missed();
+        if !self.deadline.is_clients() {
+            self.errand.iter().for_each(Errand::failed);
+        }
+        self.ticket.finish(self.fallback.unwrap_or(missed));
+        let what = if self.deadline.is_clients() {
+            "the model did not answer in the time that the client gave"
+        } else {
+            "the model did not answer in time"
+        };
+        answer::error(StatusCode::GATEWAY_TIMEOUT, what)
     }
 
     fn lost(self, lost: &Lost) -> Response<AnswerBody> {
         let (own, status, what) = match lost {
             Lost::NoEndpoint => {
                 (Outcome::Connect, StatusCode::SERVICE_UNAVAILABLE, "no model server is ready to answer")
+            }
+            // rule: C2. As if a server had said so; evidence against a candidate whose share is more than it can take.
+            Lost::Full => {
+                let what =
+                    "the revision has as many requests from this router as allowed (spec.router.maxInFlight)";
+                (Outcome::Overload, StatusCode::SERVICE_UNAVAILABLE, what)
             }
             Lost::NoAnswer => {
                 (Outcome::Connect, StatusCode::BAD_GATEWAY, "no connection to a model server held")
@@ -285,7 +350,7 @@ async fn in_time<T>(
             return Err(Late::Endpoint);
         }
         let look = (deadline + waited).min(now + (intake - waited));
-        if let Ok(done) = tokio::time::timeout_at(look.into(), work.as_mut()).await {
+        if let Ok(done) = alarm::by(look, work.as_mut()).await {
             return Ok(done);
         }
     }

@@ -38,8 +38,11 @@ pub(crate) fn strip(headers: &mut HeaderMap) {
             headers.remove(name);
         }
     }
-    for name in &HOP_BY_HOP {
-        headers.remove(name);
+    // Most heads have none of them, and to compare names is less than to look up nine.
+    if headers.keys().any(|name| HOP_BY_HOP.contains(name)) {
+        for name in &HOP_BY_HOP {
+            headers.remove(name);
+        }
     }
 }
 
@@ -64,6 +67,9 @@ pub(crate) fn pass_on(parts: &mut Parts, id: &HeaderValue) {
         parts.headers.insert(header::TE, HeaderValue::from_static("trailers"));
         return;
     }
+    if parts.version == Version::HTTP_2 {
+        join_cookies(&mut parts.headers);
+    }
     // HTTP/2 names the host in the URI, and where a URI names one it is the one that counts (RFC 9112 §3.2.2).
     if let Some(authority) = parts.uri.authority()
         && let Ok(host) = HeaderValue::from_str(authority.as_str())
@@ -72,6 +78,16 @@ pub(crate) fn pass_on(parts: &mut Parts, id: &HeaderValue) {
     }
     parts.uri = origin_form(&parts.uri);
     parts.version = Version::HTTP_11;
+}
+
+/// Makes one header of the cookies, which HTTP/2 may send in several (RFC 9113 §8.2.3).
+fn join_cookies(headers: &mut HeaderMap) {
+    let all: Vec<_> = headers.get_all(header::COOKIE).iter().map(HeaderValue::as_bytes).collect();
+    if all.len() > 1
+        && let Ok(joined) = HeaderValue::from_bytes(&all.join(&b"; "[..]))
+    {
+        headers.insert(header::COOKIE, joined);
+    }
 }
 
 /// Whether a request is gRPC, and came in a way in which its answer can be given.

@@ -11,6 +11,7 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use super::REPLAYABLE;
 use crate::budget::FREE;
 use crate::mirror::Keep;
+use crate::telemetry::Record;
 use crate::upstream::{Fault, Payload};
 
 /// The limits.
@@ -32,6 +33,14 @@ pub(crate) enum Taken {
 }
 
 impl Taken {
+    /// Tells how long it is, or will be.
+    pub(crate) fn note(&self, record: &Record) {
+        match self {
+            Self::Whole(bytes, _) => record.received(bytes.len()),
+            Self::Stream(_, fault, _) => record.streams(fault),
+        }
+    }
+
     /// Keeps it for a copy: at once, or as it passes.
     pub(crate) fn keep_for(&mut self, copy: &Keep) {
         match self {

@@ -27,6 +27,7 @@ fn route(revisions: Vec<(&str, Vec<(u16, u16)>)>, stable: Option<&str>) -> Model
         salt: "salt".into(),
         request_timeout: Duration::from_secs(1).into(),
         retry: true,
+        max_in_flight: None,
     };
     let mut route = ModelRoute::new("digits", spec);
     route.metadata.uid = Some("u".into());
@@ -109,8 +110,21 @@ fn a_broken_route_is_refused_by_name() {
     let duplicate = route(vec![("a", vec![]), ("a", vec![])], None);
     assert_eq!(message(&duplicate), "spec.revisions names \"a\" twice");
     let mut header = route(vec![], None);
-    header.spec.sticky = Some(Sticky { header: "no header".into() });
+    header.spec.sticky = Some(Sticky::by_header("no header"));
     assert_eq!(message(&header), "spec.sticky.header \"no header\" is no header name");
+    let with_sticky = |header: Option<&str>, cookie: Option<&str>| {
+        let mut route = route(vec![], None);
+        route.spec.sticky =
+            Some(Sticky { header: header.map(str::to_owned), cookie: cookie.map(str::to_owned) });
+        message(&route)
+    };
+    let one = "spec.sticky has 2 of header and cookie, it must have exactly one";
+    assert_eq!(with_sticky(Some("a"), Some("b")), one);
+    assert_eq!(with_sticky(None, None), one.replace('2', "0"));
+    assert!(with_sticky(None, Some("a;b")).starts_with("spec.sticky.cookie \"a;b\" is no name of a cookie"));
+    let mut full = route(vec![], None);
+    full.spec.max_in_flight = Some(0);
+    assert_eq!(message(&full), "spec.maxInFlight is 0, it must be at least 1");
     let many = (0..17)
         .map(|i| ["a", "b", "c", "d", "e", "f", "g", "h", "i", "j", "k", "l", "m", "n", "o", "p", "q"][i]);
     let many = route(many.map(|n| (n, vec![])).collect(), None);

@@ -1,19 +1,21 @@
 //! One HTTP/1 connection that knows whether it wrote and read anything.
+//!
+//! It has no task of its own: whoever waits for its answer moves it. That saves each request the ways between two
+//! tasks, and nobody else has anything to do with it meanwhile.
 
-use std::convert::Infallible;
+use std::future::poll_fn;
 use std::io;
-use std::pin::pin;
+use std::pin::{Pin, pin};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering::SeqCst};
-use std::task::{Context, Poll};
+use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
+use std::task::{Context, Poll, Waker};
 
-use futures::FutureExt;
 use http::{Request, Response};
 use hyper::body::Incoming;
-use hyper::client::conn::http1::{Builder, SendRequest};
+use hyper::client::conn::http1::{Builder, Connection, SendRequest};
 use hyper_util::rt::TokioIo;
 use tokio::net::TcpStream;
-use tokio::sync::oneshot;
+use tokio::task::unconstrained;
 
 use super::Payload;
 use crate::attempts::Failure;
@@ -36,8 +38,26 @@ struct Traffic {
 pub(crate) struct Link {
     sender: SendRequest<Payload>,
     traffic: Arc<Traffic>,
-    /// Fails once the connection's task has ended.
-    ended: oneshot::Receiver<Infallible>,
+    wire: Wire,
+}
+
+/// The part of a connection that reads and writes; nothing once it has ended.
+#[derive(Debug)]
+struct Wire(Option<Pin<Box<Http1>>>);
+
+type Http1 = Connection<TokioIo<Watched<TcpStream, Arc<Traffic>>>, Payload>;
+
+impl Wire {
+    /// Reads and writes what can be; whoever asks is woken when there is more.
+    fn drive(&mut self, cx: &mut Context<'_>) {
+        let Some(connection) = &mut self.0 else { return };
+        if let Poll::Ready(ended) = connection.as_mut().poll(cx) {
+            if let Err(error) = ended {
+                tracing::debug!(%error, "connection to an endpoint ended");
+            }
+            self.0 = None;
+        }
+    }
 }
 
 /// Why there is no answer.
@@ -58,14 +78,17 @@ impl Link {
             .handshake(TokioIo::new(watched))
             .await
             .map_err(io::Error::other)?;
-        let (end, ended) = oneshot::channel();
-        tokio::spawn(async move {
-            let _end = end;
-            if let Err(error) = connection.await {
-                tracing::debug!(%error, "connection to an endpoint ended");
-            }
-        });
-        Ok(Self { sender, traffic, ended })
+        Ok(Self { sender, traffic, wire: Wire(Some(Box::pin(connection))) })
+    }
+
+    /// Reads and writes what can be; whoever asks is woken when there is more.
+    pub(super) fn drive(&mut self, cx: &mut Context<'_>) {
+        self.wire.drive(cx);
+    }
+
+    /// Takes note of what has happened since somebody moved it.
+    pub(super) fn catch_up(&mut self) {
+        self.drive(&mut Context::from_waker(Waker::noop()));
     }
 
     pub(crate) fn is_ready(&self) -> bool {
@@ -78,21 +101,32 @@ impl Link {
 
     /// Waits until it can take a request; false if it closed instead.
     pub(crate) async fn ready(&mut self) -> bool {
-        self.sender.ready().await.is_ok()
+        poll_fn(|cx| {
+            self.drive(cx);
+            self.sender.poll_ready(cx)
+        })
+        .await
+        .is_ok()
     }
 
     /// Sends a request and waits for the head of the answer.
     pub(crate) async fn send(&mut self, request: Request<Payload>) -> Result<Response<Incoming>, SendError> {
-        self.traffic.wrote.store(false, SeqCst);
-        self.traffic.read.store(false, SeqCst);
-        let mut answer = pin!(self.sender.try_send_request(request));
-        // hyper alone is not enough: a request handed over at the moment in which the connection's task ends
-        // may stay in the channel between the two, which nobody reads any more (seen in tests, under load).
-        let result = tokio::select! {
-            biased;
-            result = &mut answer => Some(result),
-            _ = &mut self.ended => answer.now_or_never(),
-        };
+        self.traffic.wrote.store(false, Relaxed);
+        self.traffic.read.store(false, Relaxed);
+        let Self { sender, wire, .. } = self;
+        // Only the connection answers, and it is moved right before. Unconstrained, because what has had its share of
+        // time would wait for a waker that wakes nobody.
+        let mut answer = pin!(unconstrained(sender.try_send_request(request)));
+        let result = poll_fn(|cx| {
+            wire.drive(cx);
+            match answer.as_mut().poll(&mut Context::from_waker(Waker::noop())) {
+                Poll::Ready(answer) => Poll::Ready(Some(answer)),
+                // Handed over at the moment in which the connection ended: nobody reads it any more.
+                Poll::Pending if wire.0.is_none() => Poll::Ready(None),
+                Poll::Pending => Poll::Pending,
+            }
+        })
+        .await;
         let refused = match result {
             Some(Ok(response)) if is_ambiguous(response.status(), response.headers()) => {
                 return Err(SendError { failure: Failure::Garbled, request: None, error: None });
@@ -101,7 +135,7 @@ impl Link {
             Some(Err(refused)) => Some(refused),
             None => None,
         };
-        let (wrote, read) = (self.traffic.wrote.load(SeqCst), self.traffic.read.load(SeqCst));
+        let (wrote, read) = (self.traffic.wrote.load(Relaxed), self.traffic.read.load(Relaxed));
         let (request, error) = match refused {
             Some(mut refused) => (refused.take_message().map(Box::new), Some(refused.into_error())),
             None => (None, None),
@@ -124,14 +158,14 @@ impl Onlooker for Arc<Traffic> {
         result: Poll<io::Result<()>>,
     ) -> Poll<io::Result<()>> {
         if !bytes.is_empty() {
-            self.read.store(true, SeqCst);
+            self.read.store(true, Relaxed);
         }
         result
     }
 
     fn wrote(&mut self, _: &mut Context<'_>, result: Poll<io::Result<usize>>) -> Poll<io::Result<usize>> {
         if let Poll::Ready(Ok(1..)) = result {
-            self.wrote.store(true, SeqCst);
+            self.wrote.store(true, Relaxed);
         }
         result
     }

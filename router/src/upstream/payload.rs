@@ -2,7 +2,7 @@
 
 use std::collections::VecDeque;
 use std::pin::Pin;
-use std::sync::atomic::{AtomicU8, Ordering::SeqCst};
+use std::sync::atomic::{AtomicU8, AtomicU64, Ordering::Relaxed, Ordering::SeqCst};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::{Context, Poll};
 use std::time::{Duration, Instant};
@@ -20,6 +20,8 @@ pub(crate) struct Fault(Arc<State>);
 #[derive(Debug, Default)]
 struct State {
     code: AtomicU8,
+    /// Bytes of the body.
+    passed: AtomicU64,
     waits: Mutex<Waits>,
 }
 
@@ -46,6 +48,15 @@ impl Fault {
     /// Whether the endpoint waits for more of the body, and the client has not sent it.
     pub(crate) fn client_slow(&self) -> bool {
         self.0.code.load(SeqCst) == Self::SLOW
+    }
+
+    /// How much of the body has been passed on, in bytes.
+    pub(crate) fn passed(&self) -> u64 {
+        self.0.passed.load(Relaxed)
+    }
+
+    fn pass(&self, bytes: u64) {
+        self.0.passed.fetch_add(bytes, Relaxed);
     }
 
     /// For how long the endpoint has waited for the client in all: no time of the endpoint's.
@@ -132,6 +143,7 @@ impl Body for Payload {
             Self::Stream { first, rest, room, fault, keep } => (first, rest, room, fault, keep),
         };
         if let Some(bytes) = first.take() {
+            fault.pass(bytes.len() as u64);
             if let Some(keep) = keep {
                 keep.push(&bytes);
                 // Nobody asks for what is not there.
@@ -163,6 +175,7 @@ impl Body for Payload {
             return Poll::Ready(Some(Err(PayloadError::TooLarge)));
         };
         *room = left;
+        fault.pass(length);
         if let Some(keep) = keep {
             frame.data_ref().into_iter().for_each(|data| keep.push(data));
             // Nobody may ask behind the last frame.

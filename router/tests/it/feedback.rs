@@ -18,7 +18,7 @@ use crate::wire_http::{Message, Wire, post};
 const TOKEN: &str = "the-token-of-the-clients";
 
 /// A mounted Secret.
-fn secret(key: &str, classes: Option<&str>) -> TempDir {
+pub(crate) fn secret(key: &str, classes: Option<&str>) -> TempDir {
     let folder = tempfile::tempdir().unwrap();
     std::fs::write(folder.path().join("key"), key.repeat(8)).unwrap();
     std::fs::write(folder.path().join("token"), format!("{TOKEN}\n")).unwrap();
@@ -28,7 +28,7 @@ fn secret(key: &str, classes: Option<&str>) -> TempDir {
     folder
 }
 
-async fn serve(feedback: Arc<Feedback>) -> SocketAddr {
+pub(crate) async fn serve(feedback: Arc<Feedback>) -> SocketAddr {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let address = listener.local_addr().unwrap();
     tokio::spawn(serve_feedback(listener, feedback));
@@ -55,7 +55,7 @@ async fn send(port: SocketAddr, token: &str, body: &str) -> Message {
 }
 
 /// The answer to one label: how many were taken, and why not.
-async fn label(port: SocketAddr, id: &str, label: &str) -> (u64, String) {
+pub(crate) async fn label(port: SocketAddr, id: &str, label: &str) -> (u64, String) {
     let answer = send(port, TOKEN, &json!({"id": id, "label": label}).to_string()).await;
     assert_eq!(answer.status(), 200, "{}", answer.text());
     let taken: Value = serde_json::from_slice(&answer.body).unwrap();
@@ -121,7 +121,7 @@ async fn a_label_is_counted_for_the_answer_that_it_names() {
 #[tokio::test(flavor = "multi_thread")]
 async fn what_was_not_signed_here_is_too_old_or_was_taken_is_refused() {
     let (rig, _a, port) = start(Some("seven\none\n"), |_, _| ok()).await;
-    let forged = "id: not one that these routers gave, or signed with another key";
+    let forged = "id: not one that these routers gave";
     let id_1 = id(&rig).await.unwrap();
     let last = if id_1.ends_with('A') { 'Q' } else { 'A' };
     let changed = format!("{}{last}", &id_1[..id_1.len() - 1]);
@@ -131,7 +131,12 @@ async fn what_was_not_signed_here_is_too_old_or_was_taken_is_refused() {
     // Another deployment's key.
     let other = Arc::new(Feedback::new(rig.ledger.clone(), Duration::from_secs(60)));
     other.load(secret("else", None).path()).unwrap();
-    assert_eq!(label(serve(other).await, &id_1, "seven").await, (0, forged.into()));
+    let (taken, why) = label(serve(other).await, &id_1, "seven").await;
+    assert_eq!(taken, 0);
+    assert!(
+        why.starts_with("id: signed with the key ") && why.contains(", which is not in the Secret"),
+        "{why}"
+    );
     // A label that is no class may be put right.
     assert_eq!(label(port, &id_1, "seventeen").await, (0, "label: no class of this model".into()));
     assert_eq!(label(port, &id_1, "seven").await, (1, String::new()));
@@ -157,9 +162,28 @@ async fn a_list_says_what_became_of_each() {
     let answer = send(port, TOKEN, &list.to_string()).await;
     let taken: Value = serde_json::from_slice(&answer.body).unwrap();
     assert_eq!((answer.status(), &taken["accepted"]), (200, &json!(2)));
-    let refused: Vec<_> = taken["refused"].as_array().unwrap().iter().map(|r| r["index"].as_u64()).collect();
-    assert_eq!(refused, [Some(1), Some(3)]);
+    let refused = json!([
+        {"index": 1, "code": "forged", "reason": "id: not one that these routers gave"},
+        {"index": 3, "code": "replayed", "reason": "id: its label was taken before"},
+    ]);
+    assert_eq!(taken["refused"], refused);
     assert_eq!(labelled(&rig), [(1, 2), (0, 0)]);
+    // The same in an object.
+    let list =
+        json!({"labels": [{"id": id(&rig).await.unwrap(), "label": "one"}, {"id": "x", "label": "y"}]});
+    let answer = send(port, TOKEN, &list.to_string()).await;
+    let taken: Value = serde_json::from_slice(&answer.body).unwrap();
+    assert_eq!((&taken["accepted"], &taken["refused"][0]["index"]), (&json!(1), &json!(1)));
+    let taken = send(port, TOKEN, "{\"labels\": []}").await;
+    assert_eq!(taken.text(), "{\"accepted\":0,\"refused\":[]}");
+    let text = TextEncoder::new().encode_to_string(&rig.registry.gather()).unwrap();
+    for line in [
+        "sluice_feedback_requests_total{code=\"200\"} 3",
+        "sluice_labels_refused_total{reason=\"forged\"} 2",
+        "sluice_labels_refused_total{reason=\"replayed\"} 1",
+    ] {
+        assert!(text.lines().any(|l| l == line), "{line} is not in {text}");
+    }
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -171,11 +195,21 @@ async fn requests_that_are_none_are_told_why() {
         ("another-token-of-clients", one.to_string(), 401, "must be Bearer and the token"),
         (TOKEN, "{".into(), 400, "or a list of them: EOF"),
         (TOKEN, json!({"id": "x"}).to_string(), 400, "missing field `label`"),
+        (TOKEN, json!({}).to_string(), 400, "missing field `id`"),
+        (TOKEN, json!({"labels": [], "id": "x"}).to_string(), 400, "`labels` beside `id` or `label`"),
+        (TOKEN, json!({"labels": [one.clone(), {"id": "x"}]}).to_string(), 400, "missing field `label`"),
+        (TOKEN, json!({"label": [one.clone()]}).to_string(), 400, "expected a string"),
         (TOKEN, json!({"id": "x", "label": 7}).to_string(), 400, "expected a string"),
         (TOKEN, json!([one.clone(), 7]).to_string(), 400, "invalid type"),
         (
             TOKEN,
             json!(vec![json!({"id": "x", "label": "y"}); 1_001]).to_string(),
+            413,
+            "1001 labels, at most 1000",
+        ),
+        (
+            TOKEN,
+            json!({"labels": vec![json!({"id": "x", "label": "y"}); 1_001]}).to_string(),
             413,
             "1001 labels, at most 1000",
         ),
@@ -246,4 +280,33 @@ async fn without_a_key_answers_have_no_name_and_labels_wait() {
     rig.feedback.load(folder.path()).unwrap();
     let id = id(&rig).await.unwrap();
     assert_eq!(label(port, &id, "seven").await.0, 1);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_key_is_replaced_without_losing_the_labels_of_what_it_signed() {
+    let (rig, _a, port) = start(None, |_, _| ok()).await;
+    let folder = secret("ours", None);
+    let write = |file: &str, lines: &[&str]| {
+        let lines: Vec<_> = lines.iter().map(|key| key.repeat(8)).collect();
+        std::fs::write(folder.path().join(file), lines.join("\n")).unwrap();
+        rig.feedback.load(folder.path()).unwrap();
+    };
+    let before = [id(&rig).await.unwrap(), id(&rig).await.unwrap(), id(&rig).await.unwrap()];
+    // The next one is taken before it signs, so that no router signs what another one refuses.
+    let ahead = Arc::new(Feedback::new(rig.ledger.clone(), Duration::from_secs(60)));
+    write("other-keys", &["next"]);
+    assert_eq!(label(port, &before[0], "seven").await, (1, String::new()));
+    std::fs::write(folder.path().join("key"), "next".repeat(8)).unwrap();
+    ahead.load(folder.path()).unwrap();
+    write("other-keys", &["ours", "once"]);
+    assert_eq!(label(port, &before[1], "seven").await, (1, String::new()));
+    let since = id(&rig).await.unwrap();
+    assert_eq!(label(serve(ahead).await, &since, "seven").await, (1, String::new()));
+    // Once all that it signed is too old it may go. The same key signs on.
+    write("other-keys", &[]);
+    let (taken, why) = label(port, &before[2], "seven").await;
+    assert!(taken == 0 && why.contains("which is not in the Secret"), "{why}");
+    assert_eq!(label(port, &id(&rig).await.unwrap(), "one").await, (1, String::new()));
+    let text = TextEncoder::new().encode_to_string(&rig.registry.gather()).unwrap();
+    assert!(text.contains("sluice_labels_refused_total{reason=\"key\"} 1"), "{text}");
 }

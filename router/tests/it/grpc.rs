@@ -21,10 +21,10 @@ use crate::rig::{Rig, ready, route, until};
 use crate::servers::{Server, ok};
 
 /// What a model server was asked: headers and body.
-type Seen = Arc<Mutex<Vec<(HeaderMap, Bytes)>>>;
+pub(crate) type Seen = Arc<Mutex<Vec<(HeaderMap, Bytes)>>>;
 
 /// A server by HTTP/2 that answers each request with this class and status.
-async fn grpc_server(class: &'static str, status: &'static str) -> (SocketAddr, Seen) {
+pub(crate) async fn grpc_server(class: &'static str, status: &'static str) -> (SocketAddr, Seen) {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let (address, seen) = (listener.local_addr().unwrap(), Seen::default());
     let log = seen.clone();
@@ -56,13 +56,13 @@ async fn grpc_server(class: &'static str, status: &'static str) -> (SocketAddr, 
     (address, seen)
 }
 
-struct Client(SendRequest<Full<Bytes>>);
+pub(crate) struct Client(SendRequest<Full<Bytes>>);
 
 /// Status, headers, body, trailers.
-struct Answer(u16, HeaderMap, Bytes, HeaderMap);
+pub(crate) struct Answer(pub(crate) u16, pub(crate) HeaderMap, pub(crate) Bytes, pub(crate) HeaderMap);
 
 impl Client {
-    async fn connect(address: SocketAddr) -> Self {
+    pub(crate) async fn connect(address: SocketAddr) -> Self {
         let stream = TcpStream::connect(address).await.unwrap();
         let handshake = hyper::client::conn::http2::handshake(TokioExecutor::new(), TokioIo::new(stream));
         let (sender, connection) = handshake.await.unwrap();
@@ -70,13 +70,19 @@ impl Client {
         Self(sender)
     }
 
-    async fn ask(&mut self, media: &str) -> hyper::Result<Answer> {
+    pub(crate) async fn ask(&mut self, media: &str) -> hyper::Result<Answer> {
+        self.ask_with(media, &[]).await
+    }
+
+    pub(crate) async fn ask_with(&mut self, media: &str, more: &[(&str, &str)]) -> hyper::Result<Answer> {
         self.0.ready().await?;
-        let request = Request::post("http://digits.prod/inference.GRPCInferenceService/ModelInfer")
+        let mut request = Request::post("http://digits.prod/inference.GRPCInferenceService/ModelInfer")
             .header("content-type", media)
-            .header("te", "trailers")
-            .body(Full::from("\0\0\0\0\u{3}abc"))
-            .unwrap();
+            .header("te", "trailers");
+        for (name, value) in more {
+            request = request.header(*name, *value);
+        }
+        let request = request.body(Full::from("\0\0\0\0\u{3}abc")).unwrap();
         let (parts, body) = self.0.send_request(request).await?.into_parts();
         let body = body.collect().await?;
         let trailers = body.trailers().cloned().unwrap_or_default();
@@ -84,7 +90,23 @@ impl Client {
     }
 }
 
-const GRPC: &str = "application/grpc";
+/// A server by HTTP/2 that never answers.
+pub(crate) async fn stalling_grpc_server() -> SocketAddr {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let address = listener.local_addr().unwrap();
+    tokio::spawn(async move {
+        while let Ok((stream, _)) = listener.accept().await {
+            let service = service_fn(|_: Request<Incoming>| {
+                std::future::pending::<Result<Response<Full<Bytes>>, Infallible>>()
+            });
+            let server = hyper::server::conn::http2::Builder::new(TokioExecutor::new());
+            tokio::spawn(server.serve_connection(TokioIo::new(stream), service));
+        }
+    });
+    address
+}
+
+pub(crate) const GRPC: &str = "application/grpc";
 
 #[tokio::test(flavor = "multi_thread")]
 async fn grpc_passes_through_and_is_evidence() {

@@ -62,7 +62,7 @@ async fn router(candidate: u16) -> Inside {
     let address = listener.local_addr().unwrap();
     let proxy = Arc::new(Proxy::new(board.clone(), 1 << 20));
     let sockets = vec![listener.into_std().unwrap()];
-    tokio::spawn(router::serve(sockets, proxy, Limits::default(), std::future::pending()));
+    tokio::spawn(router::serve(sockets, proxy, None, Limits::default(), std::future::pending()));
     until("the router is ready", || readiness.is_ready()).await;
     Inside { api, address, ledger, board }
 }

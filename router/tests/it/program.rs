@@ -1,7 +1,7 @@
 //! The program itself, as its pod runs it.
 
 use std::net::SocketAddr;
-use std::process::{Child, Command};
+use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
 use serde_json::json;
@@ -11,6 +11,7 @@ use wire::{Assignment, Key, Outcome, Page, RouteReport, RouteState, TableSource}
 use crate::api_server::ApiServer;
 use crate::servers::{Act, Server, ok};
 use crate::source;
+use crate::tls::{self, Authority};
 use crate::wire_http::{Message, Wire, post};
 
 struct Program {
@@ -32,6 +33,10 @@ fn free() -> SocketAddr {
 
 impl Program {
     fn start(api: SocketAddr, more: &[&str]) -> Self {
+        Self::start_with(api, more, Stdio::inherit())
+    }
+
+    fn start_with(api: SocketAddr, more: &[&str], stdout: Stdio) -> Self {
         let (listen, admin) = (free(), free());
         let config = format!("{}/kubeconfig-{}", env!("CARGO_TARGET_TMPDIR"), listen.port());
         let server = format!("http://{api}");
@@ -48,6 +53,7 @@ impl Program {
             .env("KUBECONFIG", config)
             .env("HOSTNAME", "digits-router-x")
             .env("SLUICE_LOG", "warn")
+            .stdout(stdout)
             .spawn()
             .unwrap();
         Self { child, listen, admin }
@@ -177,6 +183,49 @@ async fn it_starts_from_the_disk_while_the_api_server_is_away() {
         assert_eq!((answer.status(), answer.header("x-sluice-revision")), (200, Some("a")));
     }
     assert_eq!(b.seen().len(), before, "a share that may be old counts for nothing");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn it_serves_tls_and_tells_of_every_request_before_it_ends() {
+    let folder = tempfile::tempdir().unwrap();
+    let (path, authority) = (|name: &str| folder.path().join(name), Authority::new());
+    tls::mount(folder.path(), 0, &authority.pair());
+    let (certificate, key) = (path("data/tls.crt"), path("data/tls.key"));
+    let flags = ["--tls-cert", certificate.to_str().unwrap(), "--tls-key", key.to_str().unwrap()];
+    let api = ApiServer::start();
+    let a = Server::start(|_, _| ok()).await;
+    serve(&api, "digits-a", &a);
+    api.put_route(source::route(4, 0));
+    let log = std::fs::File::create(path("log")).unwrap();
+    let all = [&["--access-log", "100"][..], &flags].concat();
+    let mut program = Program::start_with(api.address, &all, log.into());
+    program.wait_until_ready().await;
+    let mut client = authority.connect(program.listen, &[], &[&rustls::version::TLS13]).await.unwrap();
+    for _ in 0..3 {
+        assert!(tls::post(&mut client).await.starts_with("HTTP/1.1 200 "));
+    }
+    drop(client);
+    let pid = program.child.id().to_string();
+    assert!(Command::new("kill").args(["-TERM", &pid]).status().unwrap().success());
+    for _ in 0..1_000 {
+        if let Some(status) = program.child.try_wait().unwrap() {
+            assert!(status.success(), "{status}");
+            let text = std::fs::read_to_string(path("log")).unwrap();
+            assert_eq!(text.lines().count(), 3, "{text}");
+            assert!(text.lines().all(|line| line.contains("\"target\":\"access\"")), "{text}");
+            // Never without TLS, and never half.
+            std::fs::write(path("other"), "nonsense").unwrap();
+            let other = path("other");
+            for flags in [&flags[..2], &[flags[0], flags[1], "--tls-key", other.to_str().unwrap()]] {
+                let mut program = Program::start(api.address, flags);
+                let status = tokio::task::spawn_blocking(move || program.child.wait()).await.unwrap();
+                assert!(!status.unwrap().success(), "{flags:?}");
+            }
+            return;
+        }
+        tokio::time::sleep(Duration::from_millis(10)).await;
+    }
+    panic!("it does not stop");
 }
 
 /// Printed, not judged: `cargo test -p router --test it -- --ignored --nocapture speed`.

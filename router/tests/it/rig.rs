@@ -8,6 +8,7 @@ use api::{ModelRoute, ModelRouteSpec, RouteRevision, SlotRange, Sticky};
 use prometheus::Registry;
 use router::{
     Board, Collector, Condition, EndpointStatus, Endpoints, Feedback, Ledger, Limits, Proxy, Table,
+    Telemetry, Tls,
 };
 use tokio::net::TcpListener;
 use tokio::sync::oneshot;
@@ -26,6 +27,13 @@ pub(crate) struct Rig {
     pub(crate) feedback: Arc<Feedback>,
     pub(crate) stop: Option<oneshot::Sender<()>>,
     pub(crate) task: JoinHandle<std::io::Result<()>>,
+}
+
+/// What a router has only when it is asked for.
+#[derive(Default)]
+pub(crate) struct Extras {
+    pub(crate) telemetry: Telemetry,
+    pub(crate) tls: Option<Arc<Tls>>,
 }
 
 /// How long clients may take to send their bodies.
@@ -51,10 +59,11 @@ pub(crate) fn route(b: u16) -> ModelRoute {
         mirror: None,
         matches: vec![],
         targeting: false,
-        sticky: Some(Sticky { header: "x-user-id".into() }),
+        sticky: Some(Sticky::by_header("x-user-id")),
         salt: "digits-1".into(),
         request_timeout: Duration::from_millis(600).into(),
         retry: true,
+        max_in_flight: None,
     };
     let mut route = ModelRoute::new("digits", spec);
     route.metadata.uid = Some("uid-1".into());
@@ -81,26 +90,44 @@ impl Rig {
         b: Vec<EndpointStatus>,
         limits: Limits,
     ) -> Self {
+        Self::start_told(route, (a, b), limits, Extras::default()).await
+    }
+
+    pub(crate) async fn start_told(
+        route: ModelRoute,
+        (a, b): (Vec<EndpointStatus>, Vec<EndpointStatus>),
+        limits: Limits,
+        Extras { telemetry, tls }: Extras,
+    ) -> Self {
         let ledger = Arc::new(Ledger::new("test".into()).with_feedback());
         let feedback = Arc::new(Feedback::new(ledger.clone(), WINDOW));
         let board = Arc::new(Board::new(ledger.clone()));
-        let proxy =
-            Arc::new(Proxy::new(board.clone(), 4 << 20).with_intake(INTAKE).with_feedback(feedback.clone()));
         let registry = Registry::new();
+        telemetry.register(&registry).unwrap();
+        tls.iter().for_each(|tls| tls.register(&registry).unwrap());
+        let proxy = Proxy::new(board.clone(), 4 << 20).with_intake(INTAKE).with_feedback(feedback.clone());
+        let proxy = Arc::new(proxy.with_telemetry(Arc::new(telemetry)));
         proxy.register(&registry).unwrap();
         feedback.register(&registry).unwrap();
         registry.register(Box::new(Collector::new(ledger.clone()))).unwrap();
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();
         let (stop, stopped) = oneshot::channel();
-        let task = tokio::spawn(router::serve(vec![listener.into_std().unwrap()], proxy, limits, async {
-            let _ = stopped.await;
-        }));
+        let task =
+            tokio::spawn(router::serve(vec![listener.into_std().unwrap()], proxy, tls, limits, async {
+                let _ = stopped.await;
+            }));
         let endpoints = [("digits-a".to_owned(), a), ("digits-b".to_owned(), b)].into();
         let rig =
             Self { address, board, ledger, route, endpoints, registry, feedback, stop: Some(stop), task };
         rig.install();
         rig
+    }
+
+    /// Whether its metrics have this line.
+    pub(crate) fn has_metric(&self, line: &str) -> bool {
+        let text = prometheus::TextEncoder::new().encode_to_string(&self.registry.gather()).unwrap();
+        text.lines().any(|l| l == line)
     }
 
     /// Serves the route and endpoints as they are now.

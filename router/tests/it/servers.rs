@@ -17,6 +17,8 @@ pub(crate) enum Act {
     Answer(u16, &'static str, String),
     /// As `Answer` with 200, after a while.
     After(Duration),
+    /// As `Answer` with this status, after a while.
+    SlowAnswer(Duration, u16),
     /// Answers, and closes the connection shortly after without having said so.
     AnswerAndLeave,
     /// Never answers.
@@ -138,6 +140,10 @@ async fn serve(stream: TcpStream, script: Arc<Script>, log: Arc<Mutex<Vec<Messag
             Act::After(delay) => {
                 tokio::time::sleep(delay).await;
                 wire.send(answer(200, "", "late")).await
+            }
+            Act::SlowAnswer(delay, status) => {
+                tokio::time::sleep(delay).await;
+                wire.send(answer(status, "", "late")).await
             }
             Act::AnswerAndLeave => {
                 let _ = wire.send(answer(200, "", "bye")).await;

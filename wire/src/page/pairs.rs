@@ -6,9 +6,10 @@ use std::fmt::{self, Write};
 use super::family;
 use super::parse::{Labels, bucket, label, set};
 use super::write::{buckets, escape, state_labels};
-use crate::{Grid, PairOutcome, Pairs, RouteState};
+use crate::{Grid, PAIR_LABELS, PairOutcome, Pairs, RouteState};
 
-/// Writes the lines of all states, by family.
+/// Writes the lines of all states, by family; those of labels only where a pair has any, so that a page without labels is
+/// what releases before them wrote.
 pub(super) fn write(out: &mut String, states: &BTreeMap<RouteState, BTreeMap<String, Pairs>>) -> fmt::Result {
     let all = || {
         let lists = states.iter().map(|(state, revisions)| (state_labels(state), revisions));
@@ -33,6 +34,16 @@ pub(super) fn write(out: &mut String, states: &BTreeMap<RouteState, BTreeMap<Str
     for (labels, pairs) in all() {
         buckets(out, family::PAIR_RATIO, &labels, Grid::Ratio, &pairs.ratio)?;
     }
+    let is_labelled = |(_, pairs): &(String, &Pairs)| pairs.labels.iter().any(|count| *count > 0);
+    if !all().any(|pairs| is_labelled(&pairs)) {
+        return Ok(());
+    }
+    writeln!(out, "# TYPE {} counter", family::PAIR_LABELS)?;
+    for (labels, pairs) in all().filter(is_labelled) {
+        for (result, count) in PAIR_LABELS.into_iter().zip(pairs.labels) {
+            writeln!(out, "{}{{{labels},result=\"{result}\"}} {count}", family::PAIR_LABELS)?;
+        }
+    }
     Ok(())
 }
 
@@ -44,7 +55,8 @@ pub(super) fn histograms(pairs: &mut Pairs) -> [(&'static str, Grid, &mut Vec<u6
 /// Whether a line of this name is one of pairs.
 pub(super) fn is_of_pairs(name: &str) -> bool {
     let family = name.strip_suffix("_bucket");
-    name == family::PAIRS || matches!(family, Some(family::PAIR_GAP | family::PAIR_RATIO))
+    matches!(name, family::PAIRS | family::PAIR_LABELS)
+        || matches!(family, Some(family::PAIR_GAP | family::PAIR_RATIO))
 }
 
 /// Takes one line of a revision's pairs.
@@ -54,6 +66,11 @@ pub(super) fn take(pairs: &mut Pairs, name: &str, labels: &Labels<'_>, value: u6
         return bucket(cells, grid, labels, value);
     }
     let result = label(labels, "result")?;
-    let outcome = PairOutcome::parse(result).ok_or_else(|| format!("unknown result {result:?}"))?;
+    let unknown = || format!("unknown result {result:?}");
+    if name == family::PAIR_LABELS {
+        let at = PAIR_LABELS.iter().position(|known| *known == result).ok_or_else(unknown)?;
+        return set(&mut pairs.labels[at], value);
+    }
+    let outcome = PairOutcome::parse(result).ok_or_else(unknown)?;
     set(&mut pairs.outcomes[outcome.index()], value)
 }

@@ -171,6 +171,7 @@ fn is_known(name: &str) -> bool {
             | family::PAIRS
             | family::PAIR_GAP
             | family::PAIR_RATIO
+            | family::PAIR_LABELS
             | family::FEEDBACK
             | family::FEEDBACK_LATE
             | family::TRIPPED

@@ -188,9 +188,9 @@ fn accuracy_needs_labels() {
         assert_eq!(refused(&canary, metrics(more.clone())), None);
         assert_eq!(refused(&json!({"bandit": {"reward": "accuracy"}}), more.clone()), None);
     }
+    // Labels of stable's answers tell of copies too.
     let shadow = json!({"shadow": {"percent": 50}});
-    let why = refused(&shadow, metrics(taken.clone())).unwrap();
-    assert!(why.contains("no stage gives users the candidate's answers"), "{why}");
+    assert_eq!(refused(&shadow, metrics(taken.clone())), None);
     let hypothesis = json!({"metric": "accuracy", "direction": "increase", "minimumEffect": 0.02});
     let test = json!({"abTest": {"weight": 50, "maxDuration": "1h", "hypothesis": hypothesis}});
     assert_eq!(refused(&test, taken), None);
@@ -270,4 +270,13 @@ fn a_first_shadow_has_nobody_to_be_compared_with() {
         let first = judged(&shadow, metric, &State::default());
         assert_eq!((first.refused(), first.wanted.alone), (None, true));
     }
+    // Nobody gets an answer that could be labelled.
+    let labelled = json!({
+        "analysis": {"metrics": [{"name": "m", "accuracy": {}, "min": 0.9}]},
+        "router": {"feedback": {"secretName": "digits-labels"}},
+    });
+    let judged = |state: &State| validate(&spec(&shadow, &labelled), name, state, defaults);
+    let why = judged(&State::default()).refused().expect("nothing is stable").to_string();
+    assert!(why.contains("spec.analysis.metrics.m: found accuracy, but nothing is stable yet"), "{why}");
+    assert_eq!(judged(&serving("d-0")).refused(), None);
 }

@@ -14,7 +14,7 @@ use crate::choose::choose;
 /// `b` has the slots below 3,000 and stable `a` the rest, of which the last 1,000 are nobody's.
 fn sticky(generation: i64) -> Table {
     let mut route = route(generation, &["a", "b", "c"]);
-    route.spec.sticky = Some(Sticky { header: "x-user-id".into() });
+    route.spec.sticky = Some(Sticky::by_header("x-user-id"));
     route.spec.stable = Some("a".into());
     route.spec.revisions[0].slots = vec![SlotRange { from: 3_000, to: 9_000 }];
     route.spec.revisions[1].slots = vec![SlotRange { from: 0, to: 3_000 }];

@@ -40,7 +40,7 @@ fn what_is_matched_or_targeted_is_never_split_and_shown_whole_only_where_it_is_a
     for (slots, whole) in [(0, 1), (100, 0)] {
         let ledger = Ledger::new("i".into());
         let mut route = preview(1, &["a", "b"], slots);
-        route.spec.sticky = Some(Sticky { header: "x-user-id".into() });
+        route.spec.sticky = Some(Sticky::by_header("x-user-id"));
         let counts = ledger.enter(&Table::new(&route).unwrap());
         for assignment in [Assignment::Match, Assignment::Target] {
             answer(&counts, 0, assignment, "x");
@@ -104,7 +104,7 @@ fn the_page_fits_with_a_preview_that_is_copied_to() {
         let mut states = vec![];
         for generation in [i64::MAX - 1, i64::MAX] {
             let mut route = preview(generation, &names_of, 0);
-            route.spec.sticky = sticky.then(|| Sticky { header: "x-user-id".into() });
+            route.spec.sticky = sticky.then(|| Sticky::by_header("x-user-id"));
             let counts = ledger.enter(&Table::new(&route).unwrap());
             for assignment in Assignment::ALL.into_iter().filter(|a| *a != Assignment::Pin) {
                 for revision in [0, 1] {

@@ -4,8 +4,9 @@ use super::*;
 use crate::PairOutcome;
 
 pub(super) fn pairs() -> impl Strategy<Value = Pairs> {
-    (proptest::array::uniform5(0u64..1_000_000), cells(CELLS), cells(CELLS))
-        .prop_map(|(outcomes, gap, ratio)| Pairs { outcomes, gap, ratio })
+    let labels = proptest::array::uniform4(prop_oneof![Just(0u64), 0u64..1_000_000]);
+    (proptest::array::uniform5(0u64..1_000_000), cells(CELLS), cells(CELLS), labels)
+        .prop_map(|(outcomes, gap, ratio, labels)| Pairs { outcomes, gap, ratio, labels })
 }
 
 /// Two pairs that could be compared, one of them with a difference, and a copy that was not sent.
@@ -68,6 +69,30 @@ fn golden_lines_of_pairs() {
     ];
     assert_eq!(lines, expected);
     assert_eq!(Page::parse(&text), Ok(mirrored()));
+}
+
+// rule: C1. A router before them writes none, and an operator before them reads over them.
+#[test]
+fn labelled_pairs_are_lines_of_their_own_where_there_are_any() {
+    let page = |labels| {
+        let mut page = mirrored();
+        page.pairs.values_mut().flat_map(|all| all.values_mut()).for_each(|pairs| pairs.labels = labels);
+        page
+    };
+    assert!(!page([0; 4]).render().contains("sluice_pair_labels_total"));
+    let labelled = page([40, 5, 0, 3]);
+    let text = labelled.render();
+    let key = "uid=\"u\",generation=\"7\",pin=\"\",revision=\"new\"";
+    let lines: Vec<&str> = text.lines().filter(|line| line.starts_with("sluice_pair_labels")).collect();
+    let expected = [("both", 40), ("stable", 5), ("shadow", 0), ("neither", 3)]
+        .map(|(result, n)| format!("sluice_pair_labels_total{{{key},result=\"{result}\"}} {n}"));
+    assert_eq!(lines, expected);
+    let pairs = &labelled.pairs.values().next().unwrap()["new"];
+    assert_eq!(pairs.right(), (40, 45, 48));
+    assert_eq!(Page::parse(&text), Ok(labelled));
+    let line = |result| format!("sluice_pair_labels_total{{{{key}},result=\"{result}\"}} 1\n");
+    assert_eq!(refused(&line("agree")), "line 3: unknown result \"agree\"");
+    assert!(refused(&(line("both") + &line("both"))).starts_with("line 4: the same series a second time"));
 }
 
 #[test]
