@@ -63,8 +63,12 @@ async fn rollback_to_a_revision_goes_further_back_than_a_second_press() -> Resul
         s.phase == Some(Phase::RolledBack) && s.stable.as_ref().is_some_and(|s| s.revision == first)
     });
     status.await?;
-    let rollouts = trial.rollouts().await?;
-    ensure!(outcome(&ended(&trial, 2).await?) == Some(Outcome::RolledBack), "{:?}", rollouts[1].status);
+    // The record follows the status.
+    let undone = async || {
+        let second = trial.rollouts().await?.into_iter().find(|r| r.spec.sequence == 2);
+        Ok(second.filter(|r| outcome(r) == Some(Outcome::RolledBack)))
+    };
+    trial.eventually(10, "rollout 2 to be recorded as taken back", undone).await?;
 
     trial.act("rollback").await?;
     let refused = async || Ok(trial.events("ActionRefused").await?.into_iter().next());
