@@ -39,6 +39,7 @@ pub(crate) use shadows::{Named, Shadows};
 use crate::Ledger;
 use crate::count::Ticket;
 use crate::items::AnswerHeaders;
+use crate::mirror::Draft;
 
 /// How far ahead the clock of the router that signed may be.
 const AHEAD: u32 = 300;
@@ -53,12 +54,6 @@ pub struct Feedback {
     shadows: Arc<Shadows>,
     refused: IntCounterVec,
     requests: IntCounterVec,
-}
-
-/// An answer's name: as its header says it, and for the copy beside it.
-pub(crate) struct Signed {
-    pub(crate) header: HeaderValue,
-    name: Name,
 }
 
 /// Why a label is not counted.
@@ -167,7 +162,13 @@ impl Feedback {
 
     /// What [`wire::header::PREDICTION_ID`] says of an answer; `None` when it says no class, is no evidence, or
     /// there is no key.
-    pub(crate) fn sign(&self, ticket: &Ticket, answer: &AnswerHeaders) -> Option<Signed> {
+    /// A copy of its request is told of the name.
+    pub(crate) fn name(
+        &self,
+        ticket: &Ticket,
+        answer: &AnswerHeaders,
+        copy: Option<&mut Draft>,
+    ) -> Option<HeaderValue> {
         let secrets = self.secrets.load();
         let secrets = secrets.as_ref()?;
         let items = answer.predictions();
@@ -177,12 +178,9 @@ impl Feedback {
         let text = id.sign(secrets.keys())?;
         let text = format!("{}{text}{}", "-,".repeat(drawn), ",-".repeat(items - 1 - drawn));
         let name = Name { nonce: id.nonce, at: drawn, of: items };
-        Some(Signed { header: HeaderValue::try_from(text).ok()?, name })
-    }
-
-    /// The same name for the copy of its request.
-    pub(crate) fn beside(&self, signed: &Signed) -> Named {
-        self.shadows.named(signed.name)
+        let header = HeaderValue::try_from(text).ok()?;
+        copy.into_iter().for_each(|copy| copy.set_name(self.shadows.named(name)));
+        Some(header)
     }
 
     /// Counts a request that brought labels.

@@ -284,12 +284,7 @@ impl<'a> Journey<'a> {
     /// nothing of the one drawn (C2).
     fn name(&mut self, meaning: &Meaning) -> Option<HeaderValue> {
         let Meaning::Own { success: Some(answer), .. } = meaning else { return None };
-        let feedback = self.proxy.feedback.as_ref()?;
-        let signed = feedback.sign(&self.ticket, answer)?;
-        if let Some(draft) = &mut self.draft {
-            draft.set_name(feedback.beside(&signed));
-        }
-        Some(signed.header)
+        self.proxy.feedback.as_ref()?.name(&self.ticket, answer, self.draft.as_deref_mut())
     }
 
     /// Nobody answered in time. It says nothing about an endpoint, and nothing about a revision, where the client gave less

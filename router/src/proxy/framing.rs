@@ -51,9 +51,9 @@ fn is_given_twice(headers: &HeaderMap) -> bool {
     several(header::CONTENT_LENGTH)
 }
 
-/// Whether this is `host [":" port]`.
+/// Whether this is `host [":" port]`. A comma may stand in a name, but servers that join headers read two hosts.
 fn is_host(value: &[u8]) -> bool {
-    !value.contains(&b'@') && Authority::try_from(value).is_ok()
+    !value.iter().any(|byte| matches!(byte, b'@' | b',')) && Authority::try_from(value).is_ok()
 }
 
 #[cfg(test)]
