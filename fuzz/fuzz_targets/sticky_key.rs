@@ -1,13 +1,14 @@
-//! Headers as a client sends them, against a table with a rule, targeting and a sticky key: every request has a slot, its
+//! Headers as a client sends them, against a table with a rule, targeting and a sticky key, in a header and in a cookie: every request has a slot, its
 //! revision is one of the table, and the same headers are drawn for the same one.
 
 #![no_main]
 
 use std::sync::LazyLock;
 
+use http::header::COOKIE;
 use http::{HeaderMap, HeaderName, HeaderValue};
 use libfuzzer_sys::fuzz_target;
-use router::{Table, choose, slot_of_key};
+use router::{StickyRule, Table, choose, slot_of_key};
 
 static TABLE: LazyLock<Table> = LazyLock::new(|| {
     let route = serde_json::from_str(include_str!("../seeds/route_table/canary.json"));
@@ -23,8 +24,19 @@ fuzz_target!(|lines: Vec<(&[u8], &[u8])>| {
         };
         headers.append(name, value);
     }
-    let key = table.sticky.as_ref().and_then(|name| headers.get(name));
-    let slot = slot_of_key(&table.salt, key.map_or(&[][..], HeaderValue::as_bytes));
+    let cookie = StickyRule::Cookie("sluice".into());
+    let keys = [table.sticky.as_ref().and_then(|rule| rule.key(&headers)), cookie.key(&headers)];
+    for key in keys.into_iter().flatten() {
+        assert!(!key.is_empty(), "an empty key is none");
+    }
+    if let Some(key) = keys[1] {
+        assert!(!key.contains(&b';') && key.trim_ascii() == key, "one cookie alone");
+        // What other cookies there are changes nothing.
+        let line = [b"a=b; sluice=", key, b"; sluice=other"].concat();
+        let line = HeaderValue::from_bytes(&line).expect("a part of a header's value is one");
+        assert_eq!(cookie.key(&HeaderMap::from_iter([(COOKIE, line)])), Some(key));
+    }
+    let slot = slot_of_key(&table.salt, keys[0].or(keys[1]).unwrap_or_default());
     assert!(slot < wire::SLOTS);
     let choice = choose(table, &headers, slot).expect("the table has a stable revision");
     assert!(choice.revision < table.revisions.len());
