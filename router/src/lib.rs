@@ -43,6 +43,7 @@ mod source;
 mod sticky;
 mod table;
 mod telemetry;
+mod text;
 mod tls;
 mod tripwire;
 mod upstream;

@@ -195,7 +195,7 @@ impl Proxy {
         response.headers_mut().entry(headers::REQUEST_ID).or_insert(id);
         // HTTP/2 says it of the whole connection.
         if (malformed || self.draining.load(SeqCst)) && version < Version::HTTP_2 {
-            response.headers_mut().insert(header::CONNECTION, HeaderValue::from_static("close"));
+            response = closing(response);
         }
         response.map(|body| body.until_sent(under_way).recorded(recording))
     }
@@ -364,22 +364,25 @@ impl Proxy {
 
     /// The same for a head that others may read differently: nothing behind it is read.
     fn refuse_and_close(&self, status: StatusCode, what: &str) -> Response<AnswerBody> {
-        let mut response = self.refuse("malformed", status, what);
-        response.headers_mut().insert(header::CONNECTION, HeaderValue::from_static("close"));
-        response
+        closing(self.refuse("malformed", status, what))
     }
 
     fn too_large(&self, unassigned: bool) -> Response<AnswerBody> {
         let what = format!("the body is larger than {} bytes", self.max_body);
-        let mut response = if unassigned {
+        let response = if unassigned {
             self.refuse("too_large", StatusCode::PAYLOAD_TOO_LARGE, &what)
         } else {
             answer::error(StatusCode::PAYLOAD_TOO_LARGE, &what)
         };
         // The rest of the body is not read.
-        response.headers_mut().insert(header::CONNECTION, HeaderValue::from_static("close"));
-        response
+        closing(response)
     }
+}
+
+/// The last answer of its connection.
+fn closing(mut response: Response<AnswerBody>) -> Response<AnswerBody> {
+    response.headers_mut().insert(header::CONNECTION, HeaderValue::from_static("close"));
+    response
 }
 
 /// Notes the head of an answer.

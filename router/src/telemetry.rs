@@ -5,6 +5,7 @@ mod access;
 mod context;
 mod export;
 mod otlp;
+mod queue;
 mod record;
 
 use std::io::{self, Write};

@@ -9,32 +9,24 @@ use http::Version;
 use jiff::Timestamp;
 use prometheus::IntCounter;
 use serde::Serialize;
-use tokio::sync::{mpsc, oneshot};
+use tokio::sync::mpsc;
 
+use super::queue::{Queue, Told};
 use super::record::{Fate, Record};
 
-/// Most lines that wait to be written; further ones are dropped. With the longest paths and ids 1.5 MB.
-const QUEUE: usize = 2_048;
 /// What is written at once, in bytes.
 const BLOCK: usize = 32 * 1024;
 
-/// What the thread is told.
-enum Told {
-    Line(Arc<Record>),
-    /// To say when all before it is written.
-    Flush(oneshot::Sender<()>),
-}
-
 /// Where lines go.
 pub(super) struct AccessLog {
-    queue: mpsc::Sender<Told>,
+    queue: Queue,
     dropped: IntCounter,
 }
 
 impl AccessLog {
     /// Starts the thread that writes to `out`.
     pub(super) fn start(out: impl Write + Send + 'static) -> io::Result<Self> {
-        let (queue, told) = mpsc::channel(QUEUE);
+        let (queue, told) = Queue::new();
         let what =
             "Lines of the access log that were not written, because the output did not keep up or broke.";
         let dropped =
@@ -50,18 +42,14 @@ impl AccessLog {
 
     /// Never waits.
     pub(super) fn push(&self, record: Arc<Record>) {
-        if self.queue.try_send(Told::Line(record)).is_err() {
+        if !self.queue.push(record) {
             self.dropped.inc();
         }
     }
 
     /// Waits until all is written.
     pub(super) async fn flush(&self) {
-        let (done, written) = oneshot::channel();
-        if self.queue.send(Told::Flush(done)).await.is_ok() {
-            // An error means that the thread is gone, and there is nothing to wait for.
-            let _ = written.await;
-        }
+        self.queue.flush().await;
     }
 }
 
@@ -70,7 +58,7 @@ fn write(mut told: mpsc::Receiver<Told>, mut out: impl Write, dropped: &IntCount
     let (mut block, mut lines, mut broken) = (Vec::with_capacity(BLOCK), 0, false);
     while let Some(next) = told.blocking_recv() {
         let flush = match next {
-            Told::Line(record) => {
+            Told::Record(record) => {
                 let fate = record.fate();
                 serde_json::to_writer(&mut block, &Line::of(&record, &fate))
                     .expect("texts and numbers are JSON");
@@ -178,6 +166,7 @@ mod tests {
 
     use http::{HeaderValue, Request};
 
+    use super::super::queue::QUEUE;
     use super::*;
 
     /// Writes once it is let.

@@ -11,15 +11,14 @@ use hyper_util::client::legacy::Client;
 use hyper_util::client::legacy::connect::HttpConnector;
 use hyper_util::rt::{TokioExecutor, TokioTimer};
 use prometheus::{IntCounterVec, Opts};
-use tokio::sync::{mpsc, oneshot};
+use tokio::sync::mpsc;
 use tokio::time::{Instant, sleep, sleep_until, timeout};
 
 use super::otlp::{self, Resource};
+use super::queue::{Queue, Told};
 use super::record::Record;
 
-/// Most spans that wait; further ones are dropped. This and the next two are OpenTelemetry's own defaults.
-const QUEUE: usize = 2_048;
-/// Most spans of a batch.
+/// Most spans of a batch. This and the next are OpenTelemetry's own defaults.
 const BATCH: usize = 512;
 /// Longest time for which a span waits for others.
 const DELAY: Duration = Duration::from_secs(5);
@@ -29,13 +28,6 @@ const PATIENCE: Duration = Duration::from_secs(10);
 const PAUSES: [Duration; 2] = [Duration::from_secs(1), Duration::from_secs(3)];
 /// Largest answer that is read, in bytes.
 const ANSWER: usize = 64 * 1024;
-
-/// What the task is told.
-enum Told {
-    Span(Arc<Record>),
-    /// To send what it has, and say so.
-    Flush(oneshot::Sender<()>),
-}
 
 /// Why an address cannot be exported to.
 #[derive(Debug, thiserror::Error)]
@@ -47,7 +39,7 @@ pub enum EndpointError {
 
 /// Where spans go.
 pub(super) struct Spans {
-    queue: mpsc::Sender<Told>,
+    queue: Queue,
     counts: IntCounterVec,
 }
 
@@ -71,7 +63,7 @@ impl Spans {
     /// Starts the task on the current runtime.
     pub(super) fn start(endpoint: &str, resource: Resource) -> Result<Self, EndpointError> {
         let endpoint = address(endpoint).ok_or_else(|| EndpointError::Form(endpoint.to_owned()))?;
-        let (queue, told) = mpsc::channel(QUEUE);
+        let (queue, told) = Queue::new();
         let what = "Spans, by what became of them: exported, dropped (the queue was full), failed (the collector could not be \
                     reached), rejected (it did not take them).";
         let counts = IntCounterVec::new(Opts::new("sluice_router_spans_total", what), &["result"])
@@ -91,18 +83,14 @@ impl Spans {
 
     /// Never waits.
     pub(super) fn push(&self, record: Arc<Record>) {
-        if self.queue.try_send(Told::Span(record)).is_err() {
+        if !self.queue.push(record) {
             self.counts.with_label_values(&["dropped"]).inc();
         }
     }
 
     /// Waits until all is sent, or was tried to be.
     pub(super) async fn flush(&self) {
-        let (done, sent) = oneshot::channel();
-        if self.queue.send(Told::Flush(done)).await.is_ok() {
-            // An error means that the task is gone, and there is nothing to wait for.
-            let _ = sent.await;
-        }
+        self.queue.flush().await;
     }
 }
 
@@ -130,7 +118,7 @@ impl Exporter {
                 }
             };
             match next {
-                Some(Told::Span(record)) => {
+                Some(Told::Record(record)) => {
                     if batch.is_empty() {
                         since = Instant::now();
                     }
