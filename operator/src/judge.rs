@@ -108,6 +108,7 @@ pub fn order(seen: &Seen, valid: &Valid, plan: &Plan, snapshot: &Snapshot) -> Or
         route: seen.route_state(),
         with_share: seen.route.as_deref().map(resources::reached).unwrap_or_default(),
         sampling: plan.sampling.clone(),
+        remembers: plan.state.phase.is_way_back(),
         splits: splits.collect(),
         metrics: valid.metrics.clone(),
         tests: valid.tests.clone(),

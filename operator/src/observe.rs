@@ -202,6 +202,7 @@ fn recovered(rollouts: &BTreeMap<u64, Arc<ModelRollout>>) -> State {
                 .as_ref()
                 .and_then(|s| s.reason.clone())
                 .unwrap_or_else(|| "the status of the ModelDeployment was lost while it ran".into()),
+            undo: None,
         }),
         ..State::default()
     }

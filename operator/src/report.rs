@@ -303,14 +303,12 @@ fn outcome(sequence: u64, plan: &Plan) -> Option<(api::Outcome, String)> {
     if let Some(last) = state.last.as_ref().filter(|l| l.sequence == sequence) {
         return Some((spelt(last.outcome), last.reason.clone()));
     }
-    match &state.phase {
-        Phase::Rolling(r) if r.kind == Kind::Rollback => {
-            let undo = r.undo.as_ref().filter(|undo| undo.sequence == sequence);
-            if let Some(undo) = undo {
-                return Some((spelt(undo.outcome), undo.reason.clone()));
-            }
-        }
-        _ => {}
+    let undoes = match &state.phase {
+        Phase::Rolling(r) if r.kind == Kind::Rollback => r.undo.as_ref(),
+        _ => state.last.as_ref().and_then(|last| last.undo.as_ref()),
+    };
+    if let Some(undo) = undoes.filter(|undo| undo.sequence == sequence) {
+        return Some((spelt(undo.outcome), undo.reason.clone()));
     }
     let running = match &state.phase {
         Phase::Rolling(r) => Some(r.sequence),

@@ -59,6 +59,8 @@ pub struct Order {
     pub with_share: BTreeSet<String>,
     /// The stage that is judged, if any.
     pub sampling: Option<Sampling>,
+    /// Whether what was judged last led to a way back that is not over: its numbers stay, to be recorded.
+    pub remembers: bool,
     /// Each candidate's share of the requests that `route` draws at random for it or for stable; absent under
     /// sticky routing.
     pub splits: BTreeMap<String, f64>,

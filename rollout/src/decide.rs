@@ -223,6 +223,7 @@ impl Turn<'_> {
             to: rolling.to.clone(),
             outcome,
             reason: reason.to_owned(),
+            undo: rolling.undo.clone().filter(|_| outcome == Outcome::Promoted),
         });
     }
 

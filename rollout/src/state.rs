@@ -250,6 +250,9 @@ pub struct Ended {
     pub outcome: Outcome,
     /// Why.
     pub reason: String,
+    /// What it has undone: its record may not have been written before it was over.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub undo: Option<Undo>,
 }
 
 /// A verb that was carried out, or refused.
@@ -370,7 +373,7 @@ impl Returning {
     /// What is remembered of it.
     pub(crate) fn ended(&self) -> Ended {
         let Undo { sequence, to, outcome, reason } = self.undo.clone();
-        Ended { sequence, kind: self.kind, from: to, to: self.candidate.clone(), outcome, reason }
+        Ended { sequence, kind: self.kind, from: to, to: self.candidate.clone(), outcome, reason, undo: None }
     }
 }
 

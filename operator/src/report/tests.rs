@@ -32,6 +32,7 @@ fn ended(sequence: u64, outcome: Outcome) -> State {
         to: "b".into(),
         outcome,
         reason: "why".into(),
+        undo: None,
     };
     State {
         stable: Some("a".into()),
@@ -56,6 +57,18 @@ fn an_outcome_is_written_whenever_it_is_missing_and_then_stays() {
     // One whose outcome is known keeps it.
     let promoted = ModelRolloutStatus { outcome: Some(api::Outcome::Promoted), ..lost };
     assert_eq!(record(promoted.clone(), &[], 1, (&plan, now)), promoted);
+}
+
+#[test]
+fn what_a_rollback_has_undone_is_told_also_once_it_is_over() {
+    // rule: V1
+    let mut state = ended(3, Outcome::Promoted);
+    let undo = rollout::Undo { sequence: 2, to: None, outcome: Outcome::RolledBack, reason: "asked".into() };
+    state.last.as_mut().unwrap().undo = Some(undo);
+    let promoted =
+        ModelRolloutStatus { outcome: Some(api::Outcome::Promoted), ..ModelRolloutStatus::default() };
+    let status = record(promoted, &[], 2, (&plan(&state), Timestamp::UNIX_EPOCH));
+    assert_eq!((status.outcome, status.reason.as_deref()), (Some(api::Outcome::RolledBack), Some("asked")));
 }
 
 #[test]

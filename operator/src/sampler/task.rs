@@ -16,7 +16,7 @@ use tokio::time::{Instant, Interval, MissedTickBehavior, interval_at, sleep_unti
 use wire::{Page, Profile, RouteReport};
 
 use super::acknowledged::{acknowledgement, ask_again, is_settled};
-use super::judging::Judging;
+use super::judging::{Judged, Judging};
 use super::metrics::Metrics;
 use super::page::{PageError, Pages};
 use super::pods::{self, Target};
@@ -57,6 +57,8 @@ pub(super) struct Task {
     asking: BTreeSet<String>,
     profiles: Profiles,
     judging: Option<Judging>,
+    /// What was judged last, on the way back that it led to.
+    led_back: Option<Judged>,
     meter: Option<Meter>,
     load: Option<Load>,
     /// A round of pages is on its way.
@@ -80,6 +82,7 @@ impl Task {
             asking: BTreeSet::new(),
             profiles: Profiles::default(),
             judging: None,
+            led_back: None,
             meter: None,
             load: None,
             reading: false,
@@ -137,8 +140,15 @@ impl Task {
 
     /// Returns whether judging ended.
     fn follow_judging(&mut self) -> bool {
+        let before = self.led_back.is_some();
+        self.led_back = self.led_back.take().filter(|_| self.order.remembers);
         match (&self.order.sampling, &mut self.judging) {
-            (None, judging) => return judging.take().is_some(),
+            (None, judging) => {
+                let ended = judging.take();
+                let led_back = ended.as_ref().filter(|_| self.order.remembers).map(Judging::evidence);
+                self.led_back = led_back.or(self.led_back.take());
+                return ended.is_some() || before != self.led_back.is_some();
+            }
             (Some(sampling), Some(judging)) => judging.follow(sampling, &self.order),
             (Some(sampling), none) => *none = Some(Judging::new(sampling.clone(), &self.order)),
         }
@@ -290,7 +300,8 @@ impl Task {
     }
 
     fn publish(&self) {
-        let (evidence, memory) = self.judging.as_ref().map(Judging::evidence).unwrap_or_default();
+        let judged = self.judging.as_ref().map(Judging::evidence).or_else(|| self.led_back.clone());
+        let (evidence, memory) = judged.unwrap_or_default();
         let allotment = self.judging.as_ref().and_then(Judging::allotment);
         let servers = self.profiles.servers();
         let (reports, load) = (self.reports.clone(), self.load);

@@ -25,6 +25,8 @@ use wire::{Assignment, Counts, EndpointCounts, Outcome, Page, TableSource};
 use super::*;
 use crate::index::Feed;
 
+mod way_back;
+
 const STAGE: StageKey = StageKey { sequence: 2, index: 0 };
 
 /// A pod of the hollow kind: its pages, and how often each was read.
