@@ -157,14 +157,20 @@ async fn it_starts_from_the_disk_while_the_api_server_is_away() {
     api.put_route(source::route(4, 5_000));
     let program = Program::start(api.address, &cache);
     program.wait_until_ready().await;
+    // The endpoints of a Service come when they come, with a table or behind it.
+    let is_kept = || {
+        let kept = std::fs::read_to_string(&file).unwrap_or_default();
+        [&a, &b].iter().all(|server| kept.contains(&server.address.to_string()))
+    };
     for _ in 0..500 {
-        if program.report().await.state.generation == 4 {
+        if program.report().await.state.generation == 4 && is_kept() {
             break;
         }
         tokio::time::sleep(Duration::from_millis(10)).await;
     }
     let report = program.report().await;
     assert_eq!((report.state.generation, report.source), (4, TableSource::Live), "{report:?}");
+    assert!(is_kept(), "{}", std::fs::read_to_string(&file).unwrap());
     drop(program);
     let away = api.address;
     drop(api);
