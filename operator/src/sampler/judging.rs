@@ -16,9 +16,6 @@ use super::{Contest, Memory, Order};
 /// States of the route that may belong to one stage: a router's page keeps the last two of them anyway.
 const STATES: usize = 8;
 
-/// What a decision needs of each candidate, with the judge's memory.
-pub(super) type Judged = (BTreeMap<String, StageEvidence>, Option<Memory>);
-
 /// What is known of the stage that is judged.
 #[derive(Debug)]
 pub(super) struct Judging {
@@ -159,7 +156,8 @@ impl Judging {
         judged.chain(rewarded).collect()
     }
 
-    pub(super) fn evidence(&self) -> Judged {
+    /// What a decision needs, with the judge's memory.
+    pub(super) fn evidence(&self) -> (BTreeMap<String, StageEvidence>, Option<Memory>) {
         let (mut evidence, mut memory) = (BTreeMap::new(), Memory::default());
         let trial = self.trial();
         for (name, candidate) in &self.candidates {

@@ -16,7 +16,7 @@ use tokio::time::{Instant, Interval, MissedTickBehavior, interval_at, sleep_unti
 use wire::{Page, Profile, RouteReport};
 
 use super::acknowledged::{acknowledgement, ask_again, is_settled};
-use super::judging::{Judged, Judging};
+use super::judging::Judging;
 use super::metrics::Metrics;
 use super::page::{PageError, Pages};
 use super::pods::{self, Target};
@@ -57,8 +57,6 @@ pub(super) struct Task {
     asking: BTreeSet<String>,
     profiles: Profiles,
     judging: Option<Judging>,
-    /// What was judged last, on the way back that it led to.
-    led_back: Option<Judged>,
     meter: Option<Meter>,
     load: Option<Load>,
     /// A round of pages is on its way.
@@ -82,7 +80,6 @@ impl Task {
             asking: BTreeSet::new(),
             profiles: Profiles::default(),
             judging: None,
-            led_back: None,
             meter: None,
             load: None,
             reading: false,
@@ -120,7 +117,8 @@ impl Task {
         self.look();
         let begins = self.judging.is_none() && self.order.sampling.is_some();
         let ended = self.follow_judging() | self.follow_scaling();
-        if ended {
+        let forgets = before.remembers && !self.order.remembers;
+        if ended || forgets {
             self.publish();
         }
         if !self.counts() {
@@ -140,15 +138,8 @@ impl Task {
 
     /// Returns whether judging ended.
     fn follow_judging(&mut self) -> bool {
-        let before = self.led_back.is_some();
-        self.led_back = self.led_back.take().filter(|_| self.order.remembers);
         match (&self.order.sampling, &mut self.judging) {
-            (None, judging) => {
-                let ended = judging.take();
-                let led_back = ended.as_ref().filter(|_| self.order.remembers).map(Judging::evidence);
-                self.led_back = led_back.or(self.led_back.take());
-                return ended.is_some() || before != self.led_back.is_some();
-            }
+            (None, judging) => return judging.take().is_some(),
             (Some(sampling), Some(judging)) => judging.follow(sampling, &self.order),
             (Some(sampling), none) => *none = Some(Judging::new(sampling.clone(), &self.order)),
         }
@@ -300,8 +291,15 @@ impl Task {
     }
 
     fn publish(&self) {
-        let judged = self.judging.as_ref().map(Judging::evidence).or_else(|| self.led_back.clone());
-        let (evidence, memory) = judged.unwrap_or_default();
+        let (evidence, memory) = match &self.judging {
+            Some(judging) => judging.evidence(),
+            // As it was when it led to the way back.
+            None if self.order.remembers => {
+                let last = self.published.load();
+                (last.evidence.clone(), last.memory.clone())
+            }
+            None => Default::default(),
+        };
         let allotment = self.judging.as_ref().and_then(Judging::allotment);
         let servers = self.profiles.servers();
         let (reports, load) = (self.reports.clone(), self.load);
