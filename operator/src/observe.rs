@@ -20,8 +20,8 @@ use crate::resources::Owner;
 use crate::revision::{self, Revision};
 use crate::world::World;
 
-/// Our last writes of the objects that are decided from.
-#[derive(Debug, Default)]
+/// Our last writes of the objects that are decided from. Clones share them.
+#[derive(Debug, Clone, Default)]
 pub struct Written {
     /// ModelDeployments (their status).
     pub deployments: Fresh<ModelDeployment>,

@@ -182,7 +182,9 @@ impl Report<'_> {
             let mut after = record(before.clone(), &added, *sequence, (plan, self.picture.now));
             self.mail.mark(*sequence, &mut after, added.len());
             let judged = status::judged(self.picture).iter().any(|(_, e)| e.key.sequence == *sequence);
-            if judged && (after != before || self.evidence_is_due()) {
+            // Beside the numbers, of which the judge has its own.
+            let tells = after != before;
+            if judged && (tells || self.evidence_is_due()) {
                 self.add_evidence(&mut after);
             }
             if after == before {
@@ -192,7 +194,9 @@ impl Report<'_> {
             evidence |= after.evidence != before.evidence;
             let mut changed = ModelRollout::clone(stored);
             changed.status = Some(after);
-            let stored = self.written.rollouts.remember(self.pen.status(&changed).await?);
+            let stored = self.pen.status(&changed).await?;
+            let rollouts = &self.written.rollouts;
+            let stored = if tells { rollouts.remember(stored) } else { rollouts.remember_quietly(stored) };
             self.mail.tell(&stored);
         }
         Ok(evidence)

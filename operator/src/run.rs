@@ -16,6 +16,7 @@ use crate::herald::Herald;
 use crate::leader::{Campaign, Settings};
 use crate::metrics::Metrics;
 use crate::notify::{Courier, Timing};
+use crate::observe::Written;
 use crate::rehearsal::Rehearsal;
 use crate::resources::Images;
 use crate::sampler::Samplers;
@@ -68,7 +69,8 @@ async fn operate(
 ) -> anyhow::Result<()> {
     let metrics = Metrics::register(registry).context("metrics cannot be registered")?;
     let (triggers, changes) = futures::channel::mpsc::unbounded();
-    let (world, synced) = World::watch(&client, args.namespace.as_deref(), readiness, &triggers);
+    let written = Written::default();
+    let (world, synced) = World::watch(&client, args.namespace.as_deref(), &written, readiness, &triggers);
     let (samplers, samples) = Samplers::new(world.pods.clone(), registry)?;
     let courier = Courier::new(client.clone(), registry, triggers.clone(), Timing::default())?;
     let capacity = Reader::new(client.clone(), args.namespace.is_none(), triggers.clone());
@@ -89,7 +91,7 @@ async fn operate(
         client,
         lane,
         world,
-        written: crate::observe::Written::default(),
+        written,
         samplers,
         courier,
         capacity,

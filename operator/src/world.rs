@@ -20,7 +20,9 @@ use serde::Serialize;
 use serde::de::DeserializeOwned;
 use tokio::sync::oneshot;
 
+use crate::fresh::Fresh;
 use crate::index::{Feed, Index, Key, Touched};
+use crate::observe::Written;
 
 /// Objects that are listed at once.
 const PART: u32 = 100;
@@ -79,19 +81,21 @@ impl Synced {
 }
 
 impl World {
-    /// Starts to watch `namespace`, or all namespaces. Changes are sent to `triggers`.
+    /// Starts to watch `namespace`, or all namespaces. Changes are sent to `triggers`, but for those that are echoes of
+    /// what was `written` quietly.
     #[must_use]
     pub fn watch(
         client: &Client,
         namespace: Option<&str>,
+        written: &Written,
         readiness: &Readiness,
         triggers: &UnboundedSender<Trigger>,
     ) -> (Self, Synced) {
         let mut starting = Starting { client, namespace, readiness, triggers, synced: Vec::new() };
         let world = Self {
             deployments: starting.deployments(),
-            routes: starting.guarded("ModelRoutes"),
-            rollouts: starting.guarded("ModelRollouts"),
+            routes: starting.guarded("ModelRoutes", &written.routes),
+            rollouts: starting.guarded("ModelRollouts", &written.rollouts),
             revisions: starting.labelled("ControllerRevisions"),
             workloads: starting.labelled("Deployments"),
             services: starting.labelled("Services"),
@@ -158,38 +162,51 @@ impl Starting<'_> {
     fn labelled<K>(&mut self, what: &str) -> Index<K>
     where
         K: Resource<Scope = NamespaceResourceScope> + Clone + Debug + DeserializeOwned,
-        K: Serialize + Send + 'static,
+        K: Serialize + Send + Sync + 'static,
         K::DynamicType: Default,
     {
         let events = self.events::<K>(ours());
-        self.follow(what, events)
+        self.follow(what, events, Fresh::default())
     }
 
     fn pods(&mut self) -> Index<Pod> {
         let events = self.events::<Pod>(ours()).map(|event| event.modify(slim));
-        self.follow("Pods", events)
+        self.follow("Pods", events, Fresh::default())
     }
 
-    fn guarded<K>(&mut self, what: &str) -> Index<K>
+    fn guarded<K>(&mut self, what: &str, written: &Fresh<K>) -> Index<K>
     where
         K: Resource<Scope = NamespaceResourceScope> + Clone + Debug + DeserializeOwned,
-        K: Serialize + Send + 'static,
+        K: Serialize + Send + Sync + 'static,
         K::DynamicType: Default,
     {
         let events = self.events::<DeserializeGuard<K>>(ours()).filter_map(async |event| readable(event));
-        self.follow(what, events)
+        self.follow(what, events, written.clone())
     }
 
-    fn follow<K>(&mut self, what: &str, events: impl Stream<Item = Event<K>> + Send + 'static) -> Index<K>
+    fn follow<K>(
+        &mut self,
+        what: &str,
+        events: impl Stream<Item = Event<K>> + Send + 'static,
+        written: Fresh<K>,
+    ) -> Index<K>
     where
-        K: Resource + Serialize + DeserializeOwned + Send + 'static,
+        K: Resource + Serialize + DeserializeOwned + Send + Sync + 'static,
     {
         let (index, mut first, triggers) = (Index::default(), self.first(what), self.triggers.clone());
         let mut feed = Feed::new(index.clone());
         tokio::spawn(async move {
             let mut events = std::pin::pin!(events);
             while let Some(event) = events.next().await {
-                tell(feed.apply(event), &mut first, &triggers);
+                let echo = match &event {
+                    Event::Apply(object) => written.echoed(object),
+                    _ => None,
+                };
+                let touched = feed.apply(event);
+                match echo {
+                    Some(ours) => written.release(&ours),
+                    None => tell(touched, &mut first, &triggers),
+                }
             }
         });
         index

@@ -28,45 +28,46 @@ pub fn reallocate(previous: &SlotMap, shares: &Shares) -> SlotMap {
     if shares.values().all(|w| *w == 0) {
         return shares.keys().map(|r| (r.clone(), Vec::new())).collect();
     }
-    let mut owner: Vec<Option<&str>> = vec![None; usize::from(SLOTS)];
+    // Revisions by their number: a name would be compared for each of the slots.
+    let number = |name: &str| shares.keys().position(|known| known == name);
+    let mut owner: Vec<Option<usize>> = vec![None; usize::from(SLOTS)];
     for (revision, spans) in previous {
-        let Some((name, _)) = shares.get_key_value(revision) else { continue };
+        let Some(ours) = number(revision) else { continue };
         for slot in spans.iter().flat_map(|s| s.from..s.to.min(SLOTS)) {
-            owner[usize::from(slot)] = Some(name);
+            owner[usize::from(slot)] = Some(ours);
         }
     }
     // Counted from the owners: ranges that a person edited may overlap or repeat.
-    let mut held: BTreeMap<&str, u32> = BTreeMap::new();
-    for name in owner.iter().flatten() {
-        *held.entry(name).or_default() += 1;
+    let mut held = vec![0; shares.len()];
+    for ours in owner.iter().flatten() {
+        held[*ours] += 1;
     }
-    let want: BTreeMap<&str, u32> = shares
-        .iter()
-        .map(|(name, weight)| (name.as_str(), u32::from(*weight) * u32::from(SLOTS) / 100))
-        .collect();
+    let want: Vec<u32> = shares.values().map(|weight| u32::from(*weight) * u32::from(SLOTS) / 100).collect();
     for slot in owner.iter_mut().rev() {
-        if let Some(name) = *slot
-            && held[name] > want[name]
+        if let Some(ours) = *slot
+            && held[ours] > want[ours]
         {
             *slot = None;
-            *held.get_mut(name).expect("counted above") -= 1;
+            held[ours] -= 1;
         }
     }
     fill(&mut owner, &held, &want);
-    let map = spans(&owner, shares);
+    let map: SlotMap = shares.keys().cloned().zip(spans(&owner, shares.len())).collect();
     if map.values().any(|s| s.len() > MAX_RANGES) { reallocate(&SlotMap::new(), shares) } else { map }
 }
 
 /// Free slots go to the revisions that lack some. From the top down, so that a candidate grows in one block.
-fn fill<'a>(owner: &mut [Option<&'a str>], held: &BTreeMap<&str, u32>, want: &BTreeMap<&'a str, u32>) {
-    let mut lacking: Vec<(&str, u32)> = want
+fn fill(owner: &mut [Option<usize>], held: &[u32], want: &[u32]) {
+    let mut lacking: Vec<(usize, u32)> = want
         .iter()
-        .map(|(name, n)| (*name, n.saturating_sub(held.get(name).copied().unwrap_or(0))))
+        .zip(held)
+        .map(|(want, held)| want.saturating_sub(*held))
+        .enumerate()
         .filter(|(_, n)| *n > 0)
         .collect();
     for slot in owner.iter_mut().rev().filter(|s| s.is_none()) {
-        let Some((name, n)) = lacking.last_mut() else { return };
-        *slot = Some(name);
+        let Some((ours, n)) = lacking.last_mut() else { return };
+        *slot = Some(*ours);
         *n -= 1;
         if *n == 0 {
             lacking.pop();
@@ -74,16 +75,16 @@ fn fill<'a>(owner: &mut [Option<&'a str>], held: &BTreeMap<&str, u32>, want: &BT
     }
 }
 
-fn spans(owner: &[Option<&str>], shares: &Shares) -> SlotMap {
-    let mut map: SlotMap = shares.keys().map(|r| (r.clone(), Vec::new())).collect();
-    for (slot, name) in (0u16..).zip(owner) {
-        let Some(spans) = name.and_then(|n| map.get_mut(n)) else { continue };
-        match spans.last_mut() {
+fn spans(owner: &[Option<usize>], revisions: usize) -> Vec<Vec<Span>> {
+    let mut all = vec![Vec::<Span>::new(); revisions];
+    for (slot, ours) in (0u16..).zip(owner) {
+        let Some(ours) = *ours else { continue };
+        match all[ours].last_mut() {
             Some(last) if last.to == slot => last.to += 1,
-            _ => spans.push(Span { from: slot, to: slot + 1 }),
+            _ => all[ours].push(Span { from: slot, to: slot + 1 }),
         }
     }
-    map
+    all
 }
 
 #[cfg(test)]
