@@ -3,19 +3,30 @@
 use http::{HeaderMap, HeaderName, HeaderValue};
 use wire::{Feature, header};
 
-const PREDICTION: HeaderName = HeaderName::from_static(header::PREDICTION);
-const CONFIDENCE: HeaderName = HeaderName::from_static(header::CONFIDENCE);
-const INPUT_STATS: HeaderName = HeaderName::from_static(header::INPUT_STATS);
-
 /// Items of an answer of which one is drawn: the first ones.
 const MOST: usize = 1_024;
 
 /// The headers that are counted, kept until the answer is complete.
 #[derive(Debug, Clone, Default)]
-pub(crate) struct AnswerHeaders {
-    classes: Vec<HeaderValue>,
-    confidences: Vec<HeaderValue>,
-    stats: Vec<HeaderValue>,
+pub(crate) struct AnswerHeaders(Vec<(List, HeaderValue)>);
+
+/// What a header lists, one of each item.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum List {
+    Classes,
+    Confidences,
+    Stats,
+}
+
+impl List {
+    fn of(name: &HeaderName) -> Option<Self> {
+        match name.as_str() {
+            header::PREDICTION => Some(Self::Classes),
+            header::CONFIDENCE => Some(Self::Confidences),
+            header::INPUT_STATS => Some(Self::Stats),
+            _ => None,
+        }
+    }
 }
 
 /// One item of a batch.
@@ -33,8 +44,8 @@ pub(crate) struct Item {
 
 impl AnswerHeaders {
     pub(crate) fn of(headers: &HeaderMap) -> Self {
-        let all = |name: HeaderName| headers.get_all(name).iter().cloned().collect();
-        Self { classes: all(PREDICTION), confidences: all(CONFIDENCE), stats: all(INPUT_STATS) }
+        let listed = |(name, value): (&HeaderName, &HeaderValue)| Some((List::of(name)?, value.clone()));
+        Self(headers.iter().filter_map(listed).collect())
     }
 
     /// One of the items, each as likely as any other for an even `draw`; there are as many as the longest of the three
@@ -43,21 +54,33 @@ impl AnswerHeaders {
     /// Items of one request are seldom independent, and no test would know how many stand for one: a request says one
     /// thing, whatever its size (C3).
     pub(crate) fn draw(&self, draw: u32) -> Option<Item> {
-        let lists = [&self.classes, &self.confidences, &self.stats];
-        let most = lists.map(|list| texts(list).take(MOST).count()).into_iter().max().unwrap_or(0);
+        let lists = [List::Classes, List::Confidences, List::Stats];
+        let most = lists.map(|list| self.length(list)).into_iter().max().unwrap_or(0);
         (most > 0).then(|| self.item(draw as usize % most))
     }
 
     /// How many items have a class, at most [`MOST`].
     pub(crate) fn predictions(&self) -> usize {
-        texts(&self.classes).take(MOST).count()
+        self.length(List::Classes)
     }
 
     /// One of the items; empty beyond the last.
     pub(crate) fn item(&self, at: usize) -> Item {
-        let [class, confidence, stats] =
-            [&self.classes, &self.confidences, &self.stats].map(|list| texts(list).nth(at));
-        item(class, confidence, stats)
+        item(self.text(List::Classes, at), self.text(List::Confidences, at), self.text(List::Stats, at))
+    }
+
+    fn length(&self, list: List) -> usize {
+        let commas = |line: &str| line.bytes().filter(|byte| *byte == b',').count();
+        self.lines(list).map(|line| 1 + commas(line)).sum::<usize>().min(MOST)
+    }
+
+    fn text(&self, list: List, at: usize) -> Option<&str> {
+        self.lines(list).flat_map(|line| line.split(',')).nth(at).map(str::trim)
+    }
+
+    /// The headers of a list that can be read.
+    fn lines(&self, list: List) -> impl Iterator<Item = &str> {
+        self.0.iter().filter(move |(of, _)| *of == list).filter_map(|(_, value)| value.to_str().ok())
     }
 }
 
@@ -78,10 +101,6 @@ fn item(class: Option<&str>, confidence: Option<&str>, stats: Option<&str>) -> I
         null,
         stats: features,
     }
-}
-
-fn texts(values: &[HeaderValue]) -> impl Iterator<Item = &str> {
-    values.iter().filter_map(|v| v.to_str().ok()).flat_map(|v| v.split(',')).map(str::trim)
 }
 
 #[cfg(test)]

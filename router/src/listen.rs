@@ -60,8 +60,7 @@ impl Default for Limits {
             head: Duration::from_secs(10),
             stall: Duration::from_secs(30),
             head_bytes: budget::HEAD,
-            // hyper keeps so many without taking memory.
-            headers: 100,
+            headers: HEADERS,
             idle: Duration::from_secs(75),
             streams: 64,
             // Longer than the default request timeout.
@@ -71,6 +70,8 @@ impl Default for Limits {
     }
 }
 
+/// What hyper takes if it is not told anything: it has a place for so many ready.
+const HEADERS: usize = 100;
 /// How often a drain looks whether it is over.
 const LOOK: Duration = Duration::from_millis(50);
 /// Without any connection a drain waits this long for another one.
@@ -201,16 +202,19 @@ where
         let (proxy, malformed) = (proxy.clone(), verdict.is_ambiguous());
         async move { Ok::<_, Infallible>(proxy.handle(request, malformed).await) }
     });
-    let connection = http1::Builder::new()
+    let mut builder = http1::Builder::new();
+    builder
         .timer(Alarms)
         // hyper's clock starts when it waits for a head, so this is the idle time; heads have their own clock.
         .header_read_timeout(limits.idle)
         .max_buf_size(limits.head_bytes)
-        .max_header_size(limits.head_bytes)
-        .max_headers(limits.headers)
-        .serve_connection(TokioIo::new(Watched::new(stream, guard)), service);
-    let mut connection = pin!(connection);
+        .max_header_size(limits.head_bytes);
+    if limits.headers != HEADERS {
+        builder.max_headers(limits.headers);
+    }
+    let mut connection = pin!(builder.serve_connection(TokioIo::new(Watched::new(stream, guard)), service));
     tokio::select! {
+        biased;
         result = connection.as_mut() => result,
         () = worker::is_told(&mut told, Told::Close) => {
             connection.as_mut().graceful_shutdown();

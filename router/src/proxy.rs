@@ -2,13 +2,15 @@
 
 mod alone;
 mod answer;
+mod cargo;
 mod forward;
 mod framing;
 mod headers;
 mod intake;
+mod load;
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering::SeqCst};
+use std::sync::atomic::{AtomicBool, Ordering::SeqCst};
 use std::time::{Duration, Instant};
 
 use http::request::Parts;
@@ -29,10 +31,12 @@ use crate::telemetry::{self, Record, Recording, Telemetry, Unassigned};
 use crate::{Board, Choice, alarm, budget, sticky};
 use forward::Journey;
 use intake::{Intake, Refused, Taken};
+use load::Load;
 
 pub(crate) use answer::{AnswerBody, outcome};
 pub(crate) use framing::is_ambiguous;
 pub(crate) use headers::REQUEST_ID;
+pub(crate) use load::UnderWay;
 
 /// Largest body that is held back so that it can be sent again (R6).
 const REPLAYABLE: u64 = 1 << 20;
@@ -53,48 +57,6 @@ pub struct Proxy {
     pub(crate) draining: AtomicBool,
     pub(crate) load: Arc<Load>,
     numbers: Numbers,
-}
-
-/// What is under way.
-pub(crate) struct Load {
-    requests: AtomicUsize,
-    started: Instant,
-    /// Milliseconds from `started` to the last change of `requests`.
-    changed: std::sync::atomic::AtomicU64,
-}
-
-/// One request that is under way, until it is dropped.
-pub(crate) struct UnderWay(Arc<Load>);
-
-impl Load {
-    fn enter(self: &Arc<Self>) -> UnderWay {
-        self.requests.fetch_add(1, SeqCst);
-        self.touch();
-        UnderWay(self.clone())
-    }
-
-    fn touch(&self) {
-        self.changed.store(self.started.elapsed().as_millis() as u64, SeqCst);
-    }
-
-    /// For how long nothing was under way.
-    pub(crate) fn idle(&self) -> Duration {
-        if self.requests.load(SeqCst) > 0 {
-            return Duration::ZERO;
-        }
-        self.started.elapsed().saturating_sub(Duration::from_millis(self.changed.load(SeqCst)))
-    }
-
-    pub(crate) fn requests(&self) -> usize {
-        self.requests.load(SeqCst)
-    }
-}
-
-impl Drop for UnderWay {
-    fn drop(&mut self) {
-        self.0.touch();
-        self.0.requests.fetch_sub(1, SeqCst);
-    }
 }
 
 /// Numbers about the router itself; what is evidence is counted in the [`crate::Ledger`].
@@ -127,7 +89,6 @@ impl Proxy {
     /// A proxy that refuses bodies of more than `max_body` bytes.
     #[must_use]
     pub fn new(board: Arc<Board>, max_body: u64) -> Self {
-        let load = Load { requests: AtomicUsize::new(0), started: Instant::now(), changed: 0.into() };
         Self {
             mirror: Arc::new(Mirror::new(board.clone())),
             board,
@@ -135,7 +96,7 @@ impl Proxy {
             intake: INTAKE,
             held: Arc::new(Semaphore::new(budget::HELD_KIB)),
             draining: AtomicBool::new(false),
-            load: Arc::new(load),
+            load: Arc::new(Load::new()),
             feedback: None,
             telemetry: None,
             numbers: Numbers::new(),
@@ -244,27 +205,36 @@ impl Proxy {
             Err(what) => return self.refuse("malformed", StatusCode::BAD_REQUEST, &what),
         };
         let patience = asked.map_or(self.intake, |asked| self.intake.min(asked.left(began)));
-        let intake = Intake { max_body: self.max_body, held: &self.held };
-        // Leaves the count when the client goes away while it sends: nothing was assigned to it yet.
-        let taken = match alarm::by(Instant::now() + patience, intake.take(body)).await {
-            Ok(Ok(taken)) => taken,
-            Ok(Err(Refused::TooLarge)) => return self.too_large(true),
+        match self.take(body, parts.version, patience).await {
+            Ok(taken) => self.assign(parts, taken, asked, id).await,
+            Err(response) => response,
+        }
+    }
+
+    /// Takes the body in, or says why not. Nothing is assigned meanwhile: a client that goes away while it sends leaves no
+    /// count.
+    async fn take(
+        &self,
+        body: Incoming,
+        version: Version,
+        patience: Duration,
+    ) -> Result<Taken, Response<AnswerBody>> {
+        let intake = Intake { max_body: self.max_body, held: &self.held, alone: version < Version::HTTP_2 };
+        match alarm::by(Instant::now() + patience, intake.take(body)).await {
+            Ok(Ok(taken)) => Ok(taken),
+            Ok(Err(Refused::TooLarge)) => Err(self.too_large(true)),
             Ok(Err(Refused::Gone)) => {
-                return self.refuse("client_gone", StatusCode::BAD_REQUEST, "the body broke off");
+                Err(self.refuse("client_gone", StatusCode::BAD_REQUEST, "the body broke off"))
             }
             Err(Overdue) if patience < self.intake => {
                 let what = "the time that the client gave was over before the body had arrived";
-                return self.refuse("deadline", StatusCode::GATEWAY_TIMEOUT, what);
+                Err(self.refuse("deadline", StatusCode::GATEWAY_TIMEOUT, what))
             }
             Err(Overdue) => {
-                return self.refuse(
-                    "slow_body",
-                    StatusCode::REQUEST_TIMEOUT,
-                    "the body did not arrive in time",
-                );
+                let what = "the body did not arrive in time";
+                Err(self.refuse("slow_body", StatusCode::REQUEST_TIMEOUT, what))
             }
-        };
-        self.assign(parts, taken, asked, id).await
+        }
     }
 
     /// Draws the revision and passes the request on. Only when its body is here, so that a slow upload does not carry

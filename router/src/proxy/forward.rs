@@ -6,11 +6,12 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use http::request::Parts;
-use http::{HeaderName, HeaderValue, Request, Response, StatusCode};
+use http::{HeaderName, HeaderValue, Response, StatusCode};
 use hyper::body::Incoming;
 use wire::Outcome;
 
 use super::answer::{self, Meaning, Relayed};
+use super::cargo::{Cargo, Source, attempt};
 use super::intake::Taken;
 use super::{AnswerBody, Proxy, headers};
 use crate::alarm;
@@ -21,7 +22,7 @@ use crate::deadline::Deadline;
 use crate::items::AnswerHeaders;
 use crate::mirror::Draft;
 use crate::places::{Full, Place};
-use crate::upstream::{Endpoint, Errand, Fault, Link, Payload, Reply};
+use crate::upstream::{Endpoint, Errand, Fault, Link, Reply};
 
 const PREDICTION_ID: HeaderName = HeaderName::from_static(wire::header::PREDICTION_ID);
 const REVISION: HeaderName = HeaderName::from_static(wire::header::REVISION);
@@ -70,19 +71,6 @@ enum Lost {
 enum Late {
     Client,
     Endpoint,
-}
-
-/// What an attempt sends.
-struct Cargo {
-    grpc: bool,
-    parts: Parts,
-    body: Source,
-}
-
-enum Source {
-    Whole(bytes::Bytes),
-    /// `None` once it is on its way.
-    Once(Option<Payload>),
 }
 
 impl<'a> Journey<'a> {
@@ -347,56 +335,6 @@ async fn in_time<T>(
         let look = (deadline + waited).min(now + (intake - waited));
         if let Ok(done) = alarm::by(look, work.as_mut()).await {
             return Ok(done);
-        }
-    }
-}
-
-impl Cargo {
-    fn request(&mut self) -> Request<Payload> {
-        let payload = match &mut self.body {
-            Source::Whole(bytes) => Payload::whole(bytes.clone()),
-            Source::Once(payload) => payload.take().expect("a spent body ends the attempts"),
-        };
-        Request::from_parts(self.parts.clone(), payload)
-    }
-
-    /// Takes back what was not sent.
-    fn restore(&mut self, request: Request<Payload>) {
-        if let Source::Once(payload) = &mut self.body {
-            *payload = Some(request.into_body());
-        }
-    }
-
-    fn is_spent(&self) -> bool {
-        matches!(self.body, Source::Once(None))
-    }
-}
-
-/// One attempt. A retry asks for a new connection: an idle one may have died with the first.
-async fn attempt(
-    endpoint: &Arc<Endpoint>,
-    cargo: &mut Cargo,
-    fresh: bool,
-) -> Result<(Response<Incoming>, Option<Link>), Failure> {
-    let none = |error: std::io::Error| {
-        tracing::debug!(endpoint = %endpoint.address(), %error, "no connection");
-        Failure::Unsent
-    };
-    let sent = if cargo.grpc {
-        let mut stream = endpoint.stream(fresh).await.map_err(none)?;
-        stream.send(cargo.request()).await.map(|response| (response, None))
-    } else {
-        let mut link = endpoint.connect(fresh).await.map_err(none)?;
-        link.send(cargo.request()).await.map(|response| (response, Some(link)))
-    };
-    match sent {
-        Ok(answer) => Ok(answer),
-        Err(refused) => {
-            tracing::debug!(endpoint = %endpoint.address(), error = ?refused.error, "a connection broke");
-            if let Some(request) = refused.request {
-                cargo.restore(*request);
-            }
-            Err(refused.failure)
         }
     }
 }

@@ -49,8 +49,12 @@ pub(crate) fn strip(headers: &mut HeaderMap) {
 /// The id of a request: its own, if it is not absurd, or a random one.
 pub(crate) fn request_id(headers: &HeaderMap) -> HeaderValue {
     headers.get(REQUEST_ID).filter(|id| (1..=128).contains(&id.len())).cloned().unwrap_or_else(|| {
-        HeaderValue::try_from(format!("{:032x}", rand::random::<u128>()))
-            .expect("hex digits are a header value")
+        let digit = |nibble: u8| b"0123456789abcdef"[usize::from(nibble)];
+        let mut text = [0; 32];
+        for (pair, byte) in text.chunks_exact_mut(2).zip(rand::random::<[u8; 16]>()) {
+            pair.copy_from_slice(&[digit(byte >> 4), digit(byte & 15)]);
+        }
+        HeaderValue::from_bytes(&text).expect("hex digits are a header value")
     })
 }
 

@@ -1,10 +1,12 @@
 //! Reads the body of a request as far as it can be held back.
 
+use std::future::poll_fn;
+use std::pin::Pin;
 use std::sync::Arc;
+use std::task::{Context, Waker};
 
 use bytes::{Bytes, BytesMut};
-use http_body::Body;
-use http_body_util::BodyExt;
+use http_body::{Body, Frame};
 use hyper::body::Incoming;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
@@ -19,6 +21,8 @@ pub(crate) struct Intake<'a> {
     pub(crate) max_body: u64,
     /// Memory for bodies that are held back, beyond what each has anyway, in KiB.
     pub(crate) held: &'a Arc<Semaphore>,
+    /// Whether the body comes by the task that asks for it, as by HTTP/1: what has come is asked for right behind.
+    pub(crate) alone: bool,
 }
 
 /// The memory that a body has been granted.
@@ -74,7 +78,7 @@ impl Intake<'_> {
             return Ok(self.stream(None, body, None));
         }
         let (mut bytes, mut held) = (Buffer::Empty, None);
-        while let Some(frame) = body.frame().await {
+        while let Some(frame) = self.frame(&mut body).await {
             let Ok(frame) = frame else { return Err(Refused::Gone) };
             if let Ok(data) = frame.into_data() {
                 bytes = bytes.push(data);
@@ -87,6 +91,15 @@ impl Intake<'_> {
             }
         }
         Ok(Taken::Whole(bytes.freeze(), held))
+    }
+
+    /// The next part of the body. A part that wakes the task that brought it would have it look a second time.
+    async fn frame(&self, body: &mut Incoming) -> Option<hyper::Result<Frame<Bytes>>> {
+        poll_fn(|cx| {
+            let mut unheard = Context::from_waker(Waker::noop());
+            Pin::new(&mut *body).poll_frame(if self.alone { &mut unheard } else { cx })
+        })
+        .await
     }
 
     /// Takes memory for what has arrived; what was merely announced takes none. False when there is no more.
@@ -164,7 +177,7 @@ mod tests {
     #[test]
     fn memory_is_taken_as_bytes_arrive_and_small_bodies_take_none() {
         let held = Arc::new(Semaphore::new(100));
-        let intake = Intake { max_body: 1 << 20, held: &held };
+        let intake = Intake { max_body: 1 << 20, held: &held, alone: true };
         let (mut one, mut two) = (None, None);
         assert!(intake.grow(&mut one, FREE) && one.is_none());
         assert!(intake.grow(&mut one, FREE + 1) && held.available_permits() == 99);

@@ -1,15 +1,17 @@
 //! One HTTP/1 connection that knows whether it wrote and read anything.
 //!
 //! It has no task of its own: whoever waits for its answer moves it. That saves each request the ways between two
-//! tasks, and nobody else has anything to do with it meanwhile.
+//! tasks, and nobody else has anything to do with it meanwhile. Who waits is woken by other things too: it is moved only
+//! when something has woken the connection itself.
 
 use std::future::poll_fn;
 use std::io;
 use std::pin::{Pin, pin};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
-use std::task::{Context, Poll, Waker};
+use std::sync::atomic::{AtomicBool, Ordering::Relaxed, Ordering::SeqCst};
+use std::task::{Context, Poll, Wake, Waker};
 
+use futures::task::AtomicWaker;
 use http::{Request, Response};
 use hyper::body::Incoming;
 use hyper::client::conn::http1::{Builder, Connection, SendRequest};
@@ -41,21 +43,59 @@ pub(crate) struct Link {
     wire: Wire,
 }
 
-/// The part of a connection that reads and writes; nothing once it has ended.
+/// The part of a connection that reads and writes.
 #[derive(Debug)]
-struct Wire(Option<Pin<Box<Http1>>>);
+struct Wire {
+    /// Nothing once it has ended.
+    connection: Option<Pin<Box<Http1>>>,
+    nudge: Arc<Nudge>,
+    /// Of `nudge`.
+    waker: Waker,
+}
 
 type Http1 = Connection<TokioIo<Watched<TcpStream, Arc<Traffic>>>, Payload>;
 
+/// What wakes a connection: its socket, or a request or part of a body that is handed to it.
+#[derive(Debug)]
+struct Nudge {
+    /// Whether it was woken since it was moved.
+    woken: AtomicBool,
+    /// Who waits for it.
+    waiting: AtomicWaker,
+}
+
+impl Wake for Nudge {
+    fn wake(self: Arc<Self>) {
+        self.wake_by_ref();
+    }
+
+    fn wake_by_ref(self: &Arc<Self>) {
+        self.woken.store(true, SeqCst);
+        self.waiting.wake();
+    }
+}
+
 impl Wire {
+    fn new(connection: Http1) -> Self {
+        let nudge = Arc::new(Nudge { woken: true.into(), waiting: AtomicWaker::new() });
+        Self { connection: Some(Box::pin(connection)), waker: nudge.clone().into(), nudge }
+    }
+
     /// Reads and writes what can be; whoever asks is woken when there is more.
-    fn drive(&mut self, cx: &mut Context<'_>) {
-        let Some(connection) = &mut self.0 else { return };
-        if let Poll::Ready(ended) = connection.as_mut().poll(cx) {
+    fn drive(&mut self, cx: &Context<'_>) {
+        self.nudge.waiting.register(cx.waker());
+        if self.nudge.woken.swap(false, SeqCst) {
+            self.advance();
+        }
+    }
+
+    fn advance(&mut self) {
+        let Some(connection) = &mut self.connection else { return };
+        if let Poll::Ready(ended) = connection.as_mut().poll(&mut Context::from_waker(&self.waker)) {
             if let Err(error) = ended {
                 tracing::debug!(%error, "connection to an endpoint ended");
             }
-            self.0 = None;
+            self.connection = None;
         }
     }
 }
@@ -78,17 +118,24 @@ impl Link {
             .handshake(TokioIo::new(watched))
             .await
             .map_err(io::Error::other)?;
-        Ok(Self { sender, traffic, wire: Wire(Some(Box::pin(connection))) })
+        Ok(Self { sender, traffic, wire: Wire::new(connection) })
     }
 
     /// Reads and writes what can be; whoever asks is woken when there is more.
-    pub(super) fn drive(&mut self, cx: &mut Context<'_>) {
+    pub(super) fn drive(&mut self, cx: &Context<'_>) {
         self.wire.drive(cx);
     }
 
     /// Takes note of what has happened since somebody moved it.
     pub(super) fn catch_up(&mut self) {
-        self.drive(&mut Context::from_waker(Waker::noop()));
+        self.drive(&Context::from_waker(Waker::noop()));
+    }
+
+    /// Comes to the end of an answer of which the last part was taken: that alone wakes nobody.
+    pub(super) fn settle(&mut self) {
+        self.wire.nudge.waiting.register(Waker::noop());
+        self.wire.nudge.woken.store(false, SeqCst);
+        self.wire.advance();
     }
 
     pub(crate) fn is_ready(&self) -> bool {
@@ -122,7 +169,7 @@ impl Link {
             match answer.as_mut().poll(&mut Context::from_waker(Waker::noop())) {
                 Poll::Ready(answer) => Poll::Ready(Some(answer)),
                 // Handed over at the moment in which the connection ended: nobody reads it any more.
-                Poll::Pending if wire.0.is_none() => Poll::Ready(None),
+                Poll::Pending if wire.connection.is_none() => Poll::Ready(None),
                 Poll::Pending => Poll::Pending,
             }
         })
