@@ -44,7 +44,10 @@ pub(crate) struct Item {
 
 impl AnswerHeaders {
     pub(crate) fn of(headers: &HeaderMap) -> Self {
-        let listed = |(name, value): (&HeaderName, &HeaderValue)| Some((List::of(name)?, value.clone()));
+        let listed = |(name, value): (&HeaderName, &HeaderValue)| {
+            // What cannot be read is left out.
+            List::of(name).filter(|_| value.to_str().is_ok()).map(|list| (list, value.clone()))
+        };
         Self(headers.iter().filter_map(listed).collect())
     }
 
@@ -70,17 +73,17 @@ impl AnswerHeaders {
     }
 
     fn length(&self, list: List) -> usize {
-        let commas = |line: &str| line.bytes().filter(|byte| *byte == b',').count();
+        let commas = |line: &[u8]| line.iter().filter(|byte| **byte == b',').count();
         self.lines(list).map(|line| 1 + commas(line)).sum::<usize>().min(MOST)
     }
 
     fn text(&self, list: List, at: usize) -> Option<&str> {
-        self.lines(list).flat_map(|line| line.split(',')).nth(at).map(str::trim)
+        let part = self.lines(list).flat_map(|line| line.split(|byte| *byte == b',')).nth(at)?;
+        Some(std::str::from_utf8(part.trim_ascii()).expect("headers that can be read are ASCII"))
     }
 
-    /// The headers of a list that can be read.
-    fn lines(&self, list: List) -> impl Iterator<Item = &str> {
-        self.0.iter().filter(move |(of, _)| *of == list).filter_map(|(_, value)| value.to_str().ok())
+    fn lines(&self, list: List) -> impl Iterator<Item = &[u8]> {
+        self.0.iter().filter(move |(of, _)| *of == list).map(|(_, value)| value.as_bytes())
     }
 }
 

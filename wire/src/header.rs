@@ -43,6 +43,9 @@ pub fn encode_class(name: &str) -> String {
 #[must_use]
 pub fn decode_class(text: &str) -> String {
     let bytes = text.as_bytes();
+    if !bytes.contains(&b'%') {
+        return text.to_owned();
+    }
     let mut out = Vec::with_capacity(bytes.len());
     let mut i = 0;
     while i < bytes.len() {
@@ -65,8 +68,9 @@ pub fn encode_stats(values: &[f64; 3]) -> String {
 /// Reads one item of [`INPUT_STATS`]; unknown names and unreadable numbers are skipped.
 pub fn decode_stats(item: &str) -> impl Iterator<Item = (Feature, f64)> + '_ {
     item.split_ascii_whitespace().filter_map(|part| {
-        let (name, value) = part.split_once('=')?;
-        Some((Feature::parse(name)?, value.parse().ok()?))
+        // By bytes: routers read this of each answer.
+        let (name, value) = part.split_at(part.bytes().position(|byte| byte == b'=')?);
+        Some((Feature::parse(name)?, value[1..].parse().ok()?))
     })
 }
 

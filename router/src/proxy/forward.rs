@@ -6,7 +6,8 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use http::request::Parts;
-use http::{HeaderName, HeaderValue, Response, StatusCode};
+use http::{HeaderName, HeaderValue, Response, StatusCode, header};
+use http_body::Body;
 use hyper::body::Incoming;
 use wire::Outcome;
 
@@ -123,7 +124,14 @@ impl<'a> Journey<'a> {
         // Held until the answer's head is here.
         let (body, fault, _held) = match taken {
             Taken::Whole(bytes, permit) => (Source::Whole(bytes), Fault::default(), permit),
-            Taken::Stream(payload, fault, permit) => (Source::Once(Some(payload)), fault, permit),
+            Taken::Stream(payload, fault, permit) => {
+                // hyper takes it that a GET whose length is not known has no body, unless it is told.
+                if payload.size_hint().exact().is_none() && !grpc {
+                    let chunked = HeaderValue::from_static("chunked");
+                    parts.headers.insert(header::TRANSFER_ENCODING, chunked);
+                }
+                (Source::Once(Some(payload)), fault, permit)
+            }
         };
         let mut cargo = Cargo { grpc, parts, body };
         let (deadline, intake) = (self.deadline, self.proxy.intake);

@@ -174,6 +174,8 @@ impl Link {
             }
         })
         .await;
+        // Whoever reads the answer asks for it, and moves the connection then.
+        wire.nudge.waiting.register(Waker::noop());
         let refused = match result {
             Some(Ok(response)) if is_ambiguous(response.status(), response.headers()) => {
                 return Err(SendError { failure: Failure::Garbled, request: None, error: None });
