@@ -23,6 +23,7 @@ impl<K> Clone for Fresh<K> {
     }
 }
 
+/// By namespace and name.
 type Held<K> = HashMap<(String, String), Ours<K>>;
 
 /// A write of ours.

@@ -40,8 +40,6 @@ pub struct Limits {
     pub stall: Duration,
     /// Largest head in bytes, at least 8 KiB.
     pub head_bytes: usize,
-    /// Most headers of a head.
-    pub headers: usize,
     /// Longest time between two requests of a connection. Longer than what clients and load balancers use
     /// (60 s), so that it is they who close.
     pub idle: Duration,
@@ -60,7 +58,6 @@ impl Default for Limits {
             head: Duration::from_secs(10),
             stall: Duration::from_secs(30),
             head_bytes: budget::HEAD,
-            headers: HEADERS,
             idle: Duration::from_secs(75),
             streams: 64,
             // Longer than the default request timeout.
@@ -70,8 +67,6 @@ impl Default for Limits {
     }
 }
 
-/// What hyper takes if it is not told anything: it has a place for so many ready.
-const HEADERS: usize = 100;
 /// How often a drain looks whether it is over.
 const LOOK: Duration = Duration::from_millis(50);
 /// Without any connection a drain waits this long for another one.
@@ -203,17 +198,15 @@ where
         // On its own: hyper keeps a place of its size, some 8 KB, for as long as a connection lasts.
         Box::pin(async move { Ok::<_, Infallible>(proxy.handle(request, malformed).await) })
     });
-    let mut builder = http1::Builder::new();
-    builder
+    // More than 100 headers are refused by hyper itself; told a number, it would make a place for so many of each request.
+    let connection = http1::Builder::new()
         .timer(Alarms)
         // hyper's clock starts when it waits for a head, so this is the idle time; heads have their own clock.
         .header_read_timeout(limits.idle)
         .max_buf_size(limits.head_bytes)
-        .max_header_size(limits.head_bytes);
-    if limits.headers != HEADERS {
-        builder.max_headers(limits.headers);
-    }
-    let mut connection = pin!(builder.serve_connection(TokioIo::new(Watched::new(stream, guard)), service));
+        .max_header_size(limits.head_bytes)
+        .serve_connection(TokioIo::new(Watched::new(stream, guard)), service);
+    let mut connection = pin!(connection);
     tokio::select! {
         biased;
         result = connection.as_mut() => result,

@@ -125,10 +125,7 @@ impl Endpoint {
 
     /// Keeps a connection whose answer is complete.
     pub(crate) fn put_back(self: &Arc<Self>, mut link: Link) {
-        link.catch_up();
-        if !link.is_ready() {
-            link.settle();
-        }
+        link.settle();
         if link.is_ready() {
             self.keep(link);
         } else if !link.is_closed() {

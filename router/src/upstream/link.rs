@@ -89,6 +89,11 @@ impl Wire {
         }
     }
 
+    /// Nobody waits for it any more.
+    fn leave(&self) {
+        self.nudge.waiting.register(Waker::noop());
+    }
+
     fn advance(&mut self) {
         let Some(connection) = &mut self.connection else { return };
         if let Poll::Ready(ended) = connection.as_mut().poll(&mut Context::from_waker(&self.waker)) {
@@ -133,7 +138,7 @@ impl Link {
 
     /// Comes to the end of an answer of which the last part was taken: that alone wakes nobody.
     pub(super) fn settle(&mut self) {
-        self.wire.nudge.waiting.register(Waker::noop());
+        self.wire.leave();
         self.wire.nudge.woken.store(false, SeqCst);
         self.wire.advance();
     }
@@ -175,7 +180,7 @@ impl Link {
         })
         .await;
         // Whoever reads the answer asks for it, and moves the connection then.
-        wire.nudge.waiting.register(Waker::noop());
+        wire.leave();
         let refused = match result {
             Some(Ok(response)) if is_ambiguous(response.status(), response.headers()) => {
                 return Err(SendError { failure: Failure::Garbled, request: None, error: None });
