@@ -1,5 +1,6 @@
 //! A copy's answer beside the one that the user got. Pure: the random draw is an argument.
 
+use std::borrow::Cow;
 use std::time::Duration;
 
 use wire::{Outcome, PairOutcome};
@@ -39,7 +40,7 @@ struct Drawn {
     /// Which one of how many.
     at: usize,
     of: usize,
-    item: Item,
+    item: Item<'static>,
 }
 
 impl Answered {
@@ -49,7 +50,7 @@ impl Answered {
         let drawn = self.success.as_ref().and_then(|success| {
             let of = success.predictions();
             let at = (draw as usize).checked_rem(of)?;
-            Some(Drawn { at, of, item: success.item(at) })
+            Some(Drawn { at, of, item: success.item(at).into_owned() })
         });
         Remembered { outcome: self.outcome, took: self.took, drawn }
     }
@@ -66,7 +67,8 @@ pub(crate) struct Said {
 
 /// What the user's answer and the copy's said of the item that [`compare`] looks at.
 pub(crate) fn said(user: &Remembered, copy: &Answered) -> [Said; 2] {
-    let said = |Item { class, confidence, .. }| Said { class, confidence };
+    let said =
+        |Item { class, confidence, .. }: Item<'_>| Said { class: class.map(Cow::into_owned), confidence };
     let Some(drawn) = &user.drawn else { return Default::default() };
     let alike = copy.success.as_ref().filter(|copy| copy.predictions() == drawn.of);
     [said(drawn.item.clone()), alike.map(|copy| said(copy.item(drawn.at))).unwrap_or_default()]

@@ -272,7 +272,7 @@ impl Ticket {
 
     /// The name of an item of its answer, given at `time`; `None` for one without a class, and where labels are not
     /// counted: of requests that are no evidence (C1), and of all where none are taken.
-    pub(crate) fn name(&self, item: &Item, time: u32) -> Option<PredictionId> {
+    pub(crate) fn name(&self, item: &Item<'_>, time: u32) -> Option<PredictionId> {
         self.series().labels.as_ref()?;
         let doubt = item.confidence.and_then(|confidence| Grid::Doubt.cell(1.0 - confidence));
         Some(PredictionId {
@@ -282,7 +282,7 @@ impl Ticket {
             assignment: self.choice.assignment,
             cell: doubt.unwrap_or(NO_CONFIDENCE),
             revision: self.counts.revisions[self.choice.revision].to_string(),
-            class: item.class.clone()?,
+            class: item.class.clone()?.into_owned(),
         })
     }
 

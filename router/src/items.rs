@@ -1,14 +1,24 @@
 //! What an answer's headers say of its items (C3). Pure.
 
+use std::borrow::Cow;
+
 use http::{HeaderMap, HeaderName, HeaderValue};
-use wire::{Feature, header};
+use wire::{FEATURES, header};
 
 /// Items of an answer of which one is drawn: the first ones.
 const MOST: usize = 1_024;
 
 /// The headers that are counted, kept until the answer is complete.
 #[derive(Debug, Clone, Default)]
-pub(crate) struct AnswerHeaders(Vec<(List, HeaderValue)>);
+pub(crate) struct AnswerHeaders(Vec<Line>);
+
+#[derive(Debug, Clone)]
+struct Line {
+    list: List,
+    value: HeaderValue,
+    /// How many items it lists, at least 1: most say one thing, and are not searched for commas again.
+    items: usize,
+}
 
 /// What a header lists, one of each item.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -31,22 +41,31 @@ impl List {
 
 /// One item of a batch.
 #[derive(Debug, Clone, PartialEq, Default)]
-pub(crate) struct Item {
+pub(crate) struct Item<'a> {
     /// Predicted class; absent for a null output.
-    pub(crate) class: Option<String>,
+    pub(crate) class: Option<Cow<'a, str>>,
     /// Confidence within 0..=1; absent for a null output.
     pub(crate) confidence: Option<f64>,
     /// Whether the answer was withheld, or its confidence is NaN or not within 0..=1.
     pub(crate) null: bool,
-    /// Input features.
-    pub(crate) stats: Vec<(Feature, f64)>,
+    /// Input features in the order of [`FEATURES`], finite.
+    pub(crate) stats: [Option<f64>; FEATURES.len()],
+}
+
+impl Item<'_> {
+    /// The same without the headers.
+    pub(crate) fn into_owned(self) -> Item<'static> {
+        Item { class: self.class.map(|class| Cow::Owned(class.into_owned())), ..self }
+    }
 }
 
 impl AnswerHeaders {
     pub(crate) fn of(headers: &HeaderMap) -> Self {
         let listed = |(name, value): (&HeaderName, &HeaderValue)| {
             // What cannot be read is left out.
-            List::of(name).filter(|_| value.to_str().is_ok()).map(|list| (list, value.clone()))
+            let list = List::of(name).filter(|_| value.as_bytes().is_ascii())?;
+            let items = 1 + value.as_bytes().iter().filter(|byte| **byte == b',').count();
+            Some(Line { list, value: value.clone(), items })
         };
         Self(headers.iter().filter_map(listed).collect())
     }
@@ -56,7 +75,7 @@ impl AnswerHeaders {
     ///
     /// Items of one request are seldom independent, and no test would know how many stand for one: a request says one
     /// thing, whatever its size (C3).
-    pub(crate) fn draw(&self, draw: u32) -> Option<Item> {
+    pub(crate) fn draw(&self, draw: u32) -> Option<Item<'_>> {
         let lists = [List::Classes, List::Confidences, List::Stats];
         let most = lists.map(|list| self.length(list)).into_iter().max().unwrap_or(0);
         (most > 0).then(|| self.item(draw as usize % most))
@@ -68,38 +87,47 @@ impl AnswerHeaders {
     }
 
     /// One of the items; empty beyond the last.
-    pub(crate) fn item(&self, at: usize) -> Item {
+    pub(crate) fn item(&self, at: usize) -> Item<'_> {
         item(self.text(List::Classes, at), self.text(List::Confidences, at), self.text(List::Stats, at))
     }
 
     fn length(&self, list: List) -> usize {
-        let commas = |line: &[u8]| line.iter().filter(|byte| **byte == b',').count();
-        self.lines(list).map(|line| 1 + commas(line)).sum::<usize>().min(MOST)
+        self.lines(list).map(|line| line.items).sum::<usize>().min(MOST)
     }
 
-    fn text(&self, list: List, at: usize) -> Option<&str> {
-        let part = self.lines(list).flat_map(|line| line.split(|byte| *byte == b',')).nth(at)?;
-        Some(std::str::from_utf8(part.trim_ascii()).expect("headers that can be read are ASCII"))
+    fn text(&self, list: List, at: usize) -> Option<&[u8]> {
+        let mut at = at;
+        for Line { value, items, .. } in self.lines(list) {
+            let line = value.as_bytes();
+            match at.checked_sub(*items) {
+                Some(left) => at = left,
+                None if *items == 1 => return Some(line.trim_ascii()),
+                None => return line.split(|byte| *byte == b',').nth(at).map(<[u8]>::trim_ascii),
+            }
+        }
+        None
     }
 
-    fn lines(&self, list: List) -> impl Iterator<Item = &[u8]> {
-        self.0.iter().filter(move |(of, _)| *of == list).map(|(_, value)| value.as_bytes())
+    fn lines(&self, list: List) -> impl Iterator<Item = &Line> {
+        self.0.iter().filter(move |line| line.list == list)
     }
 }
 
-fn item(class: Option<&str>, confidence: Option<&str>, stats: Option<&str>) -> Item {
-    let value = confidence.and_then(|c| c.parse::<f64>().ok());
+fn item<'a>(class: Option<&'a [u8]>, confidence: Option<&[u8]>, stats: Option<&[u8]>) -> Item<'a> {
+    let value = confidence.and_then(header::decode_number);
     // A confidence that is none, NaN or beyond 0..=1, is no answer either.
-    let null = class == Some("-") || value.is_some_and(|v| !(0.0..=1.0).contains(&v));
-    let mut features: Vec<(Feature, f64)> = vec![];
+    let null = class == Some(b"-") || value.is_some_and(|v| !(0.0..=1.0).contains(&v));
+    let class = class.filter(|c| !null && !c.is_empty());
+    let text = |c| std::str::from_utf8(c).expect("what is not ASCII was left out");
+    let mut features = [None; FEATURES.len()];
     for (feature, value) in stats.into_iter().flat_map(header::decode_stats) {
         // The first value of each: an item has one brightness.
-        if value.is_finite() && features.iter().all(|(f, _)| *f != feature) {
-            features.push((feature, value));
+        if value.is_finite() {
+            features[feature.index()].get_or_insert(value);
         }
     }
     Item {
-        class: class.filter(|c| !null && !c.is_empty()).map(header::decode_class),
+        class: class.map(|class| header::decode_class(text(class))),
         confidence: value.filter(|_| !null),
         null,
         stats: features,
@@ -110,13 +138,13 @@ fn item(class: Option<&str>, confidence: Option<&str>, stats: Option<&str>) -> I
 mod tests {
     use super::*;
 
-    fn read(lines: &[(&'static str, &'static str)]) -> Vec<Item> {
+    fn read(lines: &[(&'static str, &'static str)]) -> Vec<Item<'static>> {
         let mut headers = HeaderMap::new();
         for (name, value) in lines {
             headers.append(*name, HeaderValue::from_static(value));
         }
         let headers = AnswerHeaders::of(&headers);
-        (0..4).filter_map(|draw| headers.draw(draw)).collect()
+        (0..4).filter_map(|draw| Some(headers.draw(draw)?.into_owned())).collect()
     }
 
     // rule: C3
@@ -133,8 +161,8 @@ mod tests {
         let confidences: Vec<_> = items.iter().map(|i| i.confidence).collect();
         assert_eq!(confidences, [Some(0.9), Some(0.8), None, None]);
         assert_eq!(items.iter().map(|i| i.null).collect::<Vec<_>>(), [false, false, true, true]);
-        assert_eq!(items[0].stats, [(Feature::Brightness, 0.5), (Feature::Contrast, 0.1)]);
-        assert_eq!(items[1].stats, [(Feature::Brightness, 0.25)]);
+        assert_eq!(items[0].stats, [Some(0.5), Some(0.1), None]);
+        assert_eq!(items[1].stats, [Some(0.25), None, None]);
     }
 
     #[test]
@@ -144,7 +172,7 @@ mod tests {
         assert!(items.iter().all(|i| i.confidence.is_none() && i.class.is_none()), "{items:?}");
         assert_eq!(items.iter().map(|i| i.null).collect::<Vec<_>>(), [true, false, true, true]);
         let items = read(&[("x-input-stats", "brightness=NaN brightness=0.5 brightness=0.9 contrast=7")]);
-        assert_eq!(items[0].stats, [(Feature::Brightness, 0.5), (Feature::Contrast, 7.0)]);
+        assert_eq!(items[0].stats, [Some(0.5), Some(7.0), None]);
     }
 
     #[test]
@@ -152,7 +180,8 @@ mod tests {
         let mut headers = HeaderMap::new();
         headers
             .insert(header::PREDICTION, HeaderValue::try_from("a,".repeat(MOST - 1) + "last,b,b").unwrap());
-        let drawn = |draw| AnswerHeaders::of(&headers).draw(draw).unwrap().class;
+        let headers = AnswerHeaders::of(&headers);
+        let drawn = |draw| headers.draw(draw).unwrap().class;
         assert_eq!((drawn(MOST as u32 - 1), drawn(MOST as u32)), (Some("last".into()), Some("a".into())));
     }
 }

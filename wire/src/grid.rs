@@ -123,7 +123,14 @@ impl Grid {
     /// Upper edge of cell `i` (inclusive); infinite for the last cell, which takes all that is larger.
     #[must_use]
     pub fn edge(self, i: usize) -> f64 {
-        self.written().get(i).map_or(f64::INFINITY, |(edge, _)| *edge)
+        self.edges().get(i).copied().unwrap_or(f64::INFINITY)
+    }
+
+    /// Edges, made once.
+    fn edges(self) -> &'static [f64] {
+        static ALL: LazyLock<[Vec<f64>; Grid::ALL.len()]> =
+            LazyLock::new(|| Grid::ALL.map(|grid| (0..grid.len()).map(|i| grid.formula(i)).collect()));
+        &ALL[self as usize]
     }
 
     fn formula(self, i: usize) -> f64 {
@@ -142,49 +149,23 @@ impl Grid {
         }
     }
 
-    /// Edges and their labels, made once: every line of a page holds one.
-    fn written(self) -> &'static [(f64, String)] {
-        static ALL: LazyLock<[Vec<(f64, String)>; Grid::ALL.len()]> = LazyLock::new(|| {
-            Grid::ALL.map(|grid| {
-                let label = |edge: f64| {
-                    if edge.is_infinite() { "+Inf".to_owned() } else { format!("{edge:.6e}") }
-                };
-                (0..grid.len()).map(|i| grid.formula(i)).map(|edge| (edge, label(edge))).collect()
-            })
-        });
-        &ALL[self as usize]
-    }
-
     /// The cell that `x` falls into; `None` for NaN. Values outside of the grid go to the end cells.
     #[must_use]
     pub fn cell(self, x: f64) -> Option<usize> {
-        if x.is_nan() {
-            return None;
-        }
-        let guess = match self {
-            Self::Unit => x * 64.0,
-            Self::Half => x * 128.0,
-            Self::Doubt => (x.max(1e-300).log10() + 6.0) * 64.0 / 6.0,
-            Self::Sharp => (x.max(1e-300) / 0.005).log10() * 32.0,
-            Self::Seconds => (x.max(1e-300) / 1e-4).ln() / LATENCY_GROWTH.ln() + 1.0,
-            Self::Gap => (63.0 * x + 63.0) / 2.0,
-            Self::Ratio => x.max(1e-300).ln() / LATENCY_GROWTH.ln() + 31.5,
-        };
-        let mut i = (guess.max(0.0) as usize).min(self.len() - 1);
-        // Floating point may miss by one near an edge; the edges themselves decide.
-        while i > 0 && x <= self.edge(i - 1) {
-            i -= 1;
-        }
-        while x > self.edge(i) {
-            i += 1;
-        }
-        Some(i)
+        // Seven comparisons are quicker than a logarithm, and the edges themselves decide.
+        (!x.is_nan()).then(|| self.edges().partition_point(|edge| *edge < x))
     }
 
     /// The edge as it is written in a page's `le` label; that of the last cell for all beyond.
     #[must_use]
     pub fn label(self, i: usize) -> &'static str {
-        &self.written()[i.min(self.len() - 1)].1
+        // Made once: every line of a page holds one.
+        static ALL: LazyLock<[Vec<String>; Grid::ALL.len()]> = LazyLock::new(|| {
+            let label =
+                |edge: &f64| if edge.is_infinite() { "+Inf".to_owned() } else { format!("{edge:.6e}") };
+            Grid::ALL.map(|grid| grid.edges().iter().map(label).collect())
+        });
+        &ALL[self as usize][i.min(self.len() - 1)]
     }
 
     /// The cell whose [`Grid::label`] is `le`.

@@ -80,16 +80,16 @@ impl Series {
     }
 
     /// Counts an item, and says which cell of [`Grid::Doubt`] it fell into.
-    pub(super) fn count_item(&self, item: &Item, classes: &Classes) -> Option<usize> {
+    pub(super) fn count_item(&self, item: &Item<'_>, classes: &Classes) -> Option<usize> {
         if item.null {
             self.nulls.fetch_add(1, Relaxed);
         }
         if let Some(class) = &item.class {
             self.classes[classes.index(class)].fetch_add(1, Relaxed);
         }
-        for (feature, value) in item.stats.iter().filter(|(_, v)| v.is_finite()) {
-            let i = feature.index();
-            observe(&self.features[i], &self.sums[2 + i], feature.grid(), *value);
+        for (i, value) in item.stats.iter().enumerate() {
+            let Some(value) = value else { continue };
+            observe(&self.features[i], &self.sums[2 + i], FEATURES[i].grid(), *value);
         }
         observe(&self.doubt, &self.sums[1], Grid::Doubt, 1.0 - item.confidence?)
     }
