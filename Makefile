@@ -57,7 +57,8 @@ bench-operator: ground ## the operator beside 1,000 ModelDeployments: time, memo
 	hack/bench-operator
 
 bench-router: ground ## the router beside nginx, HAProxy, Pingora and hyper, on one core: R1 to R8
-	cargo build --release -p router --bin router -p bench
+	cargo build --profile lean -p router --bin router
+	cargo build --release -p bench
 	hack/bench-router
 
 bench-rollback: images ## 300 rollbacks by a person on a real node: how long each takes
@@ -71,7 +72,8 @@ cluster-down:   ## remove the node without a trace
 	hack/cluster down
 
 images: ground  ## build the images of operator, router and model server
-	cargo build --release --bin operator --bin router --bin model-server --bin demo
+	cargo build --release --bin operator --bin model-server --bin demo
+	cargo build --profile lean -p router --bin router
 	hack/images
 
 ground:         ## get what builds and tests need

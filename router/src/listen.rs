@@ -169,7 +169,7 @@ async fn connection(stream: TcpStream, worker: Worker, permit: OwnedSemaphorePer
     }
     let ended = if let Some(tls) = worker.tls.clone() {
         let Some((stream, version)) = tls.accept(stream, limits.head).await else { return };
-        by(version, stream, worker).await
+        Box::pin(by(version, stream, worker)).await
     } else {
         let version = tokio::time::timeout(limits.idle, preface::version(&stream, limits.head)).await;
         let Ok(Ok(version)) = version else { return };
@@ -184,7 +184,12 @@ async fn by<S>(version: Version, stream: S, worker: Worker) -> hyper::Result<()>
 where
     S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
 {
-    if version == Version::HTTP_2 { by_http2(stream, worker).await } else { by_http1(stream, worker).await }
+    // On their own, as what comes by TLS: the place of an idle connection is as large as the largest that it could be.
+    if version == Version::HTTP_2 {
+        Box::pin(by_http2(stream, worker)).await
+    } else {
+        by_http1(stream, worker).await
+    }
 }
 
 async fn by_http1<S>(stream: S, worker: Worker) -> hyper::Result<()>
