@@ -1,4 +1,5 @@
 //! A traced graph gives the same numbers through the shim as through tch.
+#![allow(clippy::unwrap_used, reason = "a test program")]
 
 use tch::nn::{self, Module, ModuleT};
 use tch::{CModule, Device, Kind, Tensor};
@@ -93,7 +94,7 @@ fn what_cannot_be_loaded_or_run_is_told_on_one_line() {
     }
     let (_, archive) = network();
     let mut graph = Graph::load(&archive, Precision::Fp32).unwrap();
-    let error = graph.run(&vec![0.0; 3 * 4 * 4], 1, [3, 4, 4], CLASSES).unwrap_err().to_string();
+    let error = graph.run(&[0.0; 3 * 4 * 4], 1, [3, 4, 4], CLASSES).unwrap_err().to_string();
     assert!(error.contains("mat1 and mat2") || error.contains("shape"), "{error}");
     // It goes on afterwards.
     assert!(graph.run(&inputs(1), 1, SHAPE, CLASSES).is_ok());
