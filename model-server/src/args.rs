@@ -179,8 +179,19 @@ pub(crate) struct Serve {
     #[arg(long, env = "SLUICE_QUEUE", default_value_t = 256, value_parser = at_least_one)]
     pub(crate) queue: usize,
     /// Images of one request; at most the queue.
-    #[arg(long, env = "SLUICE_MAX_BATCH", default_value_t = 32, value_parser = at_least_one)]
+    #[arg(long, env = "SLUICE_MAX_IMAGES", default_value_t = 32, value_parser = at_least_one)]
+    pub(crate) max_images: usize,
+    /// Images that the model is given together, those of several requests; each size is warmed up before the server is
+    /// ready.
+    #[arg(long, env = "SLUICE_MAX_BATCH", default_value_t = 32, value_parser = batch)]
     pub(crate) max_batch: usize,
+    /// For how long a free model waits for a batch to fill, such as 2ms. Without, a batch is what came while it was busy.
+    #[arg(long, env = "SLUICE_BATCH_DELAY", default_value = "0s", value_parser = duration)]
+    pub(crate) batch_delay: Duration,
+    /// Numbers in which the model computes. bf16 is faster on a processor with AMX, and is not used on others, nor where
+    /// it changes a probability by more than 0.05.
+    #[arg(long, env = "SLUICE_PRECISION", value_enum, default_value_t)]
+    pub(crate) precision: Precision,
     /// Largest body, in bytes.
     #[arg(long, env = "SLUICE_MAX_BODY", default_value_t = 8 << 20, value_parser = at_least_one)]
     pub(crate) max_body: usize,
@@ -197,6 +208,16 @@ pub(crate) struct Serve {
     /// Open connections.
     #[arg(long, env = "SLUICE_MAX_CONNECTIONS", default_value_t = 1024, value_parser = at_least_one)]
     pub(crate) max_connections: usize,
+}
+
+/// Numbers in which a model computes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, clap::ValueEnum)]
+pub(crate) enum Precision {
+    /// 32 bits.
+    #[default]
+    Fp32,
+    /// 16 bits.
+    Bf16,
 }
 
 fn version(text: &str) -> Result<String, String> {
@@ -224,6 +245,11 @@ fn at_least_one(text: &str) -> Result<usize, String> {
     // What fits a semaphore of tokio on every platform, and far more than any setting needs.
     let range = 1..=(1usize << 30);
     text.parse().ok().filter(|n| range.contains(n)).ok_or_else(|| "1..=1073741824 is meant".to_owned())
+}
+
+fn batch(text: &str) -> Result<usize, String> {
+    // Each size is warmed up.
+    text.parse().ok().filter(|n| (1..=256).contains(n)).ok_or_else(|| "1..=256 is meant".to_owned())
 }
 
 fn positive(text: &str) -> Result<f64, String> {

@@ -37,7 +37,7 @@ pub struct Limits {
     /// Pixels of all images of a request together.
     pub pixels: u64,
     /// Images of a request, at least 1.
-    pub batch: usize,
+    pub images: usize,
     /// Images that are decoded at one time, if they are not small; at least 1.
     pub decoders: usize,
     /// How long a client may take to send a body.
@@ -157,7 +157,7 @@ async fn model_info(State(service): State<Arc<Service>>) -> Json<serde_json::Val
         "limits": {
             "bodyBytes": service.limits.body_bytes,
             "pixels": service.limits.pixels,
-            "images": service.limits.batch,
+            "images": service.limits.images,
         },
     }))
 }

@@ -13,7 +13,8 @@ use anyhow::{Context, Result, bail};
 use clap::Parser;
 use model_server::corrupt::Corruption;
 use model_server::dataset::Dataset;
-use model_server::{Artefact, Torch, data, digest, evaluate, http, serve, simulate, train};
+use model_server::queue::Room;
+use model_server::{Artefact, Precision, Torch, data, digest, evaluate, http, serve, simulate, train};
 
 use crate::args::{Cli, Command, Data};
 
@@ -145,13 +146,13 @@ fn open(model: &Path, data_file: &Path) -> Result<(Artefact, Dataset, Torch)> {
         );
     }
     model_server::limit_threads(cores());
-    let engine = Torch::load(&artefact.model, &artefact.metadata)?;
+    let engine = Torch::load(&artefact.model, &artefact.metadata, Precision::Fp32)?;
     Ok((artefact, data, engine))
 }
 
 fn serve_model(args: args::Serve) -> Result<()> {
-    if args.max_batch > args.queue {
-        bail!("--max-batch is {}, allowed: at most --queue ({})", args.max_batch, args.queue);
+    if args.max_images > args.queue {
+        bail!("--max-images is {}, allowed: at most --queue ({})", args.max_images, args.queue);
     }
     if args.max_buffered < args.max_body {
         bail!("--max-buffered is {}, allowed: at least --max-body ({})", args.max_buffered, args.max_body);
@@ -167,13 +168,17 @@ fn serve_model(args: args::Serve) -> Result<()> {
         drain: args.drain,
         workers: args.workers.unwrap_or_else(cores),
         threads: args.threads,
-        queue: args.queue,
+        queue: Room { capacity: args.queue, batch: args.max_batch, delay: args.batch_delay },
+        precision: match args.precision {
+            args::Precision::Fp32 => Precision::Fp32,
+            args::Precision::Bf16 => Precision::Bf16,
+        },
         max_connections: args.max_connections,
         limits: http::Limits {
             body_bytes: args.max_body,
             buffered_bytes: args.max_buffered,
             pixels: args.max_pixels,
-            batch: args.max_batch,
+            images: args.max_images,
             decoders: args.decoders,
             body_time: Duration::from_secs(30),
         },

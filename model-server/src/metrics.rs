@@ -8,6 +8,9 @@ use prometheus::{
 const SECONDS: [f64; 14] =
     [0.0005, 0.001, 0.002, 0.004, 0.008, 0.016, 0.03, 0.06, 0.12, 0.25, 0.5, 1.0, 2.5, 10.0];
 
+/// Images of a batch.
+const BATCHES: [f64; 7] = [1.0, 2.0, 4.0, 8.0, 16.0, 32.0, 64.0];
+
 /// All metrics of a server. Labels take values from fixed lists only.
 #[derive(Debug, Clone)]
 pub struct Metrics {
@@ -15,8 +18,11 @@ pub struct Metrics {
     pub(crate) request_seconds: HistogramVec,
     pub(crate) images: IntCounter,
     pub(crate) inference_seconds: Histogram,
+    pub(crate) queue_seconds: Histogram,
+    pub(crate) batch_images: Histogram,
     pub(crate) queued: IntGauge,
     pub(crate) cancelled: IntCounter,
+    pub(crate) late: IntCounter,
     pub(crate) refused: IntCounterVec,
     pub(crate) connections: IntGauge,
     pub(crate) ready_seconds: Gauge,
@@ -43,6 +49,13 @@ impl Metrics {
                 "inference_seconds",
                 "Time of a forward pass.",
             ))?,
+            queue_seconds: Histogram::with_opts(histogram(
+                "queue_seconds",
+                "Time from a request's arrival in the queue to its batch.",
+            ))?,
+            batch_images: Histogram::with_opts(
+                histogram("batch_images", "Images of a forward pass.").buckets(BATCHES.to_vec()),
+            )?,
             queued: IntGauge::with_opts(opts(
                 "queued_images",
                 "Images that wait for a worker or are with it.",
@@ -50,6 +63,10 @@ impl Metrics {
             cancelled: IntCounter::with_opts(opts(
                 "cancelled_total",
                 "Requests that were skipped because their client left.",
+            ))?,
+            late: IntCounter::with_opts(opts(
+                "late_total",
+                "Requests whose time was over before the model was free.",
             ))?,
             refused: IntCounterVec::new(
                 opts("refused_total", "Requests refused with 429, by what was full."),
@@ -62,6 +79,9 @@ impl Metrics {
         registry.register(Box::new(metrics.request_seconds.clone()))?;
         registry.register(Box::new(metrics.images.clone()))?;
         registry.register(Box::new(metrics.inference_seconds.clone()))?;
+        registry.register(Box::new(metrics.queue_seconds.clone()))?;
+        registry.register(Box::new(metrics.batch_images.clone()))?;
+        registry.register(Box::new(metrics.late.clone()))?;
         registry.register(Box::new(metrics.queued.clone()))?;
         registry.register(Box::new(metrics.cancelled.clone()))?;
         registry.register(Box::new(metrics.refused.clone()))?;

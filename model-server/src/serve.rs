@@ -16,11 +16,12 @@ use bytes::Bytes;
 use prometheus::Registry;
 use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
+use torchscript::Precision;
 
 use crate::http::{Identity, Limits, Service};
 use crate::metrics::Metrics;
-use crate::queue::Queue;
-use crate::{Artefact, ArtefactError, Engine, EngineError, Metadata, Torch, listen};
+use crate::queue::{Queue, Room};
+use crate::{Artefact, ArtefactError, Engine, EngineError, Metadata, Torch, listen, precision};
 
 /// What to serve, and how.
 #[derive(Debug, Clone)]
@@ -43,8 +44,10 @@ pub struct Options {
     pub workers: usize,
     /// Threads of one operation within the model, at least 1.
     pub threads: usize,
-    /// Images that may wait or be worked on; at least `limits.batch`.
-    pub queue: usize,
+    /// How many images may wait or be worked on, at least `limits.images`, and how many run together.
+    pub queue: Room,
+    /// Numbers in which the model computes.
+    pub precision: Precision,
     /// Open connections, at least 1.
     pub max_connections: usize,
     /// What a request may ask for.
@@ -111,7 +114,7 @@ pub async fn run(
 
     let loaded = tokio::task::spawn_blocking({
         let (options, metrics) = (options.clone(), metrics.clone());
-        move || load(&options, metrics)
+        move || load(&options, &metrics)
     });
     let (artefact, queue) = tokio::select! {
         loaded = loaded => loaded.map_err(|_| ServeError::Loading)??,
@@ -148,17 +151,19 @@ pub async fn run(
 }
 
 /// Verifies, loads and warms up; blocks.
-fn load(options: &Options, metrics: Metrics) -> Result<(Artefact, Queue), ServeError> {
+fn load(options: &Options, metrics: &Metrics) -> Result<(Artefact, Queue), ServeError> {
     let mut artefact = Artefact::read(&options.model)?;
     artefact.expect(Some(&options.version), options.sha256.as_deref())?;
     // Not kept after this: the graphs have copies of their own.
     let model: Arc<[u8]> = std::mem::take(&mut artefact.model).into();
+    let precision = precision::choose(options.precision, &model, &artefact.metadata)?;
     let maker = || {
-        let (model, metadata, batch, threads) =
-            (model.clone(), artefact.metadata.clone(), options.limits.batch, options.threads);
+        let (model, metadata) = (model.clone(), artefact.metadata.clone());
+        let Options { threads, queue: Room { batch, .. }, .. } = *options;
         move || {
             crate::limit_threads(threads);
-            let mut engine = Torch::load(&model, &metadata)?;
+            torchscript::flush_denormal();
+            let mut engine = Torch::load(&model, &metadata, precision)?;
             warm_up(&mut engine, &metadata, batch)?;
             Ok(Box::new(engine) as Box<dyn Engine>)
         }
@@ -168,14 +173,13 @@ fn load(options: &Options, metrics: Metrics) -> Result<(Artefact, Queue), ServeE
     Ok((artefact, queue))
 }
 
-/// Runs the smallest and the largest batch until libtorch has profiled and compiled the graph (it does so
-/// in the first two runs), so that the first client does not wait for it. Also proves that the graph fits
-/// its description.
+/// Runs every size of a batch until libtorch has profiled and compiled the graph for it (it does so in the first two
+/// runs), so that no client waits for it. Also proves that the graph fits its description.
 fn warm_up(engine: &mut dyn Engine, metadata: &Metadata, largest: usize) -> Result<(), EngineError> {
-    for images in [1, largest] {
-        let inputs = vec![0.0; images * metadata.preprocessing.input_len()];
-        for _ in 0..3 {
-            engine.run(&inputs, images)?;
+    let inputs = vec![0.0; largest * metadata.preprocessing.input_len()];
+    for images in 1..=largest {
+        for _ in 0..2 {
+            engine.run(&inputs[..images * metadata.preprocessing.input_len()], images)?;
         }
     }
     Ok(())

@@ -1,49 +1,36 @@
 //! TorchScript through libtorch.
 
-use std::io::Cursor;
-
-use tch::{CModule, Kind, TchError, Tensor};
+use tch::TchError;
+use torchscript::{Graph, Precision};
 
 use crate::{Engine, EngineError, Metadata};
 
 /// A TorchScript graph that is fed as its description says.
 #[derive(Debug)]
 pub struct Torch {
-    module: CModule,
-    shape: [i64; 3],
+    graph: Graph,
+    shape: [usize; 3],
     classes: usize,
 }
 
 impl Torch {
-    /// Loads a graph from the bytes of `model.pt`.
+    /// Loads a graph from the bytes of `model.pt`, and makes of it what runs fastest here.
     ///
     /// # Errors
     /// If libtorch does not accept them.
-    pub fn load(model: &[u8], metadata: &Metadata) -> Result<Self, EngineError> {
-        let mut module =
-            CModule::load_data(&mut Cursor::new(model)).map_err(|e| EngineError::Load(one_line(&e)))?;
-        module.f_set_eval().map_err(|e| EngineError::Load(one_line(&e)))?;
+    pub fn load(model: &[u8], metadata: &Metadata, precision: Precision) -> Result<Self, EngineError> {
+        let graph = Graph::load(model, precision).map_err(|e| EngineError::Load(e.to_string()))?;
         let contract = &metadata.preprocessing;
-        let shape = [contract.channels, contract.height, contract.width].map(i64::from);
-        Ok(Self { module, shape, classes: metadata.classes.len() })
-    }
-
-    fn forward(&self, inputs: &[f32], images: usize) -> Result<Vec<f32>, TchError> {
-        let [channels, height, width] = self.shape;
-        let input = Tensor::f_from_slice(inputs)?.f_view([images as i64, channels, height, width])?;
-        // Grad mode belongs to the thread; a guard per call costs nothing next to the forward.
-        let output = tch::no_grad(|| self.module.forward_ts(&[input]))?;
-        let output = output.f_to_kind(Kind::Float)?.f_contiguous()?.f_flatten(0, -1)?;
-        let mut numbers = vec![0.0; output.numel()];
-        output.f_copy_data(&mut numbers, output.numel())?;
-        Ok(numbers)
+        let shape = [contract.channels, contract.height, contract.width].map(|side| side as usize);
+        Ok(Self { graph, shape, classes: metadata.classes.len() })
     }
 }
 
 impl Engine for Torch {
     fn run(&mut self, inputs: &[f32], images: usize) -> Result<Vec<f32>, EngineError> {
-        let outputs = self.forward(inputs, images).map_err(|e| EngineError::Run(one_line(&e)))?;
-        let (found, classes) = (outputs.len(), self.classes);
+        let classes = self.classes;
+        let ran = self.graph.run(inputs, images, self.shape, images * classes);
+        let (outputs, found) = ran.map_err(|e| EngineError::Run(e.to_string()))?;
         if found != images * classes {
             return Err(EngineError::Shape { found, images, classes });
         }

@@ -10,10 +10,11 @@ use std::time::Duration;
 use common::{LIMITS, base64, digits};
 use model_server::corrupt::Corruption;
 use model_server::dataset::Dataset;
+use model_server::queue::Room;
 use model_server::serve::{Options, run};
 use model_server::simulate::simulate;
 use model_server::train::{Epoch, Part, Progress, Settings, train};
-use model_server::{Artefact, Torch, data, evaluate};
+use model_server::{Artefact, Precision, Torch, data, evaluate};
 use serde_json::{Value, json};
 
 #[derive(Default)]
@@ -75,7 +76,7 @@ async fn a_model_is_trained_repeatably_evaluated_and_served() {
     let artefact = Artefact::read(&model).unwrap();
     assert_eq!((artefact.profile.images, &artefact.profile.digest), (1437, &trained.digest));
     let test = Dataset::test(&set).unwrap();
-    let mut engine = Torch::load(&artefact.model, &artefact.metadata).unwrap();
+    let mut engine = Torch::load(&artefact.model, &artefact.metadata, Precision::Fp32).unwrap();
     let answers = evaluate::answers(&mut engine, &artefact.metadata, &test).unwrap();
     assert_eq!(evaluate::accuracy(&test, &answers), artefact.metadata.training.test_accuracy);
 
@@ -113,7 +114,8 @@ fn options(model: &Path, digest: &str, listen: u16, admin: u16) -> Options {
         drain: Duration::from_secs(2),
         workers: 2,
         threads: 1,
-        queue: 64,
+        queue: Room { capacity: 64, batch: 8, delay: Duration::ZERO },
+        precision: Precision::Bf16,
         max_connections: 64,
         limits: LIMITS,
     }

@@ -147,6 +147,25 @@ async fn a_full_queue_refuses_with_429_and_says_when_to_come_back() {
     assert_eq!(first.status(), 200);
 }
 
+#[tokio::test]
+async fn a_request_has_the_time_that_it_is_given() {
+    let (go, word) = channel();
+    let server = start_with(|| Ok(Box::new(Held(word)) as Box<dyn Engine>), LIMITS, 8, DRAIN).await;
+    let client = reqwest::Client::new();
+    let given = async |time: &str| {
+        let body = serde_json::json!({"image": base64(&png(4, 4, 9))});
+        let request = client.post(server.url("/predict")).json(&body).header("x-request-timeout", time);
+        error_of(request.send().await.unwrap()).await
+    };
+    assert_eq!(given("50ms").await, (504, "the request's time was over before the model was free".into()));
+    let message = "x-request-timeout is \"soon\", it must be a time such as 2.5 (seconds), 500ms or 1m30s";
+    assert_eq!(given("soon").await, (400, message.into()));
+    for _ in 0..2 {
+        go.send(()).unwrap();
+    }
+    assert_eq!(given("10").await, (200, String::new()));
+}
+
 struct Broken;
 
 impl Engine for Broken {

@@ -8,16 +8,16 @@
 use std::time::{Duration, Instant};
 
 use http::{HeaderMap, HeaderName, HeaderValue};
-use wire::Outcome;
+use wire::{Outcome, timeout};
 
 /// The time that a request is given, from its client.
-const REQUEST_TIMEOUT: HeaderName = HeaderName::from_static("x-request-timeout");
+const REQUEST_TIMEOUT: HeaderName = HeaderName::from_static(wire::timeout::HEADER);
 /// The same of gRPC.
 const GRPC_TIMEOUT: HeaderName = HeaderName::from_static("grpc-timeout");
 /// A server that is told how much time is left may give up a little earlier than the router: by so many parts of it.
 const EARLY: u32 = 10;
 /// Longest text of a time that is read.
-const LONGEST: usize = 32;
+const LONGEST: usize = timeout::LONGEST;
 
 /// The time that a client gives its request.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -38,8 +38,7 @@ impl Asked {
 /// # Errors
 /// What is wrong with them, in words for the client.
 pub(crate) fn asked(headers: &HeaderMap, grpc: bool, since: Instant) -> Result<Option<Asked>, String> {
-    let timeout =
-        read(headers, &REQUEST_TIMEOUT, parse, "must be a time such as 2.5 (seconds), 500ms or 1m30s")?;
+    let timeout = read(headers, &REQUEST_TIMEOUT, timeout::parse, timeout::MUST)?;
     let of_grpc = if grpc {
         read(headers, &GRPC_TIMEOUT, parse_grpc, "must be 1 to 8 digits and one of H, M, S, m, u, n")?
     } else {
@@ -74,36 +73,6 @@ fn read(
         let found: String = text.chars().take(LONGEST).map(|c| if c == '%' { '?' } else { c }).collect();
         format!("{name} is {found:?}, it {must}")
     })
-}
-
-/// Seconds, or numbers with units one behind the other.
-fn parse(text: &str) -> Option<Duration> {
-    if let Some(seconds) = number(text) {
-        return Duration::try_from_secs_f64(seconds).ok();
-    }
-    let (mut rest, mut sum) = (text, Duration::ZERO);
-    while !rest.is_empty() {
-        let digits = rest.find(|c: char| !c.is_ascii_digit() && c != '.')?;
-        let (count, unit) = rest.split_at(digits);
-        let end = unit.find(|c: char| c.is_ascii_digit() || c == '.').unwrap_or(unit.len());
-        let seconds = match &unit[..end] {
-            "h" => 3600.0,
-            "m" => 60.0,
-            "s" => 1.0,
-            "ms" => 1e-3,
-            "us" => 1e-6,
-            "ns" => 1e-9,
-            _ => return None,
-        };
-        sum = sum.checked_add(Duration::try_from_secs_f64(number(count)? * seconds).ok()?)?;
-        rest = &unit[end..];
-    }
-    (!text.is_empty()).then_some(sum)
-}
-
-/// Without a sign or an exponent.
-fn number(text: &str) -> Option<f64> {
-    text.bytes().all(|c| c.is_ascii_digit() || c == b'.').then(|| text.parse().ok()).flatten()
 }
 
 fn parse_grpc(text: &str) -> Option<Duration> {

@@ -17,6 +17,7 @@ mod pairs;
 mod profile;
 mod route;
 mod slots;
+pub mod timeout;
 mod trip;
 
 pub use feedback::{Feedback, RESULTS};

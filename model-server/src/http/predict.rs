@@ -2,6 +2,7 @@
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
+use std::time::Instant;
 
 use axum::body::Body;
 use axum::extract::{FromRequest, Multipart, Request, State};
@@ -13,11 +14,13 @@ use base64::alphabet::STANDARD;
 use base64::engine::{DecodePaddingMode, GeneralPurpose, GeneralPurposeConfig};
 use bytes::Bytes;
 use serde::Serialize;
+use wire::timeout;
 
 use super::ask;
 use super::body::{expect_type, short};
 use super::{Problem, Service};
 use crate::decode::{self, Header};
+use crate::queue::{Order, Priority};
 use crate::{Answer, Preprocessing, stats};
 
 /// Classes that are listed when a request does not say how many.
@@ -30,7 +33,6 @@ const BASE64: GeneralPurpose = GeneralPurpose::new(
     GeneralPurposeConfig::new().with_decode_padding_mode(DecodePaddingMode::Indifferent),
 );
 
-/// The body of `POST /predict`: either one image or a list.
 /// What is answered for one image.
 #[derive(Debug, Serialize)]
 struct Prediction<'a> {
@@ -70,6 +72,31 @@ struct Images {
     list: bool,
 }
 
+/// What a request's head says of how it is to be answered.
+#[derive(Debug, Clone, Copy)]
+struct Asking {
+    priority: Priority,
+    deadline: Option<Instant>,
+}
+
+impl Asking {
+    /// # Errors
+    /// If its time cannot be read.
+    fn of(headers: &HeaderMap) -> Result<Self, Problem> {
+        let is_copy = headers.get(wire::header::SHADOW).is_some_and(|value| value == "1");
+        let priority = if is_copy { Priority::Shadow } else { Priority::Live };
+        let time = headers.get(timeout::HEADER).map(|value| {
+            let text = value.to_str().unwrap_or("not text").trim();
+            let wrong =
+                || Problem::bad(format!("{} is {:?}, it {}", timeout::HEADER, short(text), timeout::MUST));
+            timeout::parse(text).ok_or_else(wrong)
+        });
+        // One that ends after the end of all times is none.
+        let deadline = time.transpose()?.and_then(|time| Instant::now().checked_add(time));
+        Ok(Self { priority, deadline })
+    }
+}
+
 /// An image made ready for the model.
 struct Input {
     numbers: Vec<f32>,
@@ -78,8 +105,9 @@ struct Input {
 
 pub(super) async fn json(State(service): State<Arc<Service>>, request: Request) -> Result<Response, Problem> {
     expect_type(&request, "application/json")?;
+    let asking = Asking::of(request.headers())?;
     let body = service.read(request.into_body()).await?;
-    let ask = ask::read(&body.bytes, service.limits.batch).map_err(|error| {
+    let ask = ask::read(&body.bytes, service.limits.images).map_err(|error| {
         Problem::bad(format!("the body is not the JSON that was expected: {}", short_reason(&error)))
     })?;
     let (images, list) = match (ask.image, ask.images) {
@@ -98,7 +126,7 @@ pub(super) async fn json(State(service): State<Arc<Service>>, request: Request) 
     let bytes = images.iter().enumerate().map(|(i, text)| base64(text).map_err(|p| p.of(list.then_some(i))));
     let bytes = bytes.collect::<Result<_, _>>()?;
     let top_k = service.check_top_k(ask.top_k)?;
-    service.answer(Images { bytes, top_k, list }).await
+    service.answer(Images { bytes, top_k, list }, asking).await
 }
 
 pub(super) async fn files(
@@ -106,6 +134,7 @@ pub(super) async fn files(
     request: Request,
 ) -> Result<Response, Problem> {
     expect_type(&request, "multipart/form-data")?;
+    let asking = Asking::of(request.headers())?;
     let (parts, body) = request.into_parts();
     let content_type = parts.headers.get(CONTENT_TYPE).cloned();
     let body = service.read(body).await?;
@@ -118,7 +147,7 @@ pub(super) async fn files(
     let broken = |reason: String| Problem::bad(format!("the form is broken: {reason}"));
     let form = Multipart::from_request(rebuilt, &()).await.map_err(|e| broken(e.body_text()))?;
     let images = service.read_form(form, &broken).await?;
-    service.answer(images).await
+    service.answer(images, asking).await
 }
 
 impl Service {
@@ -135,7 +164,7 @@ impl Service {
             match name.as_str() {
                 "file" => {
                     files += 1;
-                    if files <= self.limits.batch {
+                    if files <= self.limits.images {
                         bytes.push(data);
                     }
                 }
@@ -161,7 +190,7 @@ impl Service {
     }
 
     fn check_count(&self, images: usize) -> Result<(), Problem> {
-        let max = self.limits.batch;
+        let max = self.limits.images;
         if (1..=max).contains(&images) {
             return Ok(());
         }
@@ -177,7 +206,7 @@ impl Service {
         }
     }
 
-    async fn answer(&self, images: Images) -> Result<Response, Problem> {
+    async fn answer(&self, images: Images, asking: Asking) -> Result<Response, Problem> {
         let Images { bytes, top_k, list } = images;
         let inputs = self.prepare(bytes, list).await?;
         let count = inputs.len();
@@ -185,7 +214,8 @@ impl Service {
         for input in &inputs {
             numbers.extend_from_slice(&input.numbers);
         }
-        let outputs = self.queue.run(numbers, count).await?;
+        let Asking { priority, deadline } = asking;
+        let outputs = self.queue.run(Order { inputs: numbers, images: count, priority, deadline }).await?;
         let classes = self.metadata.classes.len();
         let answers: Vec<Answer> =
             outputs.chunks(classes).map(|o| Answer::from_outputs(o, self.metadata.output)).collect();

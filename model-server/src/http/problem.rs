@@ -67,6 +67,7 @@ impl From<QueueError> for Problem {
     fn from(error: QueueError) -> Self {
         match error {
             QueueError::Full { .. } => Self::busy(error.to_string()),
+            QueueError::Late => Self::new(StatusCode::GATEWAY_TIMEOUT, error.to_string()),
             QueueError::Engine(_) | QueueError::Stopped => {
                 // Nothing that a client sent can cause this: it is the model's or the server's fault.
                 tracing::error!(%error, "no answer");

@@ -10,7 +10,7 @@ use std::time::Duration;
 use base64::Engine as _;
 use image::{DynamicImage, ImageFormat, Rgb, RgbImage};
 use model_server::http::{Identity, Limits, Service};
-use model_server::queue::Queue;
+use model_server::queue::{Queue, Room};
 use model_server::{Engine, EngineError, Metadata, Metrics, Reference, listen};
 use prometheus::Registry;
 use serde_json::{Value, json};
@@ -23,7 +23,7 @@ pub const LIMITS: Limits = Limits {
     body_bytes: 100_000,
     buffered_bytes: 1_000_000,
     pixels: 40_000,
-    batch: 4,
+    images: 4,
     decoders: 2,
     body_time: Duration::from_secs(5),
 };
@@ -64,7 +64,8 @@ where
     M: FnOnce() -> Result<Box<dyn Engine>, EngineError> + Send + 'static,
 {
     let metrics = Metrics::new(&Registry::new()).unwrap();
-    let queue = Queue::start(vec![make], capacity, metrics.clone()).unwrap();
+    let room = Room { capacity, batch: 4, delay: Duration::ZERO };
+    let queue = Queue::start(vec![make], room, &metrics).unwrap();
     let identity = Identity { metadata: metadata(), digest: "d".repeat(64), revision: "light-1".into() };
     let service: Arc<Service> = Service::new(identity, queue, limits, metrics);
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();

@@ -1,0 +1,113 @@
+// What tch does not offer: TorchScript that is frozen and optimised for inference, run in InferenceMode. Plain C to the
+// outside: no exception leaves it, and nothing of libtorch does. See docs/adr/0021-libtorch-through-a-shim.md.
+#include <torch/csrc/jit/api/module.h>
+#include <torch/csrc/jit/ir/ir.h>
+#include <torch/csrc/jit/serialization/import.h>
+#include <torch/torch.h>
+
+#include <cstring>
+#include <sstream>
+#include <streambuf>
+#include <string>
+
+namespace {
+
+// Bytes that are there already, as a stream: an artefact is not copied to be read.
+struct Bytes : std::streambuf {
+  Bytes(const char *data, size_t length) {
+    char *begin = const_cast<char *>(data);
+    setg(begin, begin, begin + length);
+  }
+  pos_type seekoff(off_type off, std::ios_base::seekdir way, std::ios_base::openmode) override {
+    char *from = way == std::ios_base::beg ? eback() : way == std::ios_base::cur ? gptr() : egptr();
+    if (off < eback() - from || off > egptr() - from) return pos_type(off_type(-1));
+    setg(eback(), from + off, egptr());
+    return pos_type(gptr() - eback());
+  }
+  pos_type seekpos(pos_type at, std::ios_base::openmode mode) override {
+    return seekoff(off_type(at), std::ios_base::beg, mode);
+  }
+};
+
+void tell(char *error, size_t room, const char *what) {
+  std::strncpy(error, what, room - 1);
+  error[room - 1] = '\0';
+}
+
+// Runs what may throw; false with a message if it did.
+template <typename Work> bool guarded(char *error, size_t room, Work work) {
+  try {
+    work();
+    return true;
+  } catch (const std::exception &caught) {
+    tell(error, room, caught.what());
+  } catch (...) {
+    tell(error, room, "unknown error");
+  }
+  return false;
+}
+
+// Rounds all weights to bf16. They are constants: those of a frozen graph always are, those of one that tch traced from the
+// beginning, so that Module::to would not find them.
+void round_weights(torch::jit::Block *block) {
+  for (torch::jit::Node *node : block->nodes()) {
+    for (torch::jit::Block *inner : node->blocks()) round_weights(inner);
+    if (node->kind() != torch::jit::prim::Constant || !node->hasAttribute(torch::jit::attr::value) ||
+        node->kindOf(torch::jit::attr::value) != torch::jit::AttributeKind::t)
+      continue;
+    at::Tensor weight = node->t(torch::jit::attr::value);
+    if (weight.scalar_type() != torch::kFloat) continue;
+    node->t_(torch::jit::attr::value, weight.to(torch::kBFloat16));
+    node->output()->inferTypeFrom(node->t(torch::jit::attr::value));
+  }
+}
+
+} // namespace
+
+extern "C" {
+
+struct sluice_graph {
+  torch::jit::Module module;
+};
+
+// Loads, freezes and optimises a graph. Null with a message if it cannot be loaded.
+sluice_graph *sluice_graph_load(const char *data, size_t length, bool bf16, char *error, size_t room) {
+  sluice_graph *graph = nullptr;
+  guarded(error, room, [&] {
+    Bytes bytes(data, length);
+    std::istream stream(&bytes);
+    torch::jit::Module module = torch::jit::load(stream, torch::kCPU);
+    module.eval();
+    torch::jit::Module frozen = torch::jit::freeze(module);
+    // Behind freezing, which folds batch norms into convolutions at full precision.
+    if (bf16) round_weights(frozen.get_method("forward").graph()->block());
+    graph = new sluice_graph{torch::jit::optimize_for_inference(frozen)};
+  });
+  return graph;
+}
+
+// Runs `images` inputs of channels x height x width; writes at most `most` outputs and says how many there were.
+bool sluice_graph_run(sluice_graph *graph, const float *inputs, int64_t images, const int64_t *shape, bool bf16,
+                      float *outputs, int64_t most, int64_t *found, char *error, size_t room) {
+  return guarded(error, room, [&] {
+    // Both are the thread's own, and cost nothing beside the graph.
+    c10::InferenceMode inference;
+    at::Tensor input = torch::from_blob(const_cast<float *>(inputs), {images, shape[0], shape[1], shape[2]});
+    if (bf16) input = input.to(torch::kBFloat16);
+    at::Tensor output = graph->module.forward({input}).toTensor().to(torch::kFloat).contiguous();
+    *found = output.numel();
+    std::memcpy(outputs, output.data_ptr<float>(), sizeof(float) * std::min(*found, most));
+  });
+}
+
+void sluice_graph_free(sluice_graph *graph) { delete graph; }
+
+// Numbers too small to be normal are 0 on the calling thread: they would slow it down five times.
+bool sluice_flush_denormal() { return at::globalContext().setFlushDenormal(true); }
+
+// The instructions that libtorch uses on this processor.
+const char *sluice_cpu_capability() {
+  static const std::string name = at::get_cpu_capability();
+  return name.c_str();
+}
+}
