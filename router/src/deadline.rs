@@ -140,7 +140,7 @@ impl Deadline {
         let left = self.at.saturating_duration_since(now);
         if let Some(value) = headers.get_mut(REQUEST_TIMEOUT) {
             let millis = left.as_millis();
-            let in_seconds = value.to_str().is_ok_and(|text| number(text.trim()).is_some());
+            let in_seconds = value.to_str().is_ok_and(|text| text.trim().parse::<f64>().is_ok());
             let text = if in_seconds { format!("{:.3}", millis as f64 / 1e3) } else { format!("{millis}ms") };
             *value = HeaderValue::try_from(text).expect("digits and letters are a header value");
         }
