@@ -1,8 +1,10 @@
 //! The zip archive of `torch.save` since 1.6: `data.pkl` describes the tensors, `data/<key>` are the storages, all
 //! stored without compression.
 
+use std::collections::HashMap;
 use std::io::{self, Cursor};
 
+use memchr::memmem;
 use zip::read::{ArchiveOffset, Config};
 use zip::result::ZipError;
 use zip::{CompressionMethod, ZipArchive};
@@ -20,12 +22,14 @@ pub(crate) struct Archive<'a> {
     zip: ZipArchive<Cursor<&'a [u8]>>,
     /// The one directory that everything is in, by `torch.save` the name of the file.
     prefix: String,
+    /// Entries that were checked, by index: many tensors can be views of one.
+    checked: HashMap<usize, &'a [u8]>,
 }
 
 impl<'a> Archive<'a> {
     pub(crate) fn open(bytes: &'a [u8], limits: &Limits) -> Result<Self, ReadError> {
         // Before the library makes an object of each: values that happen to look like an entry are counted too.
-        let entries = bytes.windows(ENTRY.len()).filter(|w| *w == ENTRY).count();
+        let entries = memmem::find_iter(bytes, ENTRY).take(limits.entries.saturating_add(1)).count();
         Limits::check("entries of the archive", entries, limits.entries)?;
         let config = Config { archive_offset: ArchiveOffset::Known(0) };
         let mut zip = ZipArchive::with_config(config, Cursor::new(bytes)).map_err(broken)?;
@@ -33,7 +37,7 @@ impl<'a> Archive<'a> {
             return Err(ReadError::Archive("entries overlap, or a name comes twice".to_owned()));
         }
         let prefix = prefix(&zip)?;
-        let mut archive = Self { bytes, zip, prefix };
+        let mut archive = Self { bytes, zip, prefix, checked: HashMap::new() };
         if archive.has("byteorder") && archive.entry("byteorder")?.trim_ascii() != b"little" {
             return Err(ReadError::BigEndian);
         }
@@ -65,23 +69,29 @@ impl<'a> Archive<'a> {
     fn entry(&mut self, name: &str) -> Result<&'a [u8], ReadError> {
         let missing = || ReadError::Archive(format!("it has no {name:?}"));
         let index = self.zip.index_for_name(&format!("{}/{name}", self.prefix)).ok_or_else(missing)?;
-        let raw = self.zip.by_index_raw(index).map_err(broken)?;
-        if raw.compression() != CompressionMethod::Stored
-            || raw.encrypted()
-            || raw.size() != raw.compressed_size()
-        {
+        if let Some(bytes) = self.checked.get(&index) {
+            return Ok(bytes);
+        }
+        let bytes = self.place(index, name)?;
+        let mut values = self.zip.by_index(index).map_err(broken)?;
+        io::copy(&mut values, &mut io::sink()).map_err(|e| ReadError::Archive(format!("{name:?}: {e}")))?;
+        self.checked.insert(index, bytes);
+        Ok(bytes)
+    }
+
+    /// Where an entry is, without looking at it.
+    fn place(&mut self, index: usize, name: &str) -> Result<&'a [u8], ReadError> {
+        let entry = self.zip.by_index_raw(index).map_err(broken)?;
+        let stored =
+            entry.compression() == CompressionMethod::Stored && entry.size() == entry.compressed_size();
+        if !stored || entry.encrypted() {
             let reason = "is compressed or encrypted, torch.save writes neither: unpack it and save again";
             return Err(ReadError::Archive(format!("{name:?} {reason}")));
         }
-        let start = raw.data_start().and_then(|start| usize::try_from(start).ok());
-        let length = usize::try_from(raw.size()).ok();
-        drop(raw);
-        let slice =
-            start.zip(length).and_then(|(start, length)| self.bytes.get(start..start.checked_add(length)?));
-        let slice = slice.ok_or_else(|| ReadError::Archive(format!("{name:?} is beyond the end")))?;
-        let mut checked = self.zip.by_index(index).map_err(broken)?;
-        io::copy(&mut checked, &mut io::sink()).map_err(|e| ReadError::Archive(format!("{name:?}: {e}")))?;
-        Ok(slice)
+        let start = entry.data_start().and_then(|start| usize::try_from(start).ok());
+        let length = usize::try_from(entry.size()).ok();
+        let bytes = start.zip(length).and_then(|(start, length)| self.bytes.get(start..)?.get(..length));
+        bytes.ok_or_else(|| ReadError::Archive(format!("{name:?} is beyond the end")))
     }
 }
 

@@ -4,9 +4,9 @@ use crate::Dtype;
 #[derive(Debug, thiserror::Error)]
 pub enum ReadError {
     /// By its first bytes.
-    #[error("neither safetensors nor written by torch.save: it begins with {start:?}")]
+    #[error("neither safetensors nor written by torch.save: it begins with \"{start}\"")]
     Unknown {
-        /// The first bytes.
+        /// The first bytes, escaped.
         start: String,
     },
     /// A graph, not a state dict.

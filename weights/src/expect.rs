@@ -9,7 +9,7 @@ const COUNTER: &str = "num_batches_tracked";
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum Mismatch {
     /// The file does not have it.
-    #[error("the architecture needs {name:?} {shape:?}, which the file does not have{}", others(*missing, unexpected.as_deref()))]
+    #[error("the architecture needs {name:?} {shape:?}, which the file does not have{}{}", others(*missing, "nor"), instead(unexpected.as_deref()))]
     Missing {
         /// The tensor.
         name: String,
@@ -49,7 +49,7 @@ pub enum Mismatch {
         dtype: Dtype,
     },
     /// The architecture has no place for it.
-    #[error("the file has {name:?} {shape:?}, for which the architecture has no place{}", others(*extra, None))]
+    #[error("the file has {name:?} {shape:?}, for which the architecture has no place{}", others(*extra, "nor for"))]
     Extra {
         /// The tensor.
         name: String,
@@ -60,10 +60,12 @@ pub enum Mismatch {
     },
 }
 
-fn others(count: usize, unexpected: Option<&str>) -> String {
-    let more = if count > 1 { format!(", nor {} more", count - 1) } else { String::new() };
-    let instead = unexpected.map(|name| format!("; it has {name:?} instead"));
-    more + &instead.unwrap_or_default()
+fn others(count: usize, nor: &str) -> String {
+    if count > 1 { format!(", {nor} {} more", count - 1) } else { String::new() }
+}
+
+fn instead(name: Option<&str>) -> String {
+    name.map_or_else(String::new, |name| format!("; it has {name:?} instead"))
 }
 
 impl Weights {

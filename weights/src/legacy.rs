@@ -26,20 +26,20 @@ pub(crate) struct Legacy<'a> {
 
 impl<'a> Legacy<'a> {
     pub(crate) fn read(bytes: &'a [u8], limits: &Limits) -> Result<Self, ReadError> {
-        let mut rest = bytes;
-        pickle(&mut rest, limits)?;
-        let version = pickle(&mut rest, limits)?;
+        let mut rest = Rest { bytes, instructions: limits.instructions, limits };
+        rest.pickle()?;
+        let version = rest.pickle()?;
         if !matches!(version.node(version.root()), Node::Int(VERSION)) {
             return Err(ReadError::Legacy(format!("it is not of version {VERSION}")));
         }
-        let machine = pickle(&mut rest, limits)?;
+        let machine = rest.pickle()?;
         let little = machine.entry(machine.root(), "little_endian");
         if !little.is_some_and(|id| matches!(machine.node(id), Node::Bool(true))) {
             return Err(ReadError::BigEndian);
         }
-        let tree = pickle(&mut rest, limits)?;
-        let keys = pickle(&mut rest, limits)?;
-        let storages = storages(rest, &tree, &keys)?;
+        let tree = rest.pickle()?;
+        let keys = rest.pickle()?;
+        let storages = storages(rest.bytes, &tree, &keys)?;
         Ok(Self { tree, storages })
     }
 
@@ -50,12 +50,23 @@ impl<'a> Legacy<'a> {
     }
 }
 
-fn pickle<'a>(rest: &mut &'a [u8], limits: &Limits) -> Result<Tree<'a>, ReadError> {
-    // Storages follow: the end of the pickle is not known before it is read.
-    let most = &rest[..rest.len().min(limits.pickle)];
-    let tree = Tree::read(most, limits)?;
-    *rest = &rest[tree.end..];
-    Ok(tree)
+/// What was not read yet.
+struct Rest<'a, 'l> {
+    bytes: &'a [u8],
+    /// Of all pickles together.
+    instructions: usize,
+    limits: &'l Limits,
+}
+
+impl<'a> Rest<'a, '_> {
+    fn pickle(&mut self) -> Result<Tree<'a>, ReadError> {
+        // Storages follow: the end of the pickle is not known before it is read.
+        let most = &self.bytes[..self.bytes.len().min(self.limits.pickle)];
+        let tree = Tree::read(most, self.instructions)?;
+        self.bytes = &self.bytes[tree.end..];
+        self.instructions -= tree.instructions;
+        Ok(tree)
+    }
 }
 
 /// Cuts what follows the pickles into storages, of the sizes that both the description and the lengths in front say.

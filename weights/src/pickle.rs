@@ -13,8 +13,10 @@ mod input;
 mod machine;
 mod op;
 
+use memchr::memmem;
+
 use crate::strided::View;
-use crate::{Dtype, Fault, Limits, ReadError};
+use crate::{Dtype, Fault, ReadError};
 use machine::Machine;
 
 pub(crate) use global::Global;
@@ -85,12 +87,14 @@ pub(crate) struct Tree<'a> {
     root: Id,
     /// Bytes of the pickle.
     pub(crate) end: usize,
+    /// How many were carried out.
+    pub(crate) instructions: usize,
 }
 
 impl<'a> Tree<'a> {
-    /// Reads the pickle at the beginning of `bytes`.
-    pub(crate) fn read(bytes: &'a [u8], limits: &Limits) -> Result<Self, ReadError> {
-        Machine::new(bytes, limits).run().map_err(|(at, fault)| match fault {
+    /// Reads the pickle at the beginning of `bytes`, of at most so many instructions.
+    pub(crate) fn read(bytes: &'a [u8], instructions: usize) -> Result<Self, ReadError> {
+        Machine::new(bytes, instructions).run().map_err(|(at, fault)| match fault {
             Fault::Global(name) if is_module(bytes) => ReadError::WholeModel { class: name },
             Fault::Global(name) => ReadError::Global { name },
             fault => ReadError::Pickle { at, fault },
@@ -123,9 +127,5 @@ impl<'a> Tree<'a> {
 
 /// Whether it is an `nn.Module`: its attributes are in the pickle by name.
 fn is_module(pickle: &[u8]) -> bool {
-    [b"_parameters".as_slice(), b"_modules", b"training"].iter().all(|name| contains(pickle, name))
-}
-
-fn contains(bytes: &[u8], part: &[u8]) -> bool {
-    bytes.windows(part.len()).any(|w| w == part)
+    ["_parameters", "_modules", "training"].iter().all(|name| memmem::find(pickle, name.as_bytes()).is_some())
 }

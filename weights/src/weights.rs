@@ -27,7 +27,7 @@ impl Weights {
             let mut archive = Archive::open(bytes, limits)?;
             let pickle = archive.pickle()?;
             Limits::check("bytes of the pickle", pickle.len(), limits.pickle)?;
-            let tree = Tree::read(pickle, limits)?;
+            let tree = Tree::read(pickle, limits.instructions)?;
             arrays(&tree, limits, |storage| archive.storage(storage))?
         } else if legacy::is_legacy(bytes) {
             let file = Legacy::read(bytes, limits)?;

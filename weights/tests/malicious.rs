@@ -244,10 +244,10 @@ fn a_name_comes_once() {
 fn other_files_are_told_by_their_first_bytes() {
     for (file, start) in [
         (b"".as_slice(), "\"\""),
-        (b"cos\nsystem\n(S'id'\ntR.", "\"cos\\\\nsyst\""),
-        (b"\x80\x02}.", "\"\\\\x80\\\\x02}.\""),
-        (b"\x89HDF\r\n\x1a\n", "\"\\\\x89HDF\\\\r\\\\n\\\\x1a\\\\n\""),
-        (b"PK\x05\x06", "\"PK\\\\x05\\\\x06\""),
+        (b"cos\nsystem\n(S'id'\ntR.", r#""cos\nsyst""#),
+        (b"\x80\x02}.", r#""\x80\x02}.""#),
+        (b"\x89HDF\r\n\x1a\n", r#""\x89HDF\r\n\x1a\n""#),
+        (b"PK\x05\x06", r#""PK\x05\x06""#),
     ] {
         assert_eq!(
             refusal(file),

@@ -4,7 +4,7 @@ use std::collections::HashMap;
 
 use super::input::{Input, text};
 use super::{Global, Id, Node, Tree, op};
-use crate::{Fault, Limits};
+use crate::Fault;
 
 /// The last protocol there is.
 const PROTOCOL: u8 = 5;
@@ -20,10 +20,10 @@ pub(super) struct Machine<'a> {
 }
 
 impl<'a> Machine<'a> {
-    pub(super) fn new(bytes: &'a [u8], limits: &Limits) -> Self {
+    pub(super) fn new(bytes: &'a [u8], instructions: usize) -> Self {
         Self {
             input: Input::new(bytes),
-            instructions: limits.instructions.min(u32::MAX as usize),
+            instructions: instructions.min(u32::MAX as usize),
             nodes: Vec::new(),
             stack: Vec::new(),
             marks: Vec::new(),
@@ -33,19 +33,25 @@ impl<'a> Machine<'a> {
 
     /// Runs to the end, or to the instruction (where it begins) that cannot be done.
     pub(super) fn run(mut self) -> Result<Tree<'a>, (usize, Fault)> {
-        for _ in 0..self.instructions {
+        for done in 0..self.instructions {
             let at = self.input.at();
-            let done = self.input.byte().and_then(|op| {
-                if op == op::STOP { self.pop().map(Some) } else { self.step(op).map(|()| None) }
-            });
-            if let Some(root) = done.map_err(|fault| (at, fault))? {
-                return Ok(Tree { nodes: self.nodes, root, end: self.input.at() });
+            let root = self.step().map_err(|fault| (at, fault))?;
+            if let Some(root) = root {
+                return Ok(Tree { nodes: self.nodes, root, end: self.input.at(), instructions: done + 1 });
             }
         }
         Err((self.input.at(), Fault::Instructions(self.instructions)))
     }
 
-    fn step(&mut self, op: u8) -> Result<(), Fault> {
+    /// One instruction. The last one gives what the pickle is.
+    fn step(&mut self) -> Result<Option<Id>, Fault> {
+        match self.input.byte()? {
+            op::STOP => self.pop().map(Some),
+            op => self.carry_out(op).map(|()| None),
+        }
+    }
+
+    fn carry_out(&mut self, op: u8) -> Result<(), Fault> {
         match op {
             op::PROTO => match self.input.byte()? {
                 ..=PROTOCOL => Ok(()),

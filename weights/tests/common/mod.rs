@@ -35,12 +35,17 @@ pub(crate) fn refusal(bytes: &[u8]) -> String {
 
 /// An archive as `torch.save` writes it.
 pub(crate) fn archive(pickle: &[u8], storages: &[(&str, &[u8])]) -> Vec<u8> {
+    let named = storages.iter().map(|(key, bytes)| (format!("m/data/{key}"), *bytes));
+    let described = [("m/data.pkl".to_owned(), pickle), ("m/byteorder".to_owned(), b"little".as_slice())];
+    zip(&described.into_iter().chain(named).collect::<Vec<_>>())
+}
+
+/// An archive of these entries, none compressed.
+pub(crate) fn zip(entries: &[(String, &[u8])]) -> Vec<u8> {
     let mut zip = ZipWriter::new(Cursor::new(Vec::new()));
     let stored = SimpleFileOptions::default().compression_method(CompressionMethod::Stored);
-    let named = storages.iter().map(|(key, bytes)| (format!("m/data/{key}"), *bytes));
-    let entries = [("m/data.pkl".to_owned(), pickle), ("m/byteorder".to_owned(), b"little")];
-    for (name, bytes) in entries.into_iter().chain(named) {
-        zip.start_file(name, stored).unwrap();
+    for (name, bytes) in entries {
+        zip.start_file(name.as_str(), stored).unwrap();
         zip.write_all(bytes).unwrap();
     }
     zip.finish().unwrap().into_inner()
@@ -64,7 +69,8 @@ pub(crate) fn text(text: &str) -> Vec<u8> {
 
 pub(crate) fn int(value: i128) -> Vec<u8> {
     let bytes = value.to_le_bytes();
-    [&[0x8a, 16], bytes.as_slice()].concat()
+    let length = if i64::try_from(value).is_ok() { 8 } else { 16 };
+    [&[0x8a, length as u8], &bytes[..length]].concat()
 }
 
 pub(crate) fn global(module: &str, name: &str) -> Vec<u8> {
