@@ -26,7 +26,7 @@ pub(crate) struct Legacy<'a> {
 
 impl<'a> Legacy<'a> {
     pub(crate) fn read(bytes: &'a [u8], limits: &Limits) -> Result<Self, ReadError> {
-        let mut rest = Rest { bytes, instructions: limits.instructions, limits };
+        let mut rest = Rest { bytes, instructions: 0, limits };
         rest.pickle()?;
         let version = rest.pickle()?;
         if !matches!(version.node(version.root()), Node::Int(VERSION)) {
@@ -53,7 +53,7 @@ impl<'a> Legacy<'a> {
 /// What was not read yet.
 struct Rest<'a, 'l> {
     bytes: &'a [u8],
-    /// Of all pickles together.
+    /// Those of the pickles that were read.
     instructions: usize,
     limits: &'l Limits,
 }
@@ -62,9 +62,9 @@ impl<'a> Rest<'a, '_> {
     fn pickle(&mut self) -> Result<Tree<'a>, ReadError> {
         // Storages follow: the end of the pickle is not known before it is read.
         let most = &self.bytes[..self.bytes.len().min(self.limits.pickle)];
-        let tree = Tree::read(most, self.instructions)?;
+        let tree = Tree::read(most, self.instructions, self.limits)?;
         self.bytes = &self.bytes[tree.end..];
-        self.instructions -= tree.instructions;
+        self.instructions = tree.instructions;
         Ok(tree)
     }
 }

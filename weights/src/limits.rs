@@ -12,11 +12,11 @@ pub struct Limits {
     pub tensors: usize,
     /// Bytes of a tensor's name (512).
     pub name: usize,
-    /// Dictionaries around that of the tensors (4), as in `{"model": {"state_dict": …}}`.
+    /// Dicts around that of the tensors (4): two in `{"model": {"state_dict": …}}`.
     pub nesting: usize,
     /// Bytes of the pickle that describes the tensors (16 MiB).
     pub pickle: usize,
-    /// Instructions of that pickle (1,000,000). Each makes at most one object, and puts at most one on the stack or
+    /// Instructions of that pickle, or of the five of the older format (1,000,000). Each makes at most one object, and puts at most one on the stack or
     /// into the memo.
     pub instructions: usize,
     /// Entries of a zip archive (50,000): a tensor each, those of the optimiser too.

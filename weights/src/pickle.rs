@@ -16,7 +16,7 @@ mod op;
 use memchr::memmem;
 
 use crate::strided::View;
-use crate::{Dtype, Fault, ReadError};
+use crate::{Dtype, Fault, Limits, ReadError};
 use machine::Machine;
 
 pub(crate) use global::Global;
@@ -39,8 +39,7 @@ pub(crate) enum Node<'a> {
     /// A known name that was not called.
     Global(Global),
     Storage(Storage<'a>),
-    /// With the storage that it is a view of.
-    Tensor(Id, Box<View>),
+    Tensor(Box<Tensor<'a>>),
     /// Read over: of no use in a state dict.
     Other(&'static str),
 }
@@ -58,7 +57,7 @@ impl Node<'_> {
             Self::Dict(_) => "a dict",
             Self::Global(_) => "a class",
             Self::Storage(_) => "a storage",
-            Self::Tensor(..) => "a tensor",
+            Self::Tensor(_) => "a tensor",
             Self::Other(kind) => kind,
         }
     }
@@ -80,6 +79,13 @@ impl Storage<'_> {
     }
 }
 
+/// What it is a view of, and how.
+#[derive(Debug)]
+pub(crate) struct Tensor<'a> {
+    pub(crate) storage: Storage<'a>,
+    pub(crate) view: View,
+}
+
 /// What a pickle holds.
 #[derive(Debug)]
 pub(crate) struct Tree<'a> {
@@ -87,14 +93,14 @@ pub(crate) struct Tree<'a> {
     root: Id,
     /// Bytes of the pickle.
     pub(crate) end: usize,
-    /// How many were carried out.
+    /// How many were carried out and values copied, with those before it.
     pub(crate) instructions: usize,
 }
 
 impl<'a> Tree<'a> {
-    /// Reads the pickle at the beginning of `bytes`, of at most so many instructions.
-    pub(crate) fn read(bytes: &'a [u8], instructions: usize) -> Result<Self, ReadError> {
-        Machine::new(bytes, instructions).run().map_err(|(at, fault)| match fault {
+    /// Reads the pickle at the beginning of `bytes`, after so many `instructions` of those before it.
+    pub(crate) fn read(bytes: &'a [u8], instructions: usize, limits: &Limits) -> Result<Self, ReadError> {
+        Machine::new(bytes, instructions, limits.instructions).run().map_err(|(at, fault)| match fault {
             Fault::Global(name) if is_module(bytes) => ReadError::WholeModel { class: name },
             Fault::Global(name) => ReadError::Global { name },
             fault => ReadError::Pickle { at, fault },

@@ -2,9 +2,10 @@ use std::collections::BTreeMap;
 use std::collections::btree_map::Entry as Slot;
 
 use crate::archive::{self, Archive};
+use crate::checkpoint::{self, Entry};
 use crate::legacy::{self, Legacy};
 use crate::pickle::{Storage, Tree};
-use crate::{Array, Limits, ReadError, checkpoint, tensors};
+use crate::{Array, Limits, ReadError, tensors};
 
 /// What wrappers put before every name: `DataParallel`, and `torch.compile`.
 const PREFIXES: [&str; 2] = ["module.", "_orig_mod."];
@@ -27,7 +28,7 @@ impl Weights {
             let mut archive = Archive::open(bytes, limits)?;
             let pickle = archive.pickle()?;
             Limits::check("bytes of the pickle", pickle.len(), limits.pickle)?;
-            let tree = Tree::read(pickle, limits.instructions)?;
+            let tree = Tree::read(pickle, 0, limits)?;
             arrays(&tree, limits, |storage| archive.storage(storage))?
         } else if legacy::is_legacy(bytes) {
             let file = Legacy::read(bytes, limits)?;
@@ -94,18 +95,17 @@ fn arrays<'a>(
     let entries = checkpoint::state(tree, limits)?;
     let mut total = 0usize;
     for entry in &entries {
-        total = total.saturating_add(entry.view.bytes().unwrap_or(usize::MAX));
+        total = total.saturating_add(entry.tensor.view.bytes().unwrap_or(usize::MAX));
         Limits::check("bytes of the tensors", total, limits.bytes)?;
     }
-    let array = |entry: &checkpoint::Entry<'_>| {
-        let bytes = storage(&entry.storage)?;
-        let array = entry.view.contiguous(bytes).ok_or_else(|| ReadError::Bounds {
-            name: entry.name.to_owned(),
-            shape: entry.view.shape.clone(),
-            dtype: entry.view.dtype,
-            bytes: bytes.len(),
-        })?;
-        Ok((entry.name.to_owned(), array))
+    let array = |entry: &Entry<'_>| {
+        let (view, name) = (&entry.tensor.view, entry.name.to_owned());
+        let bytes = storage(&entry.tensor.storage)?;
+        let Some(array) = view.contiguous(bytes) else {
+            let (shape, dtype) = (view.shape.clone(), view.dtype);
+            return Err(ReadError::Bounds { name, shape, dtype, bytes: bytes.len() });
+        };
+        Ok((name, array))
     };
     entries.iter().map(array).collect()
 }

@@ -67,9 +67,11 @@ fn a_pickle_that_was_cut_off_is_refused() {
         ["checkpoint.pth", "protocol4.pth", "views.pth", "attributes.pth", "whole_model.pth", "evil.pth"]
     {
         let parts = Parts::of(&fixture(name));
-        read(&parts.with(&parts.pickle)).map(drop).unwrap_or_else(|e| {
-            assert!(matches!(e, ReadError::Global { .. } | ReadError::WholeModel { .. }), "{name}: {e}")
-        });
+        let whole = read(&parts.with(&parts.pickle));
+        assert!(
+            matches!(whole, Ok(_) | Err(ReadError::Global { .. } | ReadError::WholeModel { .. })),
+            "{name}"
+        );
         for length in 0..parts.pickle.len() {
             assert!(read(&parts.with(&parts.pickle[..length])).is_err(), "{name}, {length}");
         }
@@ -108,7 +110,7 @@ proptest! {
 
     #[test]
     fn a_pickle_that_was_changed_is_read_or_refused(which in any::<prop::sample::Index>(), changes in changes()) {
-        let names = ["checkpoint.pth", "protocol4.pth", "views.pth", "attributes.pth", "nested.pth", "dtypes.pth"];
+        let names = ["checkpoint.pth", "protocol4.pth", "views.pth", "attributes.pth", "python2.pth", "dtypes.pth"];
         let mut parts = Parts::of(&fixture(names[which.index(names.len())]));
         change(&mut parts.pickle, &changes);
         let _ = read(&parts.with(&parts.pickle));

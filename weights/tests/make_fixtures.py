@@ -32,6 +32,16 @@ class Evil:
         return os.system, ("touch /tmp/sluice-weights-was-executed",)
 
 
+class Python2:
+    """An OrderedDict, pickled as Python 2 did."""
+
+    def __init__(self, state):
+        self.state = state
+
+    def __reduce__(self):
+        return collections.OrderedDict, ([[key, value] for key, value in self.state.items()],)
+
+
 class Net(nn.Module):
     """Every kind of layer of a CNN that has a state."""
 
@@ -80,6 +90,8 @@ def containers(net, sgd, adam):
     save("legacy.pth", state, "net", _use_new_zipfile_serialization=False)
     save("protocol4.pth", state, "net", pickle_protocol=4)
     save("protocol5_legacy.pth", state, "net", pickle_protocol=5, _use_new_zipfile_serialization=False)
+    save("python2.pth", Python2(state), "net")
+    save("python2_legacy.pth", {"state_dict": Python2(state)}, "net", _use_new_zipfile_serialization=False)
     save("module.pth", nn.DataParallel(net).state_dict(), "net")
     save("compiled.pth", torch.compile(net).state_dict(), "net")
     save("module_compiled.pth", nn.DataParallel(torch.compile(net)).state_dict(), "net")

@@ -3,6 +3,8 @@
 
 mod common;
 
+use std::slice::from_ref;
+
 use common::{
     archive, call, dict, global, int, ints, legacy, one_tensor, program, read, refusal, storage, tensor,
     text, tuple,
@@ -33,10 +35,10 @@ fn broken(value: &[u8], fault: &Fault) {
 #[test]
 fn no_name_but_the_known_ones_is_ever_called() {
     let command = text("touch /tmp/sluice-weights-was-executed");
-    refused(&call(&global("os", "system"), &[command.clone()]), "os.system");
-    refused(&call(&global("builtins", "eval"), &[command.clone()]), "builtins.eval");
+    refused(&call(&global("os", "system"), from_ref(&command)), "os.system");
+    refused(&call(&global("builtins", "eval"), from_ref(&command)), "builtins.eval");
     let by_stack = [text("posix"), text("system"), b"\x93".to_vec()].concat();
-    refused(&call(&by_stack, &[command.clone()]), "posix.system");
+    refused(&call(&by_stack, from_ref(&command)), "posix.system");
     // An instance, of a class and arguments: by name, and of what is on the stack.
     refused(&[b"(".as_slice(), &command, b"isubprocess\nPopen\n"].concat(), "subprocess.Popen");
     refused(&[b"(".as_slice(), &global("subprocess", "Popen"), &command, b"o"].concat(), "subprocess.Popen");
@@ -78,7 +80,7 @@ fn known_names_do_nothing_but_what_torch_save_uses_them_for() {
     broken(&call(&global("torch", "FloatStorage"), &[text("/etc/passwd")]), &arguments("a storage"));
     broken(&call(&global("torch", "Tensor"), &[int(1 << 40)]), &arguments("torch.Tensor"));
     broken(&call(&global("torch", "float32"), &[]), &arguments("torch.dtype"));
-    broken(&call(&global("collections", "OrderedDict"), &[b"]".to_vec()]), &arguments("OrderedDict"));
+    broken(&call(&global("collections", "OrderedDict"), &[int(3)]), &arguments("OrderedDict"));
     broken(&call(&rebuild, &[]), &arguments("_rebuild_tensor_v2"));
     let parameter = global("torch._utils", "_rebuild_parameter");
     broken(
@@ -141,16 +143,46 @@ fn instructions_that_do_not_fit_are_refused() {
 
 #[test]
 fn a_value_that_holds_itself_ends() {
-    let own = b"}q\0X\x0a\0\0\0state_dicth\0X\x05\0\0\0modelh\0u";
-    for error in both(&program(&[b"}q\0(".as_slice(), &own[3..]].concat())) {
-        assert!(matches!(error, ReadError::Ambiguous(..)), "{error}");
+    let dict = b"}q\0X\x0a\0\0\0state_dicth\0sX\x05\0\0\0modelh\0s";
+    let deep = [b"}q\0".as_slice(), &b"}q\x01X\x03\0\0\0neth\0sh\x01q\x00".repeat(10_000)].concat();
+    for value in [dict.as_slice(), b"]q\0h\0a", &deep] {
+        for error in both(&program(value)) {
+            assert!(matches!(error, ReadError::NoState(_)), "{error}");
+        }
     }
-    for error in both(&program(b"}q\0X\x0a\0\0\0state_dicth\0s")) {
-        assert!(matches!(error, ReadError::Limit { what: "nested dicts", .. }), "{error}");
+}
+
+#[test]
+fn a_state_dict_is_found_where_there_are_tensors() {
+    let state = || dict(&[(text("w"), tensor(4, 0, &[4], &[1]))]);
+    let file = |entries: &[_]| archive(&program(&dict(entries)), &[("0", &[0; 16])]);
+    // A configuration beside it, and the same dict twice.
+    let settings = dict(&[(text("net"), dict(&[(text("depth"), int(3))]))]);
+    assert!(read(&file(&[(text("model"), settings.clone()), (text("state_dict"), state())])).is_ok());
+    let again = [state(), b"q\0".to_vec()].concat();
+    assert!(read(&file(&[(text("model"), again), (text("state_dict"), b"h\0".to_vec())])).is_ok());
+    // A loss beside it.
+    assert!(read(&file(&[(text("loss"), tensor(4, 0, &[], &[])), (text("net"), state())])).is_ok());
+    let deeper = |inner| dict(&[(text("model"), inner)]);
+    assert!(read(&file(&[(text("model"), deeper(deeper(deeper(state()))))])).is_ok());
+    let too_deep = read(&file(&[(text("model"), deeper(deeper(deeper(deeper(state())))))]));
+    assert!(matches!(too_deep, Err(ReadError::NoState(_))), "{too_deep:?}");
+}
+
+#[test]
+fn dicts_of_python_2_are_read() {
+    let ordered = global("collections", "OrderedDict");
+    let list = |pairs: &[u8]| [b"](".as_slice(), pairs, b"e"].concat();
+    let pair = [b"](".as_slice(), b"U\x01w", &tensor(4, 1, &[2], &[2]), b"e"].concat();
+    let file = archive(&program(&call(&ordered, &[list(&pair)])), &[("0", &[0; 16])]);
+    assert_eq!(read(&file).unwrap().get("w").unwrap().shape(), [2]);
+    for wrong in [list(b"N"), list(b"]"), list(b"(NNNt"), b"N".to_vec()] {
+        broken(&call(&ordered, &[wrong]), &Fault::Arguments("OrderedDict"));
     }
-    for error in both(&program(b"]q\0h\0a")) {
-        assert!(matches!(error, ReadError::NoState(..)), "{error}");
-    }
+    // The same list, over and over.
+    let long = [list(&b"NN\x86".repeat(20_000)), b"q\0".to_vec(), ordered, b"q\x01".to_vec()].concat();
+    let copies = b"h\x01h\0\x85R".repeat(100);
+    broken(&[long, copies].concat(), &Fault::Instructions(1_000_000));
 }
 
 #[test]

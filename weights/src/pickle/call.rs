@@ -1,18 +1,32 @@
 //! What the known names do when a pickle calls them.
 
 use super::machine::Machine;
-use super::{Global, Id, Node, Storage};
+use super::{Global, Id, Node, Storage, Tensor};
 use crate::Fault;
 use crate::strided::{RANK, View};
 
-impl Machine<'_> {
+/// Result of a call.
+enum Made<'a> {
+    /// A value that was not there.
+    New(Node<'a>),
+    /// One of the arguments.
+    Given(Id),
+}
+
+impl<'a> Machine<'a> {
     pub(super) fn call(&mut self) -> Result<(), Fault> {
         let (arguments, callee) = (self.pop()?, self.pop()?);
         let Node::Global(global) = *self.node(callee) else {
             return Err(Fault::Misplaced { what: "a call", found: self.node(callee).kind() });
         };
         match self.result(global, arguments).ok_or(Fault::Arguments(global.as_str()))? {
-            Made::New(node) => self.push(node),
+            Made::New(node) => {
+                // Or a pickle could have the same list copied again and again.
+                if let Node::Dict(entries) = &node {
+                    self.spend(entries.len())?;
+                }
+                self.push(node)
+            }
             Made::Given(id) => {
                 self.push_again(id);
                 Ok(())
@@ -20,10 +34,12 @@ impl Machine<'_> {
         }
     }
 
-    fn result(&self, global: Global, arguments: Id) -> Option<Made> {
+    fn result(&self, global: Global, arguments: Id) -> Option<Made<'a>> {
         let Node::Tuple(arguments) = self.node(arguments) else { return None };
         match (global, arguments.as_slice()) {
             (Global::OrderedDict, []) => Some(Made::New(Node::Dict(Vec::new()))),
+            // As Python 2 writes it.
+            (Global::OrderedDict, [pairs]) => Some(Made::New(Node::Dict(self.pairs(*pairs)?))),
             (Global::Size, [lengths]) => self.is_tuple(*lengths).then_some(Made::Given(*lengths)),
             (Global::Device, _) => Some(Made::New(Node::Other("a device"))),
             (Global::RebuildTensor, [storage, offset, shape, stride]) => {
@@ -35,7 +51,7 @@ impl Machine<'_> {
             }
             (Global::RebuildParameter, [tensor, _, _])
             | (Global::RebuildParameterWithState, [tensor, _, _, _]) => {
-                matches!(self.node(*tensor), Node::Tensor(..)).then_some(Made::Given(*tensor))
+                matches!(self.node(*tensor), Node::Tensor(_)).then_some(Made::Given(*tensor))
             }
             (Global::RebuildFromType, [function, class, arguments, _]) => {
                 match (self.node(*function), self.node(*class)) {
@@ -49,13 +65,24 @@ impl Machine<'_> {
         }
     }
 
+    fn pairs(&self, list: Id) -> Option<Vec<(Id, Id)>> {
+        let Node::List(pairs) = self.node(list) else { return None };
+        let pair = |id: &Id| match self.node(*id) {
+            Node::List(pair) | Node::Tuple(pair) => {
+                <[Id; 2]>::try_from(pair.as_slice()).ok().map(|[k, v]| (k, v))
+            }
+            _ => None,
+        };
+        pairs.iter().map(pair).collect()
+    }
+
     /// No tensor is made, only described: its sizes are checked when it is wanted.
-    fn tensor(&self, storage: Id, offset: Id, shape: Id, stride: Id) -> Option<Made> {
-        let Node::Storage(Storage { dtype, .. }) = *self.node(storage) else { return None };
+    fn tensor(&self, storage: Id, offset: Id, shape: Id, stride: Id) -> Option<Made<'a>> {
+        let Node::Storage(storage) = *self.node(storage) else { return None };
         let (shape, stride) = (self.lengths(shape)?, self.lengths(stride)?);
         let fits = shape.len() == stride.len();
-        let view = View { dtype, offset: self.length(offset)?, shape, stride };
-        fits.then(|| Made::New(Node::Tensor(storage, Box::new(view))))
+        let view = View { dtype: storage.dtype, offset: self.length(offset)?, shape, stride };
+        fits.then(|| Made::New(Node::Tensor(Box::new(Tensor { storage, view }))))
     }
 
     /// Attributes of a dict, as `state_dict()._metadata`; nothing else has any.
@@ -75,9 +102,7 @@ impl Machine<'_> {
         let storage = self.described(id).ok_or(Fault::Arguments("a storage"))?;
         self.push(Node::Storage(storage))
     }
-}
 
-impl<'a> Machine<'a> {
     fn described(&self, id: Id) -> Option<Storage<'a>> {
         let Node::Tuple(parts) = self.node(id) else { return None };
         let [word, class, key, _, elements, view @ ..] = parts.as_slice() else { return None };
@@ -115,12 +140,4 @@ impl<'a> Machine<'a> {
         let Node::Tuple(lengths) = self.node(id) else { return None };
         (lengths.len() <= RANK).then(|| lengths.iter().map(|id| self.length(*id)).collect())?
     }
-}
-
-/// Result of a call.
-enum Made {
-    /// A value that was not there. None of those that calls make holds text of the file.
-    New(Node<'static>),
-    /// One of the arguments.
-    Given(Id),
 }

@@ -11,6 +11,8 @@ const PROTOCOL: u8 = 5;
 
 pub(super) struct Machine<'a> {
     input: Input<'a>,
+    limit: usize,
+    /// Those of earlier pickles of the file too.
     instructions: usize,
     pub(super) nodes: Vec<Node<'a>>,
     stack: Vec<Id>,
@@ -20,10 +22,11 @@ pub(super) struct Machine<'a> {
 }
 
 impl<'a> Machine<'a> {
-    pub(super) fn new(bytes: &'a [u8], instructions: usize) -> Self {
+    pub(super) fn new(bytes: &'a [u8], instructions: usize, limit: usize) -> Self {
         Self {
             input: Input::new(bytes),
-            instructions: instructions.min(u32::MAX as usize),
+            limit: limit.min(u32::MAX as usize),
+            instructions,
             nodes: Vec::new(),
             stack: Vec::new(),
             marks: Vec::new(),
@@ -33,18 +36,24 @@ impl<'a> Machine<'a> {
 
     /// Runs to the end, or to the instruction (where it begins) that cannot be done.
     pub(super) fn run(mut self) -> Result<Tree<'a>, (usize, Fault)> {
-        for done in 0..self.instructions {
+        loop {
             let at = self.input.at();
-            let root = self.step().map_err(|fault| (at, fault))?;
-            if let Some(root) = root {
-                return Ok(Tree { nodes: self.nodes, root, end: self.input.at(), instructions: done + 1 });
+            if let Some(root) = self.step().map_err(|fault| (at, fault))? {
+                let (end, instructions) = (self.input.at(), self.instructions);
+                return Ok(Tree { nodes: self.nodes, root, end, instructions });
             }
         }
-        Err((self.input.at(), Fault::Instructions(self.instructions)))
+    }
+
+    /// Counts work towards the limit.
+    pub(super) fn spend(&mut self, instructions: usize) -> Result<(), Fault> {
+        self.instructions = self.instructions.saturating_add(instructions);
+        if self.instructions > self.limit { Err(Fault::Instructions(self.limit)) } else { Ok(()) }
     }
 
     /// One instruction. The last one gives what the pickle is.
     fn step(&mut self) -> Result<Option<Id>, Fault> {
+        self.spend(1)?;
         match self.input.byte()? {
             op::STOP => self.pop().map(Some),
             op => self.carry_out(op).map(|()| None),
