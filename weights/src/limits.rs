@@ -16,8 +16,8 @@ pub struct Limits {
     pub nesting: usize,
     /// Bytes of the pickle that describes the tensors (16 MiB).
     pub pickle: usize,
-    /// Instructions of that pickle, or of the five of the older format (1,000,000). Each makes at most one object, and puts at most one on the stack or
-    /// into the memo.
+    /// Instructions of that pickle, or of the five of the older format (1,000,000). Each makes at most one object, and
+    /// puts at most one on the stack or into the memo.
     pub instructions: usize,
     /// Entries of a zip archive (50,000): a tensor each, those of the optimiser too.
     pub entries: usize,

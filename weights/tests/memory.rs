@@ -142,8 +142,10 @@ fn no_file_takes_much_memory_or_time() {
         let path = Path::new(env!("CARGO_TARGET_TMPDIR")).join(name);
         std::fs::write(&path, file).unwrap();
         let mut child = Command::new(std::env::current_exe().unwrap());
-        let status = child.arg("--nocapture").env(FILE, &path).status().unwrap();
+        let output = child.arg("--nocapture").env(FILE, &path).output().unwrap();
         std::fs::remove_file(&path).unwrap();
-        assert!(status.success(), "{name}");
+        let said = String::from_utf8_lossy(&output.stdout);
+        println!("{}", said.lines().find(|line| line.contains("MiB more")).unwrap_or_default());
+        assert!(output.status.success(), "{name}: {said}{}", String::from_utf8_lossy(&output.stderr));
     }
 }

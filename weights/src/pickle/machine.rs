@@ -188,7 +188,6 @@ impl<'a> Machine<'a> {
 
     pub(super) fn pop_to_mark(&mut self) -> Result<Vec<Id>, Fault> {
         let mark = self.marks.pop().ok_or(Fault::Stack)?;
-        // Not `split_off`: it can keep the capacity of the whole stack, for each of many small tuples.
         Ok(self.stack.drain(mark..).collect())
     }
 
