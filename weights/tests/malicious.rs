@@ -6,8 +6,8 @@ mod common;
 use std::slice::from_ref;
 
 use common::{
-    archive, call, dict, global, int, ints, legacy, one_tensor, program, read, refusal, storage, tensor,
-    text, tuple,
+    archive, call, dict, global, int, ints, legacy, legacy_of, one_tensor, program, read, refusal, storage,
+    tensor, text, tuple,
 };
 use weights::{Fault, ReadError};
 
@@ -43,6 +43,8 @@ fn no_name_but_the_known_ones_is_ever_called() {
     refused(&[b"(".as_slice(), &command, b"isubprocess\nPopen\n"].concat(), "subprocess.Popen");
     refused(&[b"(".as_slice(), &global("subprocess", "Popen"), &command, b"o"].concat(), "subprocess.Popen");
     refused(&[&global("os", "system"), b")\x81".as_slice()].concat(), "os.system");
+    // No instance of a known class either.
+    refused(b"(itorch\nTensor\n", "torch.Tensor");
     // `__setstate__` of whatever class.
     refused(&[&global("__main__", "Evil"), b")\x81}b".as_slice()].concat(), "__main__.Evil");
     refused(b"\x82\x01", "one of copyreg's extensions");
@@ -94,6 +96,10 @@ fn known_names_do_nothing_but_what_torch_save_uses_them_for() {
         broken(&call(&from_type, &nested), &arguments("_rebuild_from_type_v2"));
     }
     broken(&[&tuple(&[]), b"Q".as_slice()].concat(), &arguments("a storage"));
+    // A part of another storage, before torch 0.4.
+    let float = [text("storage"), global("torch", "FloatStorage"), text("0"), text("cpu"), int(4)];
+    let part = [float.as_slice(), &[tuple(&[text("1"), int(0), int(2)])]].concat();
+    broken(&[&tuple(&part), b"Q".as_slice()].concat(), &arguments("a storage"));
     let module = [text("module"), global("torch", "Tensor"), text("m.py"), text("import os")];
     broken(&[&tuple(&module), b"Q".as_slice()].concat(), &arguments("a storage"));
     // Calls of, and attributes for, what is not a class.
@@ -253,6 +259,11 @@ fn a_storage_is_as_long_as_it_says() {
         (legacy(&one(2), &program(b"}"), &of(2, 2)), "it does not name its storages"),
     ] {
         assert_eq!(refusal(&file), format!("{said}{reason}"));
+    }
+    assert!(refusal(&legacy_of(b"K\x01", b"\x88", b"")).ends_with("it is not of version 1001"));
+    for little in [b"\x89", b"N"] {
+        let error = read(&legacy_of(b"M\xe9\x03", little, b"")).unwrap_err();
+        assert!(matches!(error, ReadError::BigEndian), "{error}");
     }
     let two = dict(&[(text("a"), tensor(2, 0, &[1], &[1])), (text("b"), tensor(3, 0, &[1], &[1]))]);
     let error = refusal(&legacy(&program(&two), &keys(&["0"]), &of(2, 2)));

@@ -53,9 +53,14 @@ pub(crate) fn zip(entries: &[(String, &[u8])]) -> Vec<u8> {
 
 /// The older format, with these pickles as description and names of the storages, and what follows.
 pub(crate) fn legacy(pickle: &[u8], keys: &[u8], storages: &[u8]) -> Vec<u8> {
-    let magic = b"\x80\x02\x8a\x0a\x6c\xfc\x9c\x46\xf9\x20\x6a\xa8\x50\x19.\x80\x02M\xe9\x03.";
-    let machine = program(&dict(&[(text("little_endian"), b"\x88".to_vec())]));
-    [magic.as_slice(), &machine, pickle, keys, storages].concat()
+    legacy_of(b"M\xe9\x03", b"\x88", &[pickle, keys, storages].concat())
+}
+
+/// The older format: its version, whether the machine was little-endian, and the rest.
+pub(crate) fn legacy_of(version: &[u8], little: &[u8], rest: &[u8]) -> Vec<u8> {
+    let magic = program(b"\x8a\x0a\x6c\xfc\x9c\x46\xf9\x20\x6a\xa8\x50\x19");
+    let machine = dict(&[(text("little_endian"), little.to_vec())]);
+    [magic, program(version), program(&machine), rest.to_vec()].concat()
 }
 
 /// A pickle that makes one value.
