@@ -19,5 +19,5 @@ fuzz_target!(|file: &[u8]| {
     assert!(total <= BYTES);
     let shapes: Vec<_> = weights.iter().map(|(name, array)| (name, array.shape())).collect();
     let floats = weights.iter().all(|(_, array)| array.dtype().is_float());
-    assert_eq!(weights.expect(&shapes).is_ok(), floats);
+    assert!(!floats || weights.expect(&shapes).is_ok());
 });
