@@ -1,0 +1,56 @@
+//! The instructions that `torch.save` writes with protocols 2 to 5, and those that name Python objects.
+
+pub(super) const MARK: u8 = b'(';
+pub(super) const STOP: u8 = b'.';
+pub(super) const POP: u8 = b'0';
+pub(super) const POP_MARK: u8 = b'1';
+pub(super) const DUP: u8 = b'2';
+pub(super) const BIN_BYTES: u8 = b'B';
+pub(super) const SHORT_BIN_BYTES: u8 = b'C';
+pub(super) const BIN_FLOAT: u8 = b'G';
+pub(super) const BIN_INT: u8 = b'J';
+pub(super) const BIN_INT1: u8 = b'K';
+pub(super) const BIN_INT2: u8 = b'M';
+pub(super) const NONE: u8 = b'N';
+pub(super) const BIN_PERSID: u8 = b'Q';
+pub(super) const REDUCE: u8 = b'R';
+/// Python 2 writes text so.
+pub(super) const BIN_STRING: u8 = b'T';
+/// Python 2 writes text so.
+pub(super) const SHORT_BIN_STRING: u8 = b'U';
+pub(super) const BIN_UNICODE: u8 = b'X';
+pub(super) const EMPTY_LIST: u8 = b']';
+pub(super) const APPEND: u8 = b'a';
+pub(super) const BUILD: u8 = b'b';
+pub(super) const GLOBAL: u8 = b'c';
+pub(super) const DICT: u8 = b'd';
+pub(super) const APPENDS: u8 = b'e';
+pub(super) const BIN_GET: u8 = b'h';
+/// Makes an object of a class named within it.
+pub(super) const INST: u8 = b'i';
+pub(super) const LONG_BIN_GET: u8 = b'j';
+pub(super) const LIST: u8 = b'l';
+pub(super) const BIN_PUT: u8 = b'q';
+pub(super) const LONG_BIN_PUT: u8 = b'r';
+pub(super) const SET_ITEM: u8 = b's';
+pub(super) const TUPLE: u8 = b't';
+pub(super) const SET_ITEMS: u8 = b'u';
+pub(super) const EMPTY_DICT: u8 = b'}';
+pub(super) const EMPTY_TUPLE: u8 = b')';
+pub(super) const PROTO: u8 = 0x80;
+pub(super) const NEW_OBJ: u8 = 0x81;
+/// A name by number, which the program that wrote it chose.
+pub(super) const EXT1: u8 = 0x82;
+pub(super) const EXT4: u8 = 0x84;
+pub(super) const TUPLE1: u8 = 0x85;
+pub(super) const TUPLE3: u8 = 0x87;
+pub(super) const TRUE: u8 = 0x88;
+pub(super) const FALSE: u8 = 0x89;
+pub(super) const LONG1: u8 = 0x8a;
+pub(super) const LONG4: u8 = 0x8b;
+pub(super) const SHORT_BIN_UNICODE: u8 = 0x8c;
+pub(super) const BIN_UNICODE8: u8 = 0x8d;
+pub(super) const BIN_BYTES8: u8 = 0x8e;
+pub(super) const STACK_GLOBAL: u8 = 0x93;
+pub(super) const MEMOIZE: u8 = 0x94;
+pub(super) const FRAME: u8 = 0x95;
