@@ -157,6 +157,12 @@ pub(crate) struct Serve {
     /// Name of the revision, told in answers.
     #[arg(long, env = "SLUICE_REVISION")]
     pub(crate) revision: String,
+    /// Name of the model under /v2. [default: the name of the revision without its last part]
+    #[arg(long, env = "SLUICE_NAME")]
+    pub(crate) name: Option<String>,
+    /// What /v2 answers with.
+    #[arg(long, env = "SLUICE_INFER_OUTPUT", value_enum, default_value_t = Output::Probabilities)]
+    pub(crate) infer_output: Output,
     /// Digest that the artefact must have.
     #[arg(long, env = "SLUICE_SHA256", value_parser = sha256)]
     pub(crate) sha256: Option<String>,

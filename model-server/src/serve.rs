@@ -21,7 +21,7 @@ use torchscript::Precision;
 use crate::http::{Identity, Limits, Service};
 use crate::metrics::Metrics;
 use crate::queue::{Queue, Room};
-use crate::{Artefact, ArtefactError, Engine, EngineError, Metadata, Torch, listen, precision};
+use crate::{Artefact, ArtefactError, Engine, EngineError, Metadata, Output, Torch, listen, precision};
 
 /// What to serve, and how.
 #[derive(Debug, Clone)]
@@ -32,6 +32,10 @@ pub struct Options {
     pub version: String,
     /// Name of the revision, told in answers.
     pub revision: String,
+    /// Name of the model under `/v2`.
+    pub name: String,
+    /// What `/v2` answers with.
+    pub infer_output: Output,
     /// Digest that it must have (I5), if known.
     pub sha256: Option<String>,
     /// Address of the public port.
@@ -73,6 +77,11 @@ pub enum ServeError {
     /// The model does not load or run.
     #[error(transparent)]
     Engine(#[from] EngineError),
+    /// A model that gives probabilities has no logits to answer with.
+    #[error(
+        "--infer-output is logits, allowed: probabilities: that is what the model gives (metadata.json, output)"
+    )]
+    NoLogits,
     /// Metrics cannot be registered.
     #[error("metrics: {0}")]
     Metrics(#[from] prometheus::Error),
@@ -127,8 +136,13 @@ pub async fn run(
     let page = serde_json::to_vec(&artefact.profile).expect("a profile is JSON");
     profile.set(Bytes::from(page)).expect("set once");
     let digest = artefact.digest.clone();
-    let identity =
-        Identity { metadata: artefact.metadata, digest: artefact.digest, revision: options.revision.clone() };
+    let identity = Identity {
+        metadata: artefact.metadata,
+        digest: artefact.digest,
+        revision: options.revision.clone(),
+        name: options.name,
+        infer_output: options.infer_output,
+    };
     let service = Service::new(identity, queue, options.limits, metrics.clone());
     let listener = bind("public", options.listen).await?;
     let ready = start.elapsed();
@@ -154,6 +168,9 @@ pub async fn run(
 fn load(options: &Options, metrics: &Metrics) -> Result<(Artefact, Queue), ServeError> {
     let mut artefact = Artefact::read(&options.model)?;
     artefact.expect(Some(&options.version), options.sha256.as_deref())?;
+    if (options.infer_output, artefact.metadata.output) == (Output::Logits, Output::Probabilities) {
+        return Err(ServeError::NoLogits);
+    }
     // Not kept after this: the graphs have copies of their own.
     let model: Arc<[u8]> = std::mem::take(&mut artefact.model).into();
     let precision = precision::choose(options.precision, &model, &artefact.metadata)?;

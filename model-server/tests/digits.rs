@@ -14,7 +14,7 @@ use model_server::queue::Room;
 use model_server::serve::{Options, run};
 use model_server::simulate::simulate;
 use model_server::train::{Epoch, Part, Progress, Settings, train};
-use model_server::{Artefact, Precision, Torch, data, evaluate};
+use model_server::{Artefact, Output, Precision, Torch, data, evaluate};
 use serde_json::{Value, json};
 
 #[derive(Default)]
@@ -108,6 +108,8 @@ fn options(model: &Path, digest: &str, listen: u16, admin: u16) -> Options {
         model: model.to_owned(),
         version: "1.0.0".into(),
         revision: "digits-1".into(),
+        name: "digits".into(),
+        infer_output: Output::Probabilities,
         sha256: Some(digest.to_owned()),
         listen: ([127, 0, 0, 1], listen).into(),
         admin: ([127, 0, 0, 1], admin).into(),
