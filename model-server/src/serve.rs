@@ -23,6 +23,9 @@ use crate::metrics::Metrics;
 use crate::queue::{Queue, Room};
 use crate::{Artefact, ArtefactError, Engine, EngineError, Metadata, Output, Torch, listen, precision};
 
+/// How long sizes of batches are tried, beside the smallest and the largest.
+const WARM_UP: Duration = Duration::from_secs(5);
+
 /// What to serve, and how.
 #[derive(Debug, Clone)]
 pub struct Options {
@@ -191,12 +194,18 @@ fn load(options: &Options, metrics: &Metrics) -> Result<(Artefact, Queue), Serve
 }
 
 /// Runs every size of a batch until libtorch has profiled and compiled the graph for it (it does so in the first two
-/// runs), so that no client waits for it. Also proves that the graph fits its description.
+/// runs), so that no client waits for it; the smallest and the largest first, which also proves that the graph fits its
+/// description. Others are left out once it has taken [`WARM_UP`]: to a model that slow, a new size makes no difference.
 fn warm_up(engine: &mut dyn Engine, metadata: &Metadata, largest: usize) -> Result<(), EngineError> {
-    let inputs = vec![0.0; largest * metadata.preprocessing.input_len()];
-    for images in 1..=largest {
+    let (start, length) = (Instant::now(), metadata.preprocessing.input_len());
+    let inputs = vec![0.0; largest * length];
+    for images in [1, largest].into_iter().chain(2..largest) {
+        if images != largest && start.elapsed() > WARM_UP {
+            tracing::info!(images, largest, "warm-up is over: sizes between are not tried");
+            break;
+        }
         for _ in 0..2 {
-            engine.run(&inputs[..images * metadata.preprocessing.input_len()], images)?;
+            engine.run(&inputs[..images * length], images)?;
         }
     }
     Ok(())
