@@ -211,6 +211,10 @@ pub(crate) struct Serve {
     /// Requests with large images (above 65,536 pixels) that are decoded at one time; beyond it, 429.
     #[arg(long, env = "SLUICE_DECODERS", default_value_t = 4, value_parser = at_least_one)]
     pub(crate) decoders: usize,
+    /// Writes a line of JSON for each image: a file, which makes place for the next at 64 MiB, or - for stdout. Lines that the
+    /// output is too slow for are dropped and counted. [default: none]
+    #[arg(long, env = "SLUICE_PREDICTION_LOG")]
+    pub(crate) prediction_log: Option<String>,
     /// Open connections.
     #[arg(long, env = "SLUICE_MAX_CONNECTIONS", default_value_t = 1024, value_parser = at_least_one)]
     pub(crate) max_connections: usize,

@@ -25,6 +25,7 @@ use axum::routing::{get, post};
 use tokio::sync::Semaphore;
 
 use crate::metrics::Metrics;
+use crate::predictions::PredictionLog;
 use crate::queue::Queue;
 use crate::{Metadata, Output};
 pub use problem::Problem;
@@ -58,6 +59,7 @@ pub struct Service {
     /// What `/v2` answers with.
     infer_output: Output,
     queue: Queue,
+    log: Option<PredictionLog>,
     limits: Limits,
     memory: body::Memory,
     decoders: Arc<Semaphore>,
@@ -94,11 +96,11 @@ pub struct Identity {
 impl Service {
     /// Puts a service together.
     #[must_use]
-    pub fn new(identity: Identity, queue: Queue, limits: Limits, metrics: Metrics) -> Arc<Self> {
+    pub fn new(identity: Identity, queue: Queue, limits: Limits, metrics: Metrics) -> Self {
         let Identity { metadata, digest, revision, name, infer_output } = identity;
         let version_header =
             HeaderValue::from_str(&metadata.version).expect("a semantic version is visible ASCII");
-        Arc::new(Self {
+        Self {
             memory: body::Memory::new(limits.buffered_bytes),
             decoders: Arc::new(Semaphore::new(limits.decoders)),
             activity: Activity::new(),
@@ -108,10 +110,24 @@ impl Service {
             name,
             infer_output,
             queue,
+            log: None,
             limits,
             metrics,
             version_header,
-        })
+        }
+    }
+
+    /// The same that writes a line for each image that it answers.
+    #[must_use]
+    pub fn with_log(self, log: PredictionLog) -> Self {
+        Self { log: Some(log), ..self }
+    }
+
+    /// Waits until all that was said is written.
+    pub async fn flush(&self) {
+        if let Some(log) = &self.log {
+            log.flush().await;
+        }
     }
 
     pub(crate) fn activity(&self) -> &Activity {

@@ -176,6 +176,7 @@ fn serve_model(args: args::Serve) -> Result<()> {
             args::Precision::Bf16 => Precision::Bf16,
         },
         max_connections: args.max_connections,
+        prediction_log: args.prediction_log,
         limits: http::Limits {
             body_bytes: args.max_body,
             buffered_bytes: args.max_buffered,

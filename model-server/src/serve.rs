@@ -21,10 +21,15 @@ use torchscript::Precision;
 use crate::http::{Identity, Limits, Service};
 use crate::metrics::Metrics;
 use crate::queue::{Queue, Room};
-use crate::{Artefact, ArtefactError, Engine, EngineError, Metadata, Output, Torch, listen, precision};
+use crate::{
+    Artefact, ArtefactError, Engine, EngineError, Metadata, Output, Torch, listen, precision, predictions,
+};
 
 /// How long sizes of batches are tried, beside the smallest and the largest.
 const WARM_UP: Duration = Duration::from_secs(5);
+
+/// Longest time in which what is left of the prediction log is still written.
+const LAST_WORDS: Duration = Duration::from_secs(2);
 
 /// What to serve, and how.
 #[derive(Debug, Clone)]
@@ -59,6 +64,8 @@ pub struct Options {
     pub max_connections: usize,
     /// What a request may ask for.
     pub limits: Limits,
+    /// Where a line is written of each image: a file, or `-` for stdout.
+    pub prediction_log: Option<String>,
 }
 
 /// Why a server did not start, or stopped.
@@ -80,6 +87,14 @@ pub enum ServeError {
     /// The model does not load or run.
     #[error(transparent)]
     Engine(#[from] EngineError),
+    /// The prediction log cannot be written.
+    #[error("--prediction-log {path} cannot be written: {source}")]
+    Log {
+        /// The file.
+        path: String,
+        /// Why.
+        source: io::Error,
+    },
     /// A model that gives probabilities has no logits to answer with.
     #[error(
         "--infer-output is logits, allowed: probabilities: that is what the model gives (metadata.json, output)"
@@ -146,7 +161,14 @@ pub async fn run(
         name: options.name,
         infer_output: options.infer_output,
     };
-    let service = Service::new(identity, queue, options.limits, metrics.clone());
+    let mut service = Service::new(identity, queue, options.limits, metrics.clone());
+    if let Some(path) = &options.prediction_log {
+        let cannot = |source| ServeError::Log { path: path.clone(), source };
+        let log = predictions::start(path).map_err(cannot)?;
+        registry.register(Box::new(log.dropped().clone()))?;
+        service = service.with_log(log);
+    }
+    let service = Arc::new(service);
     let listener = bind("public", options.listen).await?;
     let ready = start.elapsed();
     metrics.ready_seconds.set(ready.as_secs_f64());
@@ -160,6 +182,8 @@ pub async fn run(
     if cut > 0 {
         tracing::warn!(connections = cut, "cut at the end of the drain");
     }
+    // An output that stands still does not hold the end up.
+    let _ = tokio::time::timeout(LAST_WORDS, service.flush()).await;
     tracing::info!("drained");
     stopped.cancel();
     // Its own deadline ends it.

@@ -17,6 +17,7 @@ use serde_json::{Value, json};
 use super::predict::Asking;
 use super::tensors::{self, Asked, DATATYPE, Signature};
 use super::{Problem, Service};
+use crate::predictions;
 use crate::queue::Order;
 use crate::{Answer, Output};
 
@@ -111,11 +112,17 @@ async fn infer(
     // Its numbers are held twice from here on: the queue limits how many.
     drop(body);
     let Asked { id, inputs, images, binary } = asked;
-    let Asking { priority, deadline } = asking;
+    let length = inputs.len() / images;
+    let hashes = match &service.log {
+        Some(_) => inputs.chunks(length).map(|input| hash_of(input)).collect(),
+        None => vec![],
+    };
+    let Asking { priority, deadline, .. } = asking;
     let outputs = service.queue.run(Order { inputs, images, priority, deadline }).await?;
     let kind = service.metadata.output;
     let answers: Vec<Answer> =
         outputs.chunks(service.metadata.classes.len()).map(|o| Answer::from_outputs(o, kind)).collect();
+    service.log(&asking, &hashes, &answers);
     let numbers: Vec<f32> = match service.infer_output {
         Output::Logits => outputs,
         Output::Probabilities => {
@@ -130,6 +137,11 @@ async fn infer(
     let mut headers = service.predicted(&answers);
     let answer = service.answered(id, images, numbers, binary, &mut headers);
     Ok((headers, answer).into_response())
+}
+
+/// Of an input's bytes, as they are sent.
+fn hash_of(input: &[f32]) -> u64 {
+    predictions::hash(&input.iter().flat_map(|number| number.to_le_bytes()).collect::<Vec<u8>>())
 }
 
 impl Service {

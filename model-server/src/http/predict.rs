@@ -20,6 +20,7 @@ use super::ask;
 use super::body::{expect_type, short};
 use super::{Problem, Service};
 use crate::decode::{self, Header};
+use crate::predictions::{self, About, Prediction};
 use crate::queue::{Order, Priority};
 use crate::{Answer, Preprocessing, stats};
 
@@ -28,6 +29,8 @@ const DEFAULT_TOP_K: usize = 3;
 /// Images up to this many pixels are decoded in place: handing them to another thread costs more.
 const SMALL_PIXELS: u64 = 64 << 10;
 const INPUT_STATS: HeaderName = HeaderName::from_static(wire::header::INPUT_STATS);
+/// How clients and routers call a request.
+const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 /// Padding may be there or not: both are in use, and neither is ambiguous.
 const BASE64: GeneralPurpose = GeneralPurpose::new(
     &STANDARD,
@@ -74,8 +77,10 @@ struct Images {
 }
 
 /// What a request's head says of how it is to be answered.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug)]
 pub(super) struct Asking {
+    since: Instant,
+    request_id: Option<String>,
     pub(super) priority: Priority,
     pub(super) deadline: Option<Instant>,
 }
@@ -92,9 +97,11 @@ impl Asking {
                 || Problem::bad(format!("{} is {:?}, it {}", timeout::HEADER, short(text), timeout::MUST));
             timeout::parse(text).ok_or_else(wrong)
         });
+        let since = Instant::now();
         // One that ends after the end of all times is none.
-        let deadline = time.transpose()?.and_then(|time| Instant::now().checked_add(time));
-        Ok(Self { priority, deadline })
+        let deadline = time.transpose()?.and_then(|time| since.checked_add(time));
+        let request_id = headers.get(REQUEST_ID).and_then(|id| id.to_str().ok()).map(str::to_owned);
+        Ok(Self { since, request_id, priority, deadline })
     }
 }
 
@@ -209,17 +216,19 @@ impl Service {
 
     async fn answer(&self, images: Images, asking: Asking) -> Result<Response, Problem> {
         let Images { bytes, top_k, list } = images;
+        let hashes: Vec<u64> = self.hashes(bytes.iter().map(|bytes| &bytes[..]));
         let inputs = self.prepare(bytes, list).await?;
         let count = inputs.len();
         let mut numbers = Vec::with_capacity(count * self.metadata.preprocessing.input_len());
         for input in &inputs {
             numbers.extend_from_slice(&input.numbers);
         }
-        let Asking { priority, deadline } = asking;
+        let Asking { priority, deadline, .. } = asking;
         let outputs = self.queue.run(Order { inputs: numbers, images: count, priority, deadline }).await?;
         let classes = self.metadata.classes.len();
         let answers: Vec<Answer> =
             outputs.chunks(classes).map(|o| Answer::from_outputs(o, self.metadata.output)).collect();
+        self.log(&asking, &hashes, &answers);
         let mut headers = self.predicted(&answers);
         headers.insert(INPUT_STATS, stats_of(&inputs));
         let mut predictions: Vec<Prediction<'_>> =
@@ -272,6 +281,26 @@ impl Service {
             probabilities: top
                 .map(|(i, probability)| ClassProbability { class: class(i), probability })
                 .collect(),
+        }
+    }
+
+    /// What tells equal images, where a log asks for it.
+    pub(super) fn hashes<'a>(&self, images: impl Iterator<Item = &'a [u8]>) -> Vec<u64> {
+        if self.log.is_some() { images.map(predictions::hash).collect() } else { vec![] }
+    }
+
+    /// Writes a line of each image, where a log is kept.
+    pub(super) fn log(&self, asking: &Asking, hashes: &[u64], answers: &[Answer]) {
+        let Some(log) = &self.log else { return };
+        let about = About {
+            version: &self.metadata.version,
+            revision: &self.revision,
+            request_id: asking.request_id.as_deref(),
+            latency: asking.since.elapsed(),
+        };
+        for (i, (hash, answer)) in hashes.iter().zip(answers).enumerate() {
+            let said = answer.best.map(|(class, confidence)| (&*self.metadata.classes[class], confidence));
+            log.push(Prediction::new(&about, i, *hash, said));
         }
     }
 

@@ -73,7 +73,7 @@ where
         name: "light".into(),
         infer_output: Output::Probabilities,
     };
-    let service: Arc<Service> = Service::new(identity, queue, limits, metrics);
+    let service = Arc::new(Service::new(identity, queue, limits, metrics));
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let address = listener.local_addr().unwrap();
     let stop = CancellationToken::new();
