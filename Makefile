@@ -45,6 +45,8 @@ sweep: ground   ## a few harmless rollouts, to notice when too many are rolled b
 	cargo run --release --quiet -p bench -- sweep --rollouts 10
 
 e2e: images     ## the whole story on a real node
+	cargo build --release --bin broken-server
+	hack/images broken-server
 	hack/models
 	hack/with-cluster cargo test --workspace --test node -- --ignored --nocapture --test-threads=1 the_whole_story
 

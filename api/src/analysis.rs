@@ -97,7 +97,7 @@ pub enum OnHarm {
     /// Condition and event only.
     Alert,
     /// The test does not run.
-    Off,
+    Ignore,
 }
 
 /// What a proven change causes.
@@ -109,7 +109,7 @@ pub enum OnChange {
     /// Condition and event only.
     Alert,
     /// The test does not run.
-    Off,
+    Ignore,
 }
 
 /// One thing to watch and its threshold: exactly one kind, and `max` or `maxRatio` (for drift `max`, `significance`

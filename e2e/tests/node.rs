@@ -37,6 +37,20 @@ async fn a_person_rolls_back_many_times() -> Result<()> {
     chapters::clean(&node)
 }
 
+/// One chapter of the story, for whoever works on the router: what `make e2e` builds first must be there.
+#[tokio::test(flavor = "multi_thread")]
+#[ignore = "needs a node: hack/with-cluster"]
+async fn the_routers_alone() -> Result<()> {
+    let node = Node::up()?;
+    let models = Models::prepare()?;
+    chapters::clean(&node)?;
+    let story = Story::begin(node.clone(), models, CALM, |_| {}).await?;
+    let done = chapters::routers_of_its_own(&story).await;
+    println!("{}", story.finish().await);
+    done?;
+    chapters::clean(&node)
+}
+
 #[tokio::test(flavor = "multi_thread")]
 #[ignore = "needs a node: make e2e"]
 async fn the_whole_story_loses_no_request() -> Result<()> {
@@ -74,6 +88,7 @@ async fn the_whole_story_loses_no_request() -> Result<()> {
     chapters::green_is_previewed_and_switched_to(&story).await?;
     chapters::an_ab_test_is_lost(&story).await?;
     chapters::a_bandit_shares_until_time_is_out(&story).await?;
+    chapters::routers_of_its_own(&story).await?;
     chapters::the_scale_subresource_is_followed(&story).await?;
     chapters::pods_follow_the_requests(&story, RATE).await?;
     chapters::on_call_many_times(&story, chapters::rollbacks(20)?).await?;

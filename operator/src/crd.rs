@@ -92,13 +92,20 @@ mod tests {
     /// The API server reads YAML 1.1, which takes these names for booleans; serde_yaml writes 1.2 and does not
     /// quote them.
     #[test]
-    fn no_field_is_named_like_a_boolean() {
+    fn no_field_and_no_value_is_named_like_a_boolean() {
         fn check(path: &str, value: &Value) {
-            let Value::Object(fields) = value else { return };
-            for (name, value) in fields {
-                let boolean = ["y", "n", "yes", "no", "on", "off", "true", "false"];
-                assert!(!boolean.contains(&name.to_lowercase().as_str()), "{path}.{name}");
-                check(&format!("{path}.{name}"), value);
+            let boolean = ["y", "n", "yes", "no", "on", "off", "true", "false"];
+            let is_boolean = |name: &str| boolean.contains(&name.to_lowercase().as_str());
+            match value {
+                Value::Object(fields) => {
+                    for (name, value) in fields {
+                        assert!(!is_boolean(name), "{path}.{name}");
+                        check(&format!("{path}.{name}"), value);
+                    }
+                }
+                Value::Array(items) => items.iter().for_each(|item| check(path, item)),
+                Value::String(text) => assert!(!is_boolean(text), "{path}: {text}"),
+                _ => {}
             }
         }
         for crd in definitions() {

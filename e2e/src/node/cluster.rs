@@ -1,6 +1,6 @@
 //! The node and the command line.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
@@ -24,9 +24,7 @@ impl Node {
     pub fn up() -> Result<Self> {
         let root = repository();
         run(Command::new(root.join("hack/cluster")).arg("up"))?;
-        let images = capture(Command::new(root.join("hack/images")).arg("path"))?;
-        let archives = ["operator", "router", "model-server"].map(|i| format!("{}/{i}.tar", images.trim()));
-        run(Command::new(root.join("hack/cluster")).arg("load").args(archives))?;
+        load(&root, &["operator", "router", "model-server"])?;
         let env = capture(Command::new("bash").args([
             "-c",
             "eval \"$(\"$0\" env)\" && printf '%s\\n%s\\n' \"$KUBECONFIG\" \"$PATH\"",
@@ -37,6 +35,14 @@ impl Node {
             bail!("hack/cluster env printed {env:?}")
         };
         Ok(Self { root, kubeconfig, path })
+    }
+
+    /// Loads one more image that `hack/images` has built.
+    ///
+    /// # Errors
+    /// When a script fails; its output has gone to the terminal.
+    pub fn load(&self, image: &str) -> Result<()> {
+        load(&self.root, &[image])
     }
 
     /// Path of the kubeconfig.
@@ -130,6 +136,12 @@ impl Node {
         command.env("KUBECONFIG", &self.kubeconfig).env("PATH", &self.path);
         command
     }
+}
+
+fn load(root: &Path, images: &[&str]) -> Result<()> {
+    let folder = capture(Command::new(root.join("hack/images")).arg("path"))?;
+    let archives = images.iter().map(|image| format!("{}/{image}.tar", folder.trim()));
+    run(Command::new(root.join("hack/cluster")).arg("load").args(archives))
 }
 
 /// Runs with the terminal's output.

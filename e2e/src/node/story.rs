@@ -62,8 +62,14 @@ pub struct Manifest {
     pub steps: String,
     /// Another strategy in place of a canary of these steps, as YAML.
     pub strategy: Option<String>,
-    /// Whether requests may name their revision.
-    pub targeting: bool,
+    /// Further fields of the server beside its resources, each as YAML behind a comma.
+    pub server: String,
+    /// How requests are assigned, as YAML.
+    pub routing: String,
+    /// Settings of the routers, as YAML.
+    pub router: String,
+    /// Another analysis in place of the demo's, as YAML.
+    pub analysis: Option<String>,
     /// Deadline.
     pub deadline: String,
 }
@@ -82,7 +88,10 @@ impl Manifest {
             steps: "[{weight: 10, hold: 15s, minRequests: 100}, {weight: 50, hold: 15s, minRequests: 500}]"
                 .into(),
             strategy: None,
-            targeting: false,
+            server: String::new(),
+            routing: "{}".into(),
+            router: "{}".into(),
+            analysis: None,
             deadline: "2m".into(),
         }
     }
@@ -90,10 +99,10 @@ impl Manifest {
     /// As YAML.
     #[must_use]
     pub fn yaml(&self) -> String {
-        let Self { name, version, uri, digest, replicas, cpu, targeting, deadline, .. } = self;
+        let Self { name, version, uri, digest, replicas, cpu, server, routing, router, deadline, .. } = self;
         let canary = || format!("{{canary: {{steps: {}}}}}", self.steps);
         let strategy = self.strategy.clone().unwrap_or_else(canary);
-        let interval = INTERVAL.as_secs();
+        let analysis = self.analysis.clone().unwrap_or_else(analysis);
         format!(
             "apiVersion: sluice.dev/v1alpha1
 kind: ModelDeployment
@@ -101,21 +110,30 @@ metadata: {{name: {name}, namespace: {NAMESPACE}}}
 spec:
   replicas: {replicas}
   model: {{version: {version}, uri: '{uri}', sha256: {digest}}}
-  server: {{resources: {{requests: {{cpu: {cpu}, memory: 128Mi}}, limits: {{memory: 1Gi}}}}}}
-  routing: {{allowTargeting: {targeting}}}
+  server: {{resources: {{requests: {{cpu: {cpu}, memory: 128Mi}}, limits: {{memory: 1Gi}}}}{server}}}
+  routing: {routing}
+  router: {router}
   strategy: {strategy}
-  analysis:
-    interval: {interval}s
-    metrics:
-    - {{name: errors, errorRate: {{}}, max: 0.02}}
-    - {{name: classes, drift: {{feature: class, statistic: psi, against: stable}}, max: 0.25}}
-    - {{name: confidence, drift: {{feature: confidence, statistic: ks, against: stable}}, max: 0.5}}
-    - {{name: inputs, drift: {{feature: brightness, statistic: psi, against: reference}}, max: 0.25, onBreach: alert}}
+  analysis: {analysis}
   rollback: {{keepWarm: 30m}}
   progressDeadline: {deadline}
 "
         )
     }
+}
+
+/// By what the demo judges.
+fn analysis() -> String {
+    let interval = INTERVAL.as_secs();
+    format!(
+        "
+    interval: {interval}s
+    metrics:
+    - {{name: errors, errorRate: {{}}, max: 0.02}}
+    - {{name: classes, drift: {{feature: class, statistic: psi, against: stable}}, max: 0.25}}
+    - {{name: confidence, drift: {{feature: confidence, statistic: ks, against: stable}}, max: 0.5}}
+    - {{name: inputs, drift: {{feature: brightness, statistic: psi, against: reference}}, max: 0.25, onBreach: alert}}"
+    )
 }
 
 impl Story {

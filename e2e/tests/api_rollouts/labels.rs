@@ -17,7 +17,7 @@ fn by_accuracy(version: &str) -> Value {
     let metric = json!({"name": "accuracy", "accuracy": {}, "min": 0.9, "minSamples": 400});
     let step = json!({"weight": 50, "hold": "2s"});
     // The test of harm would take it back as well.
-    let off = json!({"accuracy": {"onBreach": "off"}});
+    let off = json!({"accuracy": {"onBreach": "ignore"}});
     let changes = [
         ("/analysis/metrics/0", metric),
         ("/analysis/sequential", off),

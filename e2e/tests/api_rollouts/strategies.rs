@@ -105,7 +105,7 @@ async fn an_ab_test_with_a_challenger_ends_with_the_better_one() -> Result<()> {
     trial.hollow.model("1.0.0", |model| model.doubt = (-0.9, 0.7));
     trial.hollow.model("1.1.0", |model| model.doubt = (-0.9, 0.7));
     trial.hollow.model("1.2.0", |model| model.doubt = (-4.0, 0.3));
-    let sequential = json!({"lowConfidence": {"onBreach": "off"}});
+    let sequential = json!({"lowConfidence": {"onBreach": "ignore"}});
     trial.apply(&with(by("1.1.0", strategy), &[("/analysis/sequential", sequential)])).await?;
     let status = trial.until(20, "the split", |s| at_stage(s, 1)).await?;
     ensure!(status.challengers.len() == 1, "{status:?}");

@@ -31,7 +31,7 @@ fn metric(changes: &Value) -> Value {
 #[case("/spec/analysis/metrics", json!([]), None)]
 #[case("/spec/analysis/sequential", json!({}), None)]
 #[case("/spec/analysis/sequential", json!({"errors": {"tolerance": 1, "onBreach": "rollback"}}), None)]
-#[case("/spec/analysis/sequential", json!({"latency": {"tolerance": 10, "onBreach": "off"}}), None)]
+#[case("/spec/analysis/sequential", json!({"latency": {"tolerance": 10, "onBreach": "ignore"}}), None)]
 #[case("/spec/analysis/sequential", json!({"errors": {"tolerance": 0.99}}), Some("errors.tolerance"))]
 #[case("/spec/analysis/sequential", json!({"lowConfidence": {"tolerance": 10.1}}), Some("lowConfidence.tolerance"))]
 #[case("/spec/analysis/sequential", json!({"errors": {"onBreach": "stop"}}), Some("Unsupported value"))]

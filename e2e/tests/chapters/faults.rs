@@ -89,22 +89,8 @@ pub(crate) async fn candidate_pods_die_at_half(story: &Story) -> Result<()> {
 /// With no operator, a pin on the ModelRoute is obeyed by the routers (R8).
 pub(crate) async fn pin_works_without_the_operator(story: &Story) -> Result<()> {
     say("the pin works with the operator stopped");
-    let scale = |replicas: &str| {
-        let to = format!("--replicas={replicas}");
-        story.node.kubectl(&["scale", "deployment", "sluice-operator", "-n", "sluice-system", &to])
-    };
     let first = story.revision_of(story.models.first()).await?;
-    scale("0")?;
-    story.node.kubectl(&[
-        "wait",
-        "--for=delete",
-        "pod",
-        "-l",
-        "app.kubernetes.io/component=operator",
-        "-n",
-        "sluice-system",
-        "--timeout=60s",
-    ])?;
+    stop_operator(&story.node)?;
     story.node.kubectl(&["annotate", "modelroute", NAME, &format!("sluice.dev/pin={first}")])?;
     tokio::time::sleep(Duration::from_secs(2)).await;
     let answers = |version: &str| story.load.summary().versions.get(version).map_or(0, |v| v.answers);
@@ -114,16 +100,35 @@ pub(crate) async fn pin_works_without_the_operator(story: &Story) -> Result<()> 
     ensure!(answers("1.1.0") == new, "{} answers of 1.1.0 while pinned to 1.0.0", answers("1.1.0") - new);
     ensure!(pinned > 100, "only {pinned} answers of 1.0.0 in 3 s of its pin");
     story.node.kubectl(&["annotate", "modelroute", NAME, "sluice.dev/pin-"])?;
-    scale("2")?;
-    story.node.kubectl(&[
-        "rollout",
-        "status",
-        "deployment/sluice-operator",
+    start_operator(&story.node)
+}
+
+/// Returns when no operator runs any more.
+pub(crate) fn stop_operator(node: &Node) -> Result<()> {
+    scale_operator(node, 0)?;
+    node.kubectl(&[
+        "wait",
+        "--for=delete",
+        "pod",
+        "-l",
+        "app.kubernetes.io/component=operator",
         "-n",
         "sluice-system",
         "--timeout=60s",
-    ])?;
-    Ok(())
+    ])
+    .map(drop)
+}
+
+/// Returns when both replicas are ready.
+pub(crate) fn start_operator(node: &Node) -> Result<()> {
+    scale_operator(node, 2)?;
+    let operator = "deployment/sluice-operator";
+    node.kubectl(&["rollout", "status", operator, "-n", "sluice-system", "--timeout=60s"]).map(drop)
+}
+
+fn scale_operator(node: &Node, replicas: u32) -> Result<()> {
+    let replicas = format!("--replicas={replicas}");
+    node.kubectl(&["scale", "deployment", "sluice-operator", "-n", "sluice-system", &replicas]).map(drop)
 }
 
 /// A stable pod that is not ready does not stop an abort (R5): measured on peers, it keeps the bad weight for

@@ -6,7 +6,7 @@ use anyhow::{Result, ensure};
 use e2e::node::Node;
 use e2e::node::story::{NAME, Story};
 
-use super::say;
+use super::{private, say};
 
 /// Kinds of which nothing of ours may be left.
 const KINDS: &str = "deployments,replicasets,pods,services,serviceaccounts,rolebindings,roles,clusterroles,\
@@ -18,7 +18,7 @@ pub(crate) fn clean(node: &Node) -> Result<()> {
     let deadline = Instant::now() + Duration::from_secs(90);
     // A new cluster does not know the kinds yet, and so has nothing of them.
     while let Ok(left) = left(node)
-        && left.iter().any(|l| l.contains("digits"))
+        && left.iter().any(|l| l.contains(NAME) || l.contains(private::NAME))
     {
         ensure!(Instant::now() < deadline, "an earlier run has left {left:?}");
         std::thread::sleep(Duration::from_secs(1));
@@ -65,5 +65,6 @@ pub(crate) async fn nothing_is_left_but_the_definitions(node: &Node) -> Result<(
 /// Everything of ours that exists, as `kind/name`.
 fn left(node: &Node) -> Result<Vec<String>> {
     let all = node.kubectl(&["get", KINDS, "-A", "-o", "name"])?;
-    Ok(all.lines().filter(|l| l.contains("sluice") || l.contains("digits")).map(str::to_owned).collect())
+    let ours = |line: &&str| ["sluice", NAME, private::NAME].iter().any(|name| line.contains(name));
+    Ok(all.lines().filter(ours).map(str::to_owned).collect())
 }

@@ -1,10 +1,15 @@
 //! The chapters of the node story. Each returns an error that says what did not happen.
 
+mod curl;
 mod faults;
+mod labels;
 mod leaving;
+mod private;
 mod rollbacks;
+mod router;
 mod scaling;
 mod strategies;
+mod tripwire;
 
 use std::time::{Duration, Instant};
 
@@ -19,6 +24,7 @@ pub(crate) use faults::{
 };
 pub(crate) use leaving::{clean, nothing_is_left_but_the_definitions, uninstall_alone_never_stops_serving};
 pub(crate) use rollbacks::{every_pod_is_evicted_in_turn, on_call_many_times, rollbacks};
+pub(crate) use router::routers_of_its_own;
 pub(crate) use scaling::{pods_follow_the_requests, the_scale_subresource_is_followed};
 pub(crate) use strategies::{
     a_bandit_shares_until_time_is_out, an_ab_test_is_lost, copies_take_a_bad_version_back,
@@ -88,12 +94,14 @@ pub(crate) async fn until(
 
 /// Waits until the candidate has an acknowledged share.
 pub(crate) async fn until_weight(story: &Story, from: Instant, weight: u8) -> Result<Change> {
-    let reached = |s: &ModelDeploymentStatus| {
-        s.candidate.as_ref().is_some_and(|c| {
-            s.traffic.iter().any(|t| t.revision == c.revision && t.acknowledged == Some(weight))
-        })
-    };
-    until(story, from, 120, &format!("{weight} % to be acknowledged"), reached).await
+    until(story, from, 120, &format!("{weight} % to be acknowledged"), |s| has_weight(s, weight)).await
+}
+
+/// Whether every router gives the candidate this share.
+pub(crate) fn has_weight(status: &ModelDeploymentStatus, weight: u8) -> bool {
+    status.candidate.as_ref().is_some_and(|c| {
+        status.traffic.iter().any(|t| t.revision == c.revision && t.acknowledged == Some(weight))
+    })
 }
 
 /// Waits until a version is stable and nothing is under way.

@@ -57,7 +57,7 @@ pub(crate) async fn green_is_previewed_and_switched_to(story: &Story) -> Result<
     say("blue/green: previewed by those who name it, then switched to");
     let strategy = "{blueGreen: {preview: {minRequests: 200}, autoPromote: false, \
                     switch: {gradual: {steps: [{weight: 50, hold: 10s}]}}}}";
-    let manifest = Manifest { targeting: true, ..better(story, "80m", strategy) };
+    let manifest = Manifest { routing: "{allowTargeting: true}".into(), ..better(story, "80m", strategy) };
     let start = Instant::now();
     story.node.apply(&manifest.yaml())?;
     until(story, start, 60, "the preview", is_served).await?;

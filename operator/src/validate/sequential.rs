@@ -13,7 +13,7 @@ pub(super) fn tests(written: Option<&api::Sequential>, labels: Labels) -> Result
     tests.errors = harm("errors", written.errors.as_ref(), tests.errors)?;
     tests.latency = harm("latency", written.latency.as_ref(), tests.latency)?;
     tests.low_confidence = harm("lowConfidence", written.low_confidence.as_ref(), tests.low_confidence)?;
-    if let Some(accuracy) = written.accuracy.as_ref().filter(|test| test.on_breach != Some(OnHarm::Off)) {
+    if let Some(accuracy) = written.accuracy.as_ref().filter(|test| test.on_breach != Some(OnHarm::Ignore)) {
         labels.taken("spec.analysis.sequential.accuracy")?;
         tests.accuracy = harm("accuracy", Some(accuracy), tests.accuracy)?;
     } else if written.accuracy.is_some() {
@@ -23,7 +23,7 @@ pub(super) fn tests(written: Option<&api::Sequential>, labels: Labels) -> Result
         tests.change = match on_breach {
             OnChange::Pause => Some(OnBreach::Pause),
             OnChange::Alert => Some(OnBreach::Alert),
-            OnChange::Off => None,
+            OnChange::Ignore => None,
         };
     }
     Ok(tests)
@@ -45,7 +45,7 @@ fn harm(name: &str, written: Option<&HarmTest>, default: Option<Harm>) -> Result
         test.tolerance = tolerance;
     }
     match written.on_breach {
-        Some(OnHarm::Off) => return Ok(None),
+        Some(OnHarm::Ignore) => return Ok(None),
         Some(OnHarm::Rollback) => test.on_breach = OnBreach::Rollback,
         Some(OnHarm::Pause) => test.on_breach = OnBreach::Pause,
         Some(OnHarm::Alert) => test.on_breach = OnBreach::Alert,

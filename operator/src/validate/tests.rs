@@ -209,8 +209,8 @@ fn sequential_tests_are_on_unless_they_have_no_budget() {
     assert_eq!(tests(&json!({})), Tests::default());
     assert_eq!(tests(&json!({"falseRollback": 0})), Tests::OFF);
     let written = json!({"sequential": {
-        "errors": {"tolerance": 1.5, "onBreach": "pause"}, "latency": {"onBreach": "off"},
-        "lowConfidence": {"onBreach": "alert"}, "change": {"onBreach": "off"},
+        "errors": {"tolerance": 1.5, "onBreach": "pause"}, "latency": {"onBreach": "ignore"},
+        "lowConfidence": {"onBreach": "alert"}, "change": {"onBreach": "ignore"},
     }});
     let harm = |tolerance, on_breach| Some(Harm { tolerance, on_breach });
     let expected = Tests {
@@ -234,8 +234,8 @@ fn sequential_tests_are_on_unless_they_have_no_budget() {
         labelled(&accuracy(json!({"tolerance": 1.3, "onBreach": "alert"}))).accuracy,
         harm(1.3, OnBreach::Alert)
     );
-    assert_eq!(labelled(&accuracy(json!({"onBreach": "off"}))), Tests::default());
-    assert_eq!(tests(&accuracy(json!({"onBreach": "off"}))), Tests::default());
+    assert_eq!(labelled(&accuracy(json!({"onBreach": "ignore"}))), Tests::default());
+    assert_eq!(tests(&accuracy(json!({"onBreach": "ignore"}))), Tests::default());
     let wrong = check(&accuracy(json!({})), &json!([{"weight": 1}]));
     let why = "spec.analysis.sequential.accuracy: found accuracy, but nobody can say what was right: set spec.router.feedback";
     assert_eq!(wrong.refused(), Some(&Pause::Refused(why.into())));
