@@ -5,6 +5,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use clap::{Args, Parser, Subcommand, value_parser};
+use model_server::Output;
 use model_server::corrupt::Corruption;
 
 const fn any(port: u16) -> SocketAddr {

@@ -114,7 +114,7 @@ async fn infer(
     let Asked { id, inputs, images, binary } = asked;
     let length = inputs.len() / images;
     let hashes = match &service.log {
-        Some(_) => inputs.chunks(length).map(|input| hash_of(input)).collect(),
+        Some(_) => inputs.chunks(length).map(hash_of).collect(),
         None => vec![],
     };
     let Asking { priority, deadline, .. } = asking;
@@ -135,7 +135,7 @@ async fn infer(
         return Err(Problem::new(StatusCode::INTERNAL_SERVER_ERROR, message));
     }
     let mut headers = service.predicted(&answers);
-    let answer = service.answered(id, images, numbers, binary, &mut headers);
+    let answer = service.answered(id, images, &numbers, binary, &mut headers);
     Ok((headers, answer).into_response())
 }
 
@@ -191,7 +191,7 @@ impl Service {
         &self,
         id: Option<String>,
         images: usize,
-        numbers: Vec<f32>,
+        numbers: &[f32],
         binary: bool,
         headers: &mut HeaderMap,
     ) -> Body {

@@ -20,7 +20,7 @@ use super::ask;
 use super::body::{expect_type, short};
 use super::{Problem, Service};
 use crate::decode::{self, Header};
-use crate::predictions::{self, About, Prediction};
+use crate::predictions::{self, About};
 use crate::queue::{Order, Priority};
 use crate::{Answer, Preprocessing, stats};
 
@@ -300,7 +300,7 @@ impl Service {
         };
         for (i, (hash, answer)) in hashes.iter().zip(answers).enumerate() {
             let said = answer.best.map(|(class, confidence)| (&*self.metadata.classes[class], confidence));
-            log.push(Prediction::new(&about, i, *hash, said));
+            log.push(predictions::Prediction::new(&about, i, *hash, said));
         }
     }
 
