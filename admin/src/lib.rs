@@ -1,4 +1,5 @@
-//! What every program has beside its work: liveness, readiness, metrics, logging and the way it stops.
+//! What every program has beside its work: liveness, readiness, metrics, logging, also of single requests, and the way it
+//! stops.
 //!
 //! ```no_run
 //! # async fn run() -> Result<(), Box<dyn std::error::Error>> {
@@ -17,11 +18,14 @@
 //!
 //! [`routes`] is a plain axum router: a program merges its own pages (`/evidence`, `/profile`) into it.
 
+mod lines;
 mod logging;
+pub mod queue;
 mod readiness;
 mod routes;
 mod serve;
 
+pub use lines::Lines;
 pub use logging::{LoggingError, init_tracing};
 pub use readiness::{Gate, Readiness, Report};
 pub use routes::routes;

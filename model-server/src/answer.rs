@@ -10,6 +10,7 @@ const ROUNDING: f64 = 1e-6;
 /// What a graph's last layer gives.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
+#[derive(clap::ValueEnum)]
 pub enum Output {
     /// Any numbers; softmax makes probabilities of them. What `train` writes.
     Logits,

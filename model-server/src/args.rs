@@ -5,6 +5,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use clap::{Args, Parser, Subcommand, value_parser};
+use model_server::Output;
 use model_server::corrupt::Corruption;
 
 const fn any(port: u16) -> SocketAddr {
@@ -157,6 +158,12 @@ pub(crate) struct Serve {
     /// Name of the revision, told in answers.
     #[arg(long, env = "SLUICE_REVISION")]
     pub(crate) revision: String,
+    /// Name of the model under /v2. [default: the name of the revision without its last part]
+    #[arg(long, env = "SLUICE_NAME")]
+    pub(crate) name: Option<String>,
+    /// What /v2 answers with.
+    #[arg(long, env = "SLUICE_INFER_OUTPUT", value_enum, default_value_t = Output::Probabilities)]
+    pub(crate) infer_output: Output,
     /// Digest that the artefact must have.
     #[arg(long, env = "SLUICE_SHA256", value_parser = sha256)]
     pub(crate) sha256: Option<String>,
@@ -205,6 +212,10 @@ pub(crate) struct Serve {
     /// Requests with large images (above 65,536 pixels) that are decoded at one time; beyond it, 429.
     #[arg(long, env = "SLUICE_DECODERS", default_value_t = 4, value_parser = at_least_one)]
     pub(crate) decoders: usize,
+    /// Writes a line of JSON for each image: a file, which makes place for the next at 64 MiB, or - for stdout. Lines that the
+    /// output is too slow for are dropped and counted. [default: none]
+    #[arg(long, env = "SLUICE_PREDICTION_LOG")]
+    pub(crate) prediction_log: Option<String>,
     /// Open connections.
     #[arg(long, env = "SLUICE_MAX_CONNECTIONS", default_value_t = 1024, value_parser = at_least_one)]
     pub(crate) max_connections: usize,

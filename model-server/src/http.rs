@@ -1,12 +1,15 @@
-//! The public API: `GET /ping`, `GET /model-info`, `POST /predict`, `POST /predict-file`.
+//! The public API: `GET /ping`, `GET /model-info`, `POST /predict`, `POST /predict-file`, and the Open Inference
+//! Protocol under `/v2`.
 //!
 //! Whatever a client sends, the answer is JSON; what is wrong with a request is said in
 //! `{"error": "..."}` with a 4xx status.
 
 mod ask;
 mod body;
+mod infer;
 mod predict;
 mod problem;
+mod tensors;
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
@@ -21,9 +24,10 @@ use axum::response::{Json, Response};
 use axum::routing::{get, post};
 use tokio::sync::Semaphore;
 
-use crate::Metadata;
 use crate::metrics::Metrics;
+use crate::predictions::PredictionLog;
 use crate::queue::Queue;
+use crate::{Metadata, Output};
 pub use problem::Problem;
 
 /// What a request may ask for.
@@ -50,7 +54,12 @@ pub struct Service {
     metadata: Metadata,
     digest: String,
     revision: String,
+    /// Name of the model under `/v2`.
+    name: String,
+    /// What `/v2` answers with.
+    infer_output: Output,
     queue: Queue,
+    log: Option<PredictionLog>,
     limits: Limits,
     memory: body::Memory,
     decoders: Arc<Semaphore>,
@@ -78,27 +87,47 @@ pub struct Identity {
     pub digest: String,
     /// Name of the revision.
     pub revision: String,
+    /// Name of the model under `/v2`.
+    pub name: String,
+    /// What `/v2` answers with.
+    pub infer_output: Output,
 }
 
 impl Service {
     /// Puts a service together.
     #[must_use]
-    pub fn new(identity: Identity, queue: Queue, limits: Limits, metrics: Metrics) -> Arc<Self> {
-        let Identity { metadata, digest, revision } = identity;
+    pub fn new(identity: Identity, queue: Queue, limits: Limits, metrics: Metrics) -> Self {
+        let Identity { metadata, digest, revision, name, infer_output } = identity;
         let version_header =
             HeaderValue::from_str(&metadata.version).expect("a semantic version is visible ASCII");
-        Arc::new(Self {
+        Self {
             memory: body::Memory::new(limits.buffered_bytes),
             decoders: Arc::new(Semaphore::new(limits.decoders)),
             activity: Activity::new(),
             metadata,
             digest,
             revision,
+            name,
+            infer_output,
             queue,
+            log: None,
             limits,
             metrics,
             version_header,
-        })
+        }
+    }
+
+    /// The same that writes a line for each image that it answers.
+    #[must_use]
+    pub fn with_log(self, log: PredictionLog) -> Self {
+        Self { log: Some(log), ..self }
+    }
+
+    /// Waits until all that was said is written.
+    pub async fn flush(&self) {
+        if let Some(log) = &self.log {
+            log.flush().await;
+        }
     }
 
     pub(crate) fn activity(&self) -> &Activity {
@@ -116,6 +145,7 @@ impl Service {
             .route("/model-info", get(model_info))
             .route("/predict", post(predict::json))
             .route("/predict-file", post(predict::files))
+            .merge(infer::routes())
             .fallback(unknown_path)
             .method_not_allowed_fallback(wrong_method)
             // Bodies are limited where they are read, with a message of ours.
@@ -158,18 +188,20 @@ async fn model_info(State(service): State<Arc<Service>>) -> Json<serde_json::Val
             "bodyBytes": service.limits.body_bytes,
             "pixels": service.limits.pixels,
             "images": service.limits.images,
+            "tensorBytes": service.tensor_bytes(),
         },
     }))
 }
 
 async fn unknown_path(uri: Uri) -> Problem {
-    let known = "GET /ping, GET /model-info, POST /predict, POST /predict-file";
+    let known = "GET /ping, GET /model-info, POST /predict, POST /predict-file, /v2";
     let path: String = uri.path().chars().take(100).collect();
     Problem::new(StatusCode::NOT_FOUND, format!("there is no {path}; known: {known}"))
 }
 
 async fn wrong_method(method: Method, uri: Uri) -> Problem {
-    let allowed = if uri.path().starts_with("/predict") { "POST" } else { "GET" };
+    let posts = uri.path().starts_with("/predict") || uri.path().ends_with("/infer");
+    let allowed = if posts { "POST" } else { "GET" };
     let message = format!("{} does not take {method}, allowed: {allowed}", uri.path());
     Problem::new(StatusCode::METHOD_NOT_ALLOWED, message)
 }

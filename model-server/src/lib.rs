@@ -28,6 +28,7 @@ mod metrics;
 mod net;
 mod plot;
 mod precision;
+pub mod predictions;
 mod preprocess;
 pub mod profile;
 pub mod queue;

@@ -161,6 +161,8 @@ fn serve_model(args: args::Serve) -> Result<()> {
     let options = serve::Options {
         model: args.model,
         version: args.version,
+        name: args.name.unwrap_or_else(|| model_of(&args.revision).to_owned()),
+        infer_output: args.infer_output,
         revision: args.revision,
         sha256: args.sha256,
         listen: args.listen,
@@ -174,6 +176,7 @@ fn serve_model(args: args::Serve) -> Result<()> {
             args::Precision::Bf16 => Precision::Bf16,
         },
         max_connections: args.max_connections,
+        prediction_log: args.prediction_log,
         limits: http::Limits {
             body_bytes: args.max_body,
             buffered_bytes: args.max_buffered,
@@ -188,6 +191,11 @@ fn serve_model(args: args::Serve) -> Result<()> {
     // A decoder that still works for a client that left must not hold the exit.
     runtime.shutdown_background();
     Ok(())
+}
+
+/// The operator calls a revision by its ModelDeployment, a hyphen, and a digest.
+fn model_of(revision: &str) -> &str {
+    revision.rsplit_once('-').map_or(revision, |(model, _)| model)
 }
 
 fn cores() -> usize {

@@ -21,7 +21,15 @@ use torchscript::Precision;
 use crate::http::{Identity, Limits, Service};
 use crate::metrics::Metrics;
 use crate::queue::{Queue, Room};
-use crate::{Artefact, ArtefactError, Engine, EngineError, Metadata, Torch, listen, precision};
+use crate::{
+    Artefact, ArtefactError, Engine, EngineError, Metadata, Output, Torch, listen, precision, predictions,
+};
+
+/// How long sizes of batches are tried, beside the smallest and the largest.
+const WARM_UP: Duration = Duration::from_secs(5);
+
+/// Longest time in which what is left of the prediction log is still written.
+const LAST_WORDS: Duration = Duration::from_secs(2);
 
 /// What to serve, and how.
 #[derive(Debug, Clone)]
@@ -32,6 +40,10 @@ pub struct Options {
     pub version: String,
     /// Name of the revision, told in answers.
     pub revision: String,
+    /// Name of the model under `/v2`.
+    pub name: String,
+    /// What `/v2` answers with.
+    pub infer_output: Output,
     /// Digest that it must have (I5), if known.
     pub sha256: Option<String>,
     /// Address of the public port.
@@ -52,6 +64,8 @@ pub struct Options {
     pub max_connections: usize,
     /// What a request may ask for.
     pub limits: Limits,
+    /// Where a line is written of each image: a file, or `-` for stdout.
+    pub prediction_log: Option<String>,
 }
 
 /// Why a server did not start, or stopped.
@@ -73,6 +87,19 @@ pub enum ServeError {
     /// The model does not load or run.
     #[error(transparent)]
     Engine(#[from] EngineError),
+    /// The prediction log cannot be written.
+    #[error("--prediction-log {path} cannot be written: {source}")]
+    Log {
+        /// The file.
+        path: String,
+        /// Why.
+        source: io::Error,
+    },
+    /// A model that gives probabilities has no logits to answer with.
+    #[error(
+        "--infer-output is logits, allowed: probabilities: that is what the model gives (metadata.json, output)"
+    )]
+    NoLogits,
     /// Metrics cannot be registered.
     #[error("metrics: {0}")]
     Metrics(#[from] prometheus::Error),
@@ -127,9 +154,21 @@ pub async fn run(
     let page = serde_json::to_vec(&artefact.profile).expect("a profile is JSON");
     profile.set(Bytes::from(page)).expect("set once");
     let digest = artefact.digest.clone();
-    let identity =
-        Identity { metadata: artefact.metadata, digest: artefact.digest, revision: options.revision.clone() };
-    let service = Service::new(identity, queue, options.limits, metrics.clone());
+    let identity = Identity {
+        metadata: artefact.metadata,
+        digest: artefact.digest,
+        revision: options.revision.clone(),
+        name: options.name,
+        infer_output: options.infer_output,
+    };
+    let mut service = Service::new(identity, queue, options.limits, metrics.clone());
+    if let Some(path) = &options.prediction_log {
+        let cannot = |source| ServeError::Log { path: path.clone(), source };
+        let log = predictions::start(path).map_err(cannot)?;
+        registry.register(Box::new(log.dropped().clone()))?;
+        service = service.with_log(log);
+    }
+    let service = Arc::new(service);
     let listener = bind("public", options.listen).await?;
     let ready = start.elapsed();
     metrics.ready_seconds.set(ready.as_secs_f64());
@@ -143,6 +182,8 @@ pub async fn run(
     if cut > 0 {
         tracing::warn!(connections = cut, "cut at the end of the drain");
     }
+    // An output that stands still does not hold the end up.
+    let _ = tokio::time::timeout(LAST_WORDS, service.flush()).await;
     tracing::info!("drained");
     stopped.cancel();
     // Its own deadline ends it.
@@ -154,6 +195,9 @@ pub async fn run(
 fn load(options: &Options, metrics: &Metrics) -> Result<(Artefact, Queue), ServeError> {
     let mut artefact = Artefact::read(&options.model)?;
     artefact.expect(Some(&options.version), options.sha256.as_deref())?;
+    if (options.infer_output, artefact.metadata.output) == (Output::Logits, Output::Probabilities) {
+        return Err(ServeError::NoLogits);
+    }
     // Not kept after this: the graphs have copies of their own.
     let model: Arc<[u8]> = std::mem::take(&mut artefact.model).into();
     let precision = precision::choose(options.precision, &model, &artefact.metadata)?;
@@ -174,12 +218,18 @@ fn load(options: &Options, metrics: &Metrics) -> Result<(Artefact, Queue), Serve
 }
 
 /// Runs every size of a batch until libtorch has profiled and compiled the graph for it (it does so in the first two
-/// runs), so that no client waits for it. Also proves that the graph fits its description.
+/// runs), so that no client waits for it; the smallest and the largest first, which also proves that the graph fits its
+/// description. Others are left out once it has taken [`WARM_UP`]: to a model that slow, a new size makes no difference.
 fn warm_up(engine: &mut dyn Engine, metadata: &Metadata, largest: usize) -> Result<(), EngineError> {
-    let inputs = vec![0.0; largest * metadata.preprocessing.input_len()];
-    for images in 1..=largest {
+    let (start, length) = (Instant::now(), metadata.preprocessing.input_len());
+    let inputs = vec![0.0; largest * length];
+    for images in [1, largest].into_iter().chain(2..largest) {
+        if images != largest && start.elapsed() > WARM_UP {
+            tracing::info!(images, largest, "warm-up is over: sizes between are not tried");
+            break;
+        }
         for _ in 0..2 {
-            engine.run(&inputs[..images * metadata.preprocessing.input_len()], images)?;
+            engine.run(&inputs[..images * length], images)?;
         }
     }
     Ok(())

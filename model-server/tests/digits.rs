@@ -14,7 +14,7 @@ use model_server::queue::Room;
 use model_server::serve::{Options, run};
 use model_server::simulate::simulate;
 use model_server::train::{Epoch, Part, Progress, Settings, train};
-use model_server::{Artefact, Precision, Torch, data, evaluate};
+use model_server::{Artefact, Output, Precision, Torch, data, evaluate};
 use serde_json::{Value, json};
 
 #[derive(Default)]
@@ -108,6 +108,8 @@ fn options(model: &Path, digest: &str, listen: u16, admin: u16) -> Options {
         model: model.to_owned(),
         version: "1.0.0".into(),
         revision: "digits-1".into(),
+        name: "digits".into(),
+        infer_output: Output::Probabilities,
         sha256: Some(digest.to_owned()),
         listen: ([127, 0, 0, 1], listen).into(),
         admin: ([127, 0, 0, 1], admin).into(),
@@ -118,6 +120,7 @@ fn options(model: &Path, digest: &str, listen: u16, admin: u16) -> Options {
         precision: Precision::Bf16,
         max_connections: 64,
         limits: LIMITS,
+        prediction_log: Some(model.with_file_name("predictions.jsonl").display().to_string()),
     }
 }
 
@@ -164,6 +167,20 @@ async fn serves_the_same_answers(set: &Path, model: &Path, digest: &str, answers
     let ready = reqwest::get(format!("{admin}/readyz")).await.unwrap();
     assert_eq!(ready.status(), 503);
     server.await.unwrap().unwrap();
+    let log = std::fs::read_to_string(model.with_file_name("predictions.jsonl")).unwrap();
+    let lines: Vec<Value> = log.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
+    assert_eq!(lines.len(), 40, "one of each image");
+    for (line, answer) in lines.iter().zip(answers) {
+        let class = answer.best.unwrap().0.to_string();
+        assert_eq!(
+            (line["prediction"].as_str(), &line["revision"]),
+            (Some(&*class), &json!("digits-1")),
+            "{line}"
+        );
+        assert!(line["latency_ms"].as_f64().unwrap() > 0.0, "{line}");
+    }
+    let images: BTreeSet<&str> = lines.iter().map(|line| line["input_hash"].as_str().unwrap()).collect();
+    assert!(images.len() > 30, "other images have other hashes");
 }
 
 async fn refuses_another_artefact(model: &Path, digest: &str) {

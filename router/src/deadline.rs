@@ -253,13 +253,13 @@ mod tests {
             let one = |name: &HeaderName, parse: fn(&str) -> Option<Duration>| {
                 parse(told[name].to_str().unwrap()).unwrap().as_millis() as u64
             };
-            prop_assert_eq!(one(&REQUEST_TIMEOUT, parse), millis);
+            prop_assert_eq!(one(&REQUEST_TIMEOUT, timeout::parse), millis);
             prop_assert_eq!(one(&GRPC_TIMEOUT, parse_grpc), millis);
         }
 
         #[test]
         fn any_text_is_survived(text in "[ -~]{0,40}") {
-            let _ = (parse(&text), parse_grpc(&text));
+            let _ = (timeout::parse(&text), parse_grpc(&text));
         }
     }
 }

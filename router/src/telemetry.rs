@@ -5,7 +5,6 @@ mod access;
 mod context;
 mod export;
 mod otlp;
-mod queue;
 mod record;
 
 use std::io::{self, Write};
@@ -14,7 +13,8 @@ use std::time::Duration;
 
 use http::{HeaderValue, Request};
 
-use access::AccessLog;
+use access::Entry;
+use admin::Lines;
 use context::{Context, TRACEPARENT};
 pub use export::EndpointError;
 use export::Spans;
@@ -29,7 +29,7 @@ const LAST_WORDS: Duration = Duration::from_secs(2);
 #[derive(Default)]
 pub struct Telemetry {
     /// With the percentage of requests.
-    log: Option<(AccessLog, u8)>,
+    log: Option<(Lines<Entry>, u8)>,
     /// With the percentage of requests without a trace.
     spans: Option<(Spans, u8)>,
 }
@@ -44,7 +44,7 @@ impl Telemetry {
     /// # Errors
     /// When no thread can be started for it.
     pub fn with_access_log(self, sample: u8, out: impl Write + Send + 'static) -> io::Result<Self> {
-        Ok(Self { log: Some((AccessLog::start(out)?, sample)), ..self })
+        Ok(Self { log: Some((access::start(out)?, sample)), ..self })
     }
 
     /// The same that exports spans to `<endpoint>/v1/traces`: of requests whose trace is sampled, and of this
@@ -114,7 +114,7 @@ impl Telemetry {
         if let Some((log, _)) = &self.log
             && (record.drawn || record.fate().is_error())
         {
-            log.push(record.clone());
+            log.push(Entry(record.clone()));
         }
         if let Some((spans, _)) = &self.spans
             && record.trace.is_some_and(|trace| trace.exported)

@@ -57,17 +57,16 @@ pub(super) fn expect_type(request: &Request, expected: &str) -> Result<(), Probl
 }
 
 impl Service {
-    /// Reads a body within the limits of size, memory and time.
-    pub(super) async fn read(&self, body: Body) -> Result<Held, Problem> {
+    /// Reads a body of at most `max` bytes within the limits of memory and time.
+    pub(super) async fn read(&self, body: Body, max: usize) -> Result<Held, Problem> {
         let time = self.limits.body_time;
-        tokio::time::timeout(time, self.collect(body)).await.unwrap_or_else(|_| {
+        tokio::time::timeout(time, self.collect(body, max)).await.unwrap_or_else(|_| {
             let message = format!("the body did not arrive within {} s", time.as_secs_f64());
             Err(Problem::new(StatusCode::REQUEST_TIMEOUT, message))
         })
     }
 
-    async fn collect(&self, mut body: Body) -> Result<Held, Problem> {
-        let max = self.limits.body_bytes;
+    async fn collect(&self, mut body: Body, max: usize) -> Result<Held, Problem> {
         let too_large = |what: &str| {
             let message = format!("the body has {what} bytes, allowed: {max}");
             Problem::new(StatusCode::PAYLOAD_TOO_LARGE, message)

@@ -7,7 +7,7 @@ use std::time::Instant;
 use axum::body::Body;
 use axum::extract::{FromRequest, Multipart, Request, State};
 use axum::http::header::CONTENT_TYPE;
-use axum::http::{HeaderMap, HeaderValue, StatusCode};
+use axum::http::{HeaderMap, HeaderName, HeaderValue, StatusCode};
 use axum::response::{IntoResponse, Json, Response};
 use base64::Engine as _;
 use base64::alphabet::STANDARD;
@@ -20,6 +20,7 @@ use super::ask;
 use super::body::{expect_type, short};
 use super::{Problem, Service};
 use crate::decode::{self, Header};
+use crate::predictions::{self, About};
 use crate::queue::{Order, Priority};
 use crate::{Answer, Preprocessing, stats};
 
@@ -27,6 +28,9 @@ use crate::{Answer, Preprocessing, stats};
 const DEFAULT_TOP_K: usize = 3;
 /// Images up to this many pixels are decoded in place: handing them to another thread costs more.
 const SMALL_PIXELS: u64 = 64 << 10;
+const INPUT_STATS: HeaderName = HeaderName::from_static(wire::header::INPUT_STATS);
+/// How clients and routers call a request.
+const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 /// Padding may be there or not: both are in use, and neither is ambiguous.
 const BASE64: GeneralPurpose = GeneralPurpose::new(
     &STANDARD,
@@ -73,16 +77,18 @@ struct Images {
 }
 
 /// What a request's head says of how it is to be answered.
-#[derive(Debug, Clone, Copy)]
-struct Asking {
-    priority: Priority,
-    deadline: Option<Instant>,
+#[derive(Debug)]
+pub(super) struct Asking {
+    since: Instant,
+    request_id: Option<String>,
+    pub(super) priority: Priority,
+    pub(super) deadline: Option<Instant>,
 }
 
 impl Asking {
     /// # Errors
     /// If its time cannot be read.
-    fn of(headers: &HeaderMap) -> Result<Self, Problem> {
+    pub(super) fn of(headers: &HeaderMap) -> Result<Self, Problem> {
         let is_copy = headers.get(wire::header::SHADOW).is_some_and(|value| value == "1");
         let priority = if is_copy { Priority::Shadow } else { Priority::Live };
         let time = headers.get(timeout::HEADER).map(|value| {
@@ -91,9 +97,11 @@ impl Asking {
                 || Problem::bad(format!("{} is {:?}, it {}", timeout::HEADER, short(text), timeout::MUST));
             timeout::parse(text).ok_or_else(wrong)
         });
+        let since = Instant::now();
         // One that ends after the end of all times is none.
-        let deadline = time.transpose()?.and_then(|time| Instant::now().checked_add(time));
-        Ok(Self { priority, deadline })
+        let deadline = time.transpose()?.and_then(|time| since.checked_add(time));
+        let request_id = headers.get(REQUEST_ID).and_then(|id| id.to_str().ok()).map(str::to_owned);
+        Ok(Self { since, request_id, priority, deadline })
     }
 }
 
@@ -106,7 +114,7 @@ struct Input {
 pub(super) async fn json(State(service): State<Arc<Service>>, request: Request) -> Result<Response, Problem> {
     expect_type(&request, "application/json")?;
     let asking = Asking::of(request.headers())?;
-    let body = service.read(request.into_body()).await?;
+    let body = service.read(request.into_body(), service.limits.body_bytes).await?;
     let ask = ask::read(&body.bytes, service.limits.images).map_err(|error| {
         Problem::bad(format!("the body is not the JSON that was expected: {}", short_reason(&error)))
     })?;
@@ -137,7 +145,7 @@ pub(super) async fn files(
     let asking = Asking::of(request.headers())?;
     let (parts, body) = request.into_parts();
     let content_type = parts.headers.get(CONTENT_TYPE).cloned();
-    let body = service.read(body).await?;
+    let body = service.read(body, service.limits.body_bytes).await?;
     // The parser reads the bytes that were held: the limits apply to both ways of sending alike.
     let mut rebuilt = Request::new(Body::from(body.bytes.clone()));
     *rebuilt.extensions_mut() = parts.extensions;
@@ -208,18 +216,21 @@ impl Service {
 
     async fn answer(&self, images: Images, asking: Asking) -> Result<Response, Problem> {
         let Images { bytes, top_k, list } = images;
+        let hashes: Vec<u64> = self.hashes(bytes.iter().map(|bytes| &bytes[..]));
         let inputs = self.prepare(bytes, list).await?;
         let count = inputs.len();
         let mut numbers = Vec::with_capacity(count * self.metadata.preprocessing.input_len());
         for input in &inputs {
             numbers.extend_from_slice(&input.numbers);
         }
-        let Asking { priority, deadline } = asking;
+        let Asking { priority, deadline, .. } = asking;
         let outputs = self.queue.run(Order { inputs: numbers, images: count, priority, deadline }).await?;
         let classes = self.metadata.classes.len();
         let answers: Vec<Answer> =
             outputs.chunks(classes).map(|o| Answer::from_outputs(o, self.metadata.output)).collect();
-        let headers = self.headers(&answers, &inputs);
+        self.log(&asking, &hashes, &answers);
+        let mut headers = self.predicted(&answers);
+        headers.insert(INPUT_STATS, stats_of(&inputs));
         let mut predictions: Vec<Prediction<'_>> =
             answers.iter().map(|a| self.prediction(a, top_k)).collect();
         let predictions = match predictions.pop() {
@@ -273,8 +284,28 @@ impl Service {
         }
     }
 
-    /// The headers that the router counts (design §4).
-    fn headers(&self, answers: &[Answer], inputs: &[Input]) -> HeaderMap {
+    /// What tells equal images, where a log asks for it.
+    pub(super) fn hashes<'a>(&self, images: impl Iterator<Item = &'a [u8]>) -> Vec<u64> {
+        if self.log.is_some() { images.map(predictions::hash).collect() } else { vec![] }
+    }
+
+    /// Writes a line of each image, where a log is kept.
+    pub(super) fn log(&self, asking: &Asking, hashes: &[u64], answers: &[Answer]) {
+        let Some(log) = &self.log else { return };
+        let about = About {
+            version: &self.metadata.version,
+            revision: &self.revision,
+            request_id: asking.request_id.as_deref(),
+            latency: asking.since.elapsed(),
+        };
+        for (i, (hash, answer)) in hashes.iter().zip(answers).enumerate() {
+            let said = answer.best.map(|(class, confidence)| (&*self.metadata.classes[class], confidence));
+            log.push(predictions::Prediction::new(&about, i, *hash, said));
+        }
+    }
+
+    /// The headers that the router counts (design §4), of what the model said.
+    pub(super) fn predicted(&self, answers: &[Answer]) -> HeaderMap {
         let of = |answer: &Answer| match answer.best {
             Some((class, p)) => {
                 (wire::header::encode_class(&self.metadata.classes[class]), format!("{p:.9}"))
@@ -282,20 +313,19 @@ impl Service {
             None => ("-".to_owned(), "NaN".to_owned()),
         };
         let (predictions, confidences): (Vec<String>, Vec<String>) = answers.iter().map(of).unzip();
-        let stats: Vec<String> = inputs.iter().map(|i| wire::header::encode_stats(&i.stats)).collect();
-        let lists = [
-            (wire::header::PREDICTION, predictions),
-            (wire::header::CONFIDENCE, confidences),
-            (wire::header::INPUT_STATS, stats),
-        ];
-        let value = |list: Vec<String>| {
-            HeaderValue::from_str(&list.join(",")).expect("class names are encoded, numbers are ASCII")
-        };
-        lists
-            .into_iter()
-            .map(|(name, list)| (axum::http::HeaderName::from_static(name), value(list)))
-            .collect()
+        let lists = [(wire::header::PREDICTION, predictions), (wire::header::CONFIDENCE, confidences)];
+        lists.into_iter().map(|(name, list)| (HeaderName::from_static(name), listed(&list))).collect()
     }
+}
+
+/// What the router counts of the images.
+fn stats_of(inputs: &[Input]) -> HeaderValue {
+    listed(&inputs.iter().map(|input| wire::header::encode_stats(&input.stats)).collect::<Vec<_>>())
+}
+
+/// One value of each image.
+fn listed(values: &[String]) -> HeaderValue {
+    HeaderValue::from_str(&values.join(",")).expect("class names are encoded, numbers are ASCII")
 }
 
 fn inputs(

@@ -11,7 +11,7 @@ use base64::Engine as _;
 use image::{DynamicImage, ImageFormat, Rgb, RgbImage};
 use model_server::http::{Identity, Limits, Service};
 use model_server::queue::{Queue, Room};
-use model_server::{Engine, EngineError, Metadata, Metrics, Reference, listen};
+use model_server::{Engine, EngineError, Metadata, Metrics, Output, Reference, listen};
 use prometheus::Registry;
 use serde_json::{Value, json};
 use tokio::net::TcpListener;
@@ -66,8 +66,14 @@ where
     let metrics = Metrics::new(&Registry::new()).unwrap();
     let room = Room { capacity, batch: 4, delay: Duration::ZERO };
     let queue = Queue::start(vec![make], room, &metrics).unwrap();
-    let identity = Identity { metadata: metadata(), digest: "d".repeat(64), revision: "light-1".into() };
-    let service: Arc<Service> = Service::new(identity, queue, limits, metrics);
+    let identity = Identity {
+        metadata: metadata(),
+        digest: "d".repeat(64),
+        revision: "light-1".into(),
+        name: "light".into(),
+        infer_output: Output::Probabilities,
+    };
+    let service = Arc::new(Service::new(identity, queue, limits, metrics));
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let address = listener.local_addr().unwrap();
     let stop = CancellationToken::new();

@@ -1,87 +1,31 @@
-//! The access log: one line of JSON for a request, written by a thread of its own.
+//! The access log: one line of JSON for a request.
 
 use std::io::{self, Write};
 use std::net::SocketAddr;
 use std::sync::Arc;
-use std::thread;
 
+use admin::Lines;
 use http::Version;
 use jiff::Timestamp;
 use prometheus::IntCounter;
-use serde::Serialize;
-use tokio::sync::mpsc;
+use serde::{Serialize, Serializer};
 
-use super::queue::{Queue, Told};
 use super::record::{Fate, Record};
 
-/// What is written at once, in bytes.
-const BLOCK: usize = 32 * 1024;
+/// A request that a line is written of: by the thread that writes, which has the time.
+pub(super) struct Entry(pub(super) Arc<Record>);
 
-/// Where lines go.
-pub(super) struct AccessLog {
-    queue: Queue,
-    dropped: IntCounter,
+/// Starts the thread that writes to `out`.
+pub(super) fn start(out: impl Write + Send + 'static) -> io::Result<Lines<Entry>> {
+    let what = "Lines of the access log that were not written, because the output did not keep up or broke.";
+    let dropped =
+        IntCounter::new("sluice_router_access_log_dropped_total", what).expect("the names are constants");
+    Lines::start("access-log", out, dropped)
 }
 
-impl AccessLog {
-    /// Starts the thread that writes to `out`.
-    pub(super) fn start(out: impl Write + Send + 'static) -> io::Result<Self> {
-        let (queue, told) = Queue::new();
-        let what =
-            "Lines of the access log that were not written, because the output did not keep up or broke.";
-        let dropped =
-            IntCounter::new("sluice_router_access_log_dropped_total", what).expect("the names are constants");
-        let lost = dropped.clone();
-        thread::Builder::new().name("access-log".into()).spawn(move || write(told, out, &lost))?;
-        Ok(Self { queue, dropped })
-    }
-
-    pub(super) const fn dropped(&self) -> &IntCounter {
-        &self.dropped
-    }
-
-    /// Never waits.
-    pub(super) fn push(&self, record: Arc<Record>) {
-        if !self.queue.push(record) {
-            self.dropped.inc();
-        }
-    }
-
-    /// Waits until all is written.
-    pub(super) async fn flush(&self) {
-        self.queue.flush().await;
-    }
-}
-
-/// Writes until the last sender is gone. Lines are gathered for as long as more are waiting.
-fn write(mut told: mpsc::Receiver<Told>, mut out: impl Write, dropped: &IntCounter) {
-    let (mut block, mut lines, mut broken) = (Vec::with_capacity(BLOCK), 0, false);
-    while let Some(next) = told.blocking_recv() {
-        let flush = match next {
-            Told::Record(record) => {
-                let fate = record.fate();
-                serde_json::to_writer(&mut block, &Line::of(&record, &fate))
-                    .expect("texts and numbers are JSON");
-                block.push(b'\n');
-                lines += 1;
-                None
-            }
-            Told::Flush(done) => Some(done),
-        };
-        if flush.is_none() && !told.is_empty() && block.len() < BLOCK {
-            continue;
-        }
-        let written = out.write_all(&block).and_then(|()| out.flush());
-        if let Err(error) = &written {
-            dropped.inc_by(lines);
-            if !broken {
-                tracing::error!(%error, "the access log cannot be written");
-            }
-        }
-        broken = written.is_err();
-        block.clear();
-        lines = 0;
-        drop(flush);
+impl Serialize for Entry {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        Line::of(&self.0, &self.0.fate()).serialize(serializer)
     }
 }
 
@@ -161,65 +105,17 @@ fn protocol(version: Version) -> &'static str {
 
 #[cfg(test)]
 mod tests {
-    use std::sync::Mutex;
-    use std::sync::mpsc::{Receiver, channel};
-
     use http::{HeaderValue, Request};
 
-    use super::super::queue::QUEUE;
     use super::*;
 
-    /// Writes once it is let.
-    struct Slow(Mutex<Receiver<()>>, Arc<Mutex<Vec<u8>>>);
-
-    impl Write for Slow {
-        fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-            if self.0.lock().unwrap().recv().is_err() {
-                return Err(io::ErrorKind::BrokenPipe.into());
-            }
-            self.1.lock().unwrap().extend_from_slice(bytes);
-            Ok(bytes.len())
-        }
-
-        fn flush(&mut self) -> io::Result<()> {
-            Ok(())
-        }
-    }
-
-    fn record() -> Arc<Record> {
+    #[test]
+    fn a_line_holds_no_secret_of_a_query_and_no_quote_of_an_id() {
         let request = Request::post("/predict?key=secret").body(()).unwrap();
-        Arc::new(Record::new(&request, &HeaderValue::from_static("a\"b"), true, None))
-    }
-
-    #[tokio::test]
-    async fn an_output_that_stands_still_costs_lines_and_no_time() {
-        let (go, wait) = channel();
-        let seen = Arc::<Mutex<Vec<u8>>>::default();
-        let log = AccessLog::start(Slow(Mutex::new(wait), seen.clone())).unwrap();
-        let start = std::time::Instant::now();
-        for _ in 0..3 * QUEUE {
-            log.push(record());
-        }
-        assert!(start.elapsed().as_secs() < 5);
-        let dropped = log.dropped.get();
-        // One block is in the thread's hands, perhaps.
-        assert!((QUEUE as u64..=2 * QUEUE as u64).contains(&dropped), "{dropped}");
-        (0..2 * QUEUE).for_each(|_| go.send(()).unwrap());
-        log.flush().await;
-        let text = String::from_utf8(seen.lock().unwrap().clone()).unwrap();
-        assert_eq!(text.lines().count() as u64, 3 * QUEUE as u64 - dropped);
-        let line: serde_json::Value = serde_json::from_str(text.lines().next().unwrap()).unwrap();
+        let record = Record::new(&request, &HeaderValue::from_static("a\"b"), true, None);
+        let text = serde_json::to_string(&Entry(Arc::new(record))).unwrap();
+        let line: serde_json::Value = serde_json::from_str(&text).unwrap();
         assert_eq!((&line["requestId"], &line["path"]), (&"a\"b".into(), &"/predict".into()));
         assert!(!text.contains("secret"));
-    }
-
-    #[tokio::test]
-    async fn an_output_that_broke_is_counted() {
-        let (go, wait) = channel();
-        drop(go);
-        let log = AccessLog::start(Slow(Mutex::new(wait), Arc::default())).unwrap();
-        log.push(record());
-        log.flush().await;
-        assert_eq!(log.dropped.get(), 1);
     }
 }

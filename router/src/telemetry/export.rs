@@ -4,6 +4,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use admin::queue::{Queue, Told};
 use bytes::Bytes;
 use http::{Request, StatusCode, Uri, header, uri};
 use http_body_util::{BodyExt, Full, Limited};
@@ -15,7 +16,6 @@ use tokio::sync::mpsc;
 use tokio::time::{Instant, sleep, sleep_until, timeout};
 
 use super::otlp::{self, Resource};
-use super::queue::{Queue, Told};
 use super::record::Record;
 
 /// Most spans of a batch. This and the next are OpenTelemetry's own defaults.
@@ -39,7 +39,7 @@ pub enum EndpointError {
 
 /// Where spans go.
 pub(super) struct Spans {
-    queue: Queue,
+    queue: Queue<Arc<Record>>,
     counts: IntCounterVec,
 }
 
@@ -106,7 +106,7 @@ fn address(text: &str) -> Option<Uri> {
 }
 
 impl Exporter {
-    async fn run(self, mut told: mpsc::Receiver<Told>) {
+    async fn run(self, mut told: mpsc::Receiver<Told<Arc<Record>>>) {
         let mut batch = Vec::with_capacity(BATCH);
         let mut since = Instant::now();
         loop {
@@ -118,7 +118,7 @@ impl Exporter {
                 }
             };
             match next {
-                Some(Told::Record(record)) => {
+                Some(Told::One(record)) => {
                     if batch.is_empty() {
                         since = Instant::now();
                     }
