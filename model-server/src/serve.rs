@@ -17,11 +17,12 @@ use prometheus::Registry;
 use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
 use torchscript::Precision;
+use wire::Profile;
 
 use crate::http::{Identity, Limits, Service};
 use crate::metrics::Metrics;
 use crate::queue::{Queue, Room};
-use crate::{Artefact, ArtefactError, Engine, EngineError, Metadata, Torch, listen, precision};
+use crate::{Artefact, ArtefactError, Engine, EngineError, Metadata, ModelError, Torch, listen, precision};
 
 /// What to serve, and how.
 #[derive(Debug, Clone)]
@@ -70,6 +71,9 @@ pub enum ServeError {
     /// The artefact is not the one that was asked for.
     #[error(transparent)]
     Artefact(#[from] ArtefactError),
+    /// The file of the model is not what can be served.
+    #[error(transparent)]
+    Model(#[from] ModelError),
     /// The model does not load or run.
     #[error(transparent)]
     Engine(#[from] EngineError),
@@ -116,19 +120,17 @@ pub async fn run(
         let (options, metrics) = (options.clone(), metrics.clone());
         move || load(&options, &metrics)
     });
-    let (artefact, queue) = tokio::select! {
+    let Loaded { identity, profile: reference, queue } = tokio::select! {
         loaded = loaded => loaded.map_err(|_| ServeError::Loading)??,
         () = stop.cancelled() => {
             tracing::info!("stopped before the model was loaded");
             return Ok(());
         }
     };
-    Metrics::describe(&registry, &options.version, &options.revision, &artefact.digest)?;
-    let page = serde_json::to_vec(&artefact.profile).expect("a profile is JSON");
+    Metrics::describe(&registry, &options.version, &options.revision, &identity.digest)?;
+    let page = serde_json::to_vec(&reference).expect("a profile is JSON");
     profile.set(Bytes::from(page)).expect("set once");
-    let digest = artefact.digest.clone();
-    let identity =
-        Identity { metadata: artefact.metadata, digest: artefact.digest, revision: options.revision.clone() };
+    let digest = identity.digest.clone();
     let service = Service::new(identity, queue, options.limits, metrics.clone());
     let listener = bind("public", options.listen).await?;
     let ready = start.elapsed();
@@ -150,27 +152,37 @@ pub async fn run(
     Ok(())
 }
 
+/// What is served once it is loaded.
+struct Loaded {
+    identity: Identity,
+    profile: Profile,
+    queue: Queue,
+}
+
 /// Verifies, loads and warms up; blocks.
-fn load(options: &Options, metrics: &Metrics) -> Result<(Artefact, Queue), ServeError> {
-    let mut artefact = Artefact::read(&options.model)?;
+fn load(options: &Options, metrics: &Metrics) -> Result<Loaded, ServeError> {
+    let artefact = Artefact::read(&options.model)?;
     artefact.expect(Some(&options.version), options.sha256.as_deref())?;
-    // Not kept after this: the graphs have copies of their own.
-    let model: Arc<[u8]> = std::mem::take(&mut artefact.model).into();
-    let precision = precision::choose(options.precision, &model, &artefact.metadata)?;
+    let Artefact { digest, metadata, profile, model } = artefact;
+    // Neither is kept after this: the graphs have copies of their own.
+    let archive: Arc<[u8]> = model.archive(&metadata)?.into();
+    drop(model);
+    let precision = precision::choose(options.precision, &archive, &metadata)?;
     let maker = || {
-        let (model, metadata) = (model.clone(), artefact.metadata.clone());
+        let (archive, metadata) = (archive.clone(), metadata.clone());
         let Options { threads, queue: Room { batch, .. }, .. } = *options;
         move || {
             crate::limit_threads(threads);
             torchscript::flush_denormal();
-            let mut engine = Torch::load(&model, &metadata, precision)?;
+            let mut engine = Torch::load(&archive, &metadata, precision)?;
             warm_up(&mut engine, &metadata, batch)?;
             Ok(Box::new(engine) as Box<dyn Engine>)
         }
     };
     let makers = (0..options.workers).map(|_| maker()).collect();
     let queue = Queue::start(makers, options.queue, metrics)?;
-    Ok((artefact, queue))
+    let identity = Identity { metadata, digest, revision: options.revision.clone() };
+    Ok(Loaded { identity, profile, queue })
 }
 
 /// Runs every size of a batch until libtorch has profiled and compiled the graph for it (it does so in the first two
