@@ -66,7 +66,7 @@ pub enum ModelError {
         /// Number of classes.
         classes: usize,
         /// The first tensor that differs.
-        source: Mismatch,
+        source: Box<Mismatch>,
         /// An architecture that they are of.
         fits: Option<&'static str>,
     },
@@ -113,9 +113,9 @@ impl Model {
         let contract = &metadata.preprocessing;
         let (width, height) = (contract.width as usize, contract.height as usize);
         let size = Size { height, width, classes: metadata.classes.len() };
-        if let Err(source) = architecture.check(&weights, &size) {
+        if let Err(mismatch) = architecture.check(&weights, &size) {
             let fits = Architecture::fitting(&weights, &size).map(|other| other.name);
-            let (architecture, classes) = (architecture.name, size.classes);
+            let (architecture, classes, source) = (architecture.name, size.classes, Box::new(mismatch));
             return Err(ModelError::Differs { file, architecture, width, height, classes, source, fits });
         }
         let failed = |error: TchError| {

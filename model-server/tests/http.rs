@@ -30,7 +30,7 @@ async fn one_image_is_answered_in_body_and_headers() {
     assert_eq!(response.status(), 200);
     assert_eq!(header(&response, "x-model-version"), "1.0.0");
     assert_eq!(header(&response, "x-input-stats"), "brightness=1.00000 contrast=0.00000 sharpness=0.00000");
-    let class = wire::header::decode_class(header(&response, "x-prediction"));
+    let class = wire::header::decode_class(header(&response, "x-prediction")).into_owned();
     assert_eq!(class, "bright, or white");
     let confidence: f64 = header(&response, "x-confidence").parse().unwrap();
     let body: Value = response.json().await.unwrap();

@@ -80,6 +80,7 @@ fn load(directory: &Path) -> (Artefact, Torch) {
 
 /// The outputs for some images are PyTorch's, within 1e-5; of logits beyond 1, within 1e-5 of the largest.
 #[track_caller]
+#[allow(clippy::print_stdout, reason = "how far off, for whoever asks")]
 fn agrees(engine: &mut Torch, metadata: &Metadata, images: &[RgbImage], logits: &[Vec<f32>]) {
     let inputs: Vec<f32> = images.iter().flat_map(|image| metadata.preprocessing.normalise(image)).collect();
     let found = engine.run(&inputs, images.len()).unwrap();
