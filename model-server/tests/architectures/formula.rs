@@ -23,7 +23,7 @@ fn bits(text: &str, n: usize) -> impl Iterator<Item = u64> {
 fn values(name: &str, shape: &[usize]) -> Vec<u8> {
     let product = |lengths: &[usize]| lengths.iter().product::<usize>();
     let (centre, width) = match name.rsplit('.').next().unwrap() {
-        _ if shape.len() > 1 => (0.0, (6.0 / product(&shape[1..]) as f64).sqrt()),
+        _ if shape.len() > 1 => (0.0, (4.0 / product(&shape[1..]) as f64).sqrt()),
         "running_var" => (1.0, 0.5),
         "weight" => (1.0, 0.2),
         _ => (0.0, 0.1),

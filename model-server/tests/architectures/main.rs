@@ -78,7 +78,7 @@ fn load(directory: &Path) -> (Artefact, Torch) {
     (artefact, engine)
 }
 
-/// The outputs for some images are PyTorch's, within 1e-5; of logits beyond 1, within 1e-5 of the largest.
+/// The outputs for some images are PyTorch's (in 64 bits), within 1e-5 of the largest, or of 1 if that is larger.
 #[track_caller]
 #[allow(clippy::print_stdout, reason = "how far off, for whoever asks")]
 fn agrees(engine: &mut Torch, metadata: &Metadata, images: &[RgbImage], logits: &[Vec<f32>]) {
