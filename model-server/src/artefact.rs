@@ -1,14 +1,13 @@
-//! An artefact directory: `model.pt`, `metadata.json`, `reference.json` and whatever else was shipped.
+//! An artefact directory: a [`Model`], `metadata.json`, `reference.json` and whatever else was shipped.
 
 use std::path::Path;
 
 use wire::{Profile, ProfileError};
 
 use crate::digest::{self, DigestError};
-use crate::{Metadata, MetadataError};
+use crate::model;
+use crate::{Metadata, MetadataError, Model};
 
-/// The TorchScript graph.
-pub(crate) const MODEL: &str = "model.pt";
 /// The description.
 pub(crate) const METADATA: &str = "metadata.json";
 /// The reference profile.
@@ -25,8 +24,8 @@ pub struct Artefact {
     pub metadata: Metadata,
     /// Its reference profile, with the digest filled in.
     pub profile: Profile,
-    /// The bytes of `model.pt`.
-    pub model: Vec<u8>,
+    /// What is served.
+    pub model: Model,
 }
 
 /// Why a directory is not the artefact that was asked for.
@@ -36,12 +35,20 @@ pub enum ArtefactError {
     #[error(transparent)]
     Digest(#[from] DigestError),
     /// A file is missing.
-    #[error("{directory} has no {file}; an artefact holds {MODEL}, {METADATA} and {REFERENCE}")]
+    #[error("{directory} has no {file}; an artefact holds a model, {METADATA} and {REFERENCE}")]
     Missing {
         /// The directory.
         directory: String,
-        /// The file.
-        file: &'static str,
+        /// The file, or those of which one is needed.
+        file: String,
+    },
+    /// Nobody can say which of them is the model.
+    #[error("{directory} holds {}: keep the one that is to be served", files.join(" and "))]
+    Several {
+        /// The directory.
+        directory: String,
+        /// Those that could be it.
+        files: Vec<&'static str>,
     },
     /// The description is wrong.
     #[error(transparent)]
@@ -80,11 +87,11 @@ impl Artefact {
     /// # Errors
     /// If a file is missing, broken, or does not fit the others.
     pub fn read(directory: &Path) -> Result<Self, ArtefactError> {
-        let (digest, mut files) = digest::read(directory, &[MODEL, METADATA, REFERENCE])?;
-        let mut take = |file| {
-            let missing = || ArtefactError::Missing { directory: directory.display().to_string(), file };
-            files.remove(file).ok_or_else(missing)
-        };
+        let wanted = [&model::FILES[..], &[METADATA, REFERENCE]].concat();
+        let (digest, mut files) = digest::read(directory, &wanted)?;
+        let place = || directory.display().to_string();
+        let missing = |file: &str| ArtefactError::Missing { directory: place(), file: file.to_owned() };
+        let mut take = |file| files.remove(file).ok_or_else(|| missing(file));
         let metadata = Metadata::parse(&take(METADATA)?)?;
         let mut profile: Profile =
             serde_json::from_slice(&take(REFERENCE)?).map_err(ArtefactError::ProfileJson)?;
@@ -93,7 +100,14 @@ impl Artefact {
         let classes: Vec<&str> = profile.classes.iter().map(|c| c.class.as_str()).collect();
         same("classes", &format!("{classes:?}"), &format!("{:?}", metadata.classes))?;
         profile.digest.clone_from(&digest);
-        Ok(Self { digest, metadata, profile, model: take(MODEL)? })
+        let mut models: Vec<Model> =
+            model::FILES.iter().filter_map(|file| Some(Model::new(file, files.remove(*file)?))).collect();
+        let model = models.pop().ok_or_else(|| missing("model.pt, model.safetensors or model.pth"))?;
+        if models.is_empty() {
+            return Ok(Self { digest, metadata, profile, model });
+        }
+        let files = models.iter().chain([&model]).map(Model::file).collect();
+        Err(ArtefactError::Several { directory: place(), files })
     }
 
     /// Checks that it is the one that was asked for.

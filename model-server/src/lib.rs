@@ -5,13 +5,14 @@
 //!
 //! | to find out | look at |
 //! |---|---|
-//! | what an artefact is, and its digest | [`Artefact`], [`digest`], [`Metadata`] |
+//! | what an artefact is, and its digest | [`Artefact`], [`digest`], [`Metadata`], [`Model`] |
 //! | what happens to an image | [`mod@decode`], [`Preprocessing`], [`stats`] |
 //! | how a model is trained | [`dataset`], [`train`], [`profile`] |
 //! | what drift does to a model | [`corrupt`], [`mod@simulate`] |
 //! | how a request is answered | [`mod@serve`], then [`listen`], [`http`], [`queue`], [`Engine`] |
 
 mod answer;
+mod architecture;
 mod artefact;
 pub mod corrupt;
 pub mod data;
@@ -25,6 +26,7 @@ pub mod http;
 pub mod listen;
 mod metadata;
 mod metrics;
+mod model;
 mod net;
 mod plot;
 mod precision;
@@ -36,6 +38,7 @@ pub mod serve;
 pub mod simulate;
 pub mod stats;
 mod torch;
+mod trace;
 pub mod train;
 
 pub use answer::{Answer, Output};
@@ -43,6 +46,7 @@ pub use artefact::{Artefact, ArtefactError};
 pub use engine::{Engine, EngineError, Reference};
 pub use metadata::{Metadata, MetadataError, Training};
 pub use metrics::Metrics;
+pub use model::{Model, ModelError};
 pub use preprocess::{PreprocessError, Preprocessing, Resize};
 pub use torch::{Torch, limit_threads};
 pub use torchscript::Precision;

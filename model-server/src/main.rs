@@ -146,7 +146,9 @@ fn open(model: &Path, data_file: &Path) -> Result<(Artefact, Dataset, Torch)> {
         );
     }
     model_server::limit_threads(cores());
-    let engine = Torch::load(&artefact.model, &artefact.metadata, Precision::Fp32)?;
+    let archive = artefact.model.archive(&artefact.metadata)?;
+    let engine = Torch::load(&archive, &artefact.metadata, Precision::Fp32)?;
+    drop(archive);
     Ok((artefact, data, engine))
 }
 

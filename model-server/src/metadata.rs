@@ -13,7 +13,8 @@ pub(crate) const MAX_CLASSES: usize = 10_000;
 pub struct Metadata {
     /// Semantic version of the model.
     pub version: String,
-    /// What the graph is, for readers: `cnn-3conv-2fc` from `train`.
+    /// What the network is: `cnn-3conv-2fc` from `train`. Beside weights it says how they are used, beside a graph it
+    /// is for readers.
     pub architecture: String,
     /// Class names in the order of the graph's outputs.
     pub classes: Vec<String>,

@@ -8,14 +8,16 @@
 
 use rand::{Rng, rngs::StdRng};
 use tch::nn::{Path, VarStore};
-use tch::{CModule, Device, Kind, TchError, Tensor};
+use tch::{CModule, Device, TchError, Tensor};
+
+use crate::trace::trace;
 
 /// What `metadata.json` calls it.
 pub(crate) const NAME: &str = "cnn-3conv-2fc";
-/// Its class within TorchScript, where a dash would not parse.
-const CLASS: &str = "Classifier";
-const FILTERS: [i64; 3] = [16, 32, 64];
-const HIDDEN: i64 = 128;
+/// Channels of the convolutions.
+pub(crate) const FILTERS: [i64; 3] = [16, 32, 64];
+/// Numbers between the two last layers.
+pub(crate) const HIDDEN: i64 = 128;
 
 /// The net and its weights.
 #[derive(Debug)]
@@ -24,7 +26,7 @@ pub(crate) struct Net {
     convolutions: Vec<Layer>,
     hidden: Layer,
     output: Layer,
-    shape: [i64; 3],
+    side: i64,
 }
 
 #[derive(Debug)]
@@ -48,7 +50,7 @@ impl Net {
         let flat = channels * (side / 8) * (side / 8);
         let hidden = layer(&root.sub("fc1"), &[HIDDEN, flat], rng)?;
         let output = layer(&root.sub("fc2"), &[classes, HIDDEN], rng)?;
-        Ok(Self { weights, convolutions, hidden, output, shape: [3, side, side] })
+        Ok(Self { weights, convolutions, hidden, output, side })
     }
 
     /// Logits for a batch.
@@ -63,24 +65,10 @@ impl Net {
         x.f_linear(&self.output.weight, Some(&self.output.bias))
     }
 
-    /// The net as TorchScript. The weights are frozen by this: tracing refuses tensors that want gradients.
+    /// The net as TorchScript. The weights are frozen by this.
     pub(crate) fn trace(mut self) -> Result<CModule, TchError> {
         self.weights.freeze();
-        let [channels, height, width] = self.shape;
-        let example = Tensor::f_zeros([1, channels, height, width], (Kind::Float, Device::Cpu))?;
-        let mut failed = None;
-        let mut forward = |inputs: &[Tensor]| match self.forward(&inputs[0]) {
-            Ok(output) => vec![output],
-            Err(error) => {
-                failed = Some(error);
-                Vec::new()
-            }
-        };
-        let traced = CModule::create_by_tracing(CLASS, "forward", &[example], &mut forward);
-        match failed {
-            Some(error) => Err(error),
-            None => traced,
-        }
+        trace(self.side, self.side, |input| self.forward(input))
     }
 }
 

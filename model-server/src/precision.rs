@@ -16,7 +16,11 @@ const MOST: f64 = 0.05;
 ///
 /// # Errors
 /// If the model does not run.
-pub(crate) fn choose(asked: Precision, model: &[u8], metadata: &Metadata) -> Result<Precision, EngineError> {
+pub(crate) fn choose(
+    asked: Precision,
+    archive: &[u8],
+    metadata: &Metadata,
+) -> Result<Precision, EngineError> {
     if asked == Precision::Fp32 {
         return Ok(asked);
     }
@@ -24,7 +28,7 @@ pub(crate) fn choose(asked: Precision, model: &[u8], metadata: &Metadata) -> Res
         tracing::warn!("bf16 is not used: this processor has no AMX, and would be slower");
         return Ok(Precision::Fp32);
     }
-    let furthest = furthest(model, metadata)?;
+    let furthest = furthest(archive, metadata)?;
     if furthest > MOST {
         tracing::warn!(
             furthest,
@@ -46,14 +50,14 @@ fn has_amx(cpuinfo: &str) -> bool {
 }
 
 /// The largest difference of a probability, over images of noise.
-fn furthest(model: &[u8], metadata: &Metadata) -> Result<f64, EngineError> {
+fn furthest(archive: &[u8], metadata: &Metadata) -> Result<f64, EngineError> {
     let contract = &metadata.preprocessing;
     let mut random = StdRng::seed_from_u64(1);
     let mut noise =
         || image::RgbImage::from_fn(contract.width, contract.height, |_, _| image::Rgb(random.random()));
     let inputs: Vec<f32> = (0..IMAGES).flat_map(|_| contract.normalise(&noise())).collect();
     let probabilities = |precision| {
-        let outputs = Torch::load(model, metadata, precision)?.run(&inputs, IMAGES)?;
+        let outputs = Torch::load(archive, metadata, precision)?.run(&inputs, IMAGES)?;
         let answers = outputs.chunks(metadata.classes.len());
         let answers =
             answers.flat_map(|outputs| Answer::from_outputs(outputs, metadata.output).probabilities);

@@ -17,12 +17,14 @@ use prometheus::Registry;
 use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
 use torchscript::Precision;
+use wire::Profile;
 
 use crate::http::{Identity, Limits, Service};
 use crate::metrics::Metrics;
 use crate::queue::{Queue, Room};
 use crate::{
-    Artefact, ArtefactError, Engine, EngineError, Metadata, Output, Torch, listen, precision, predictions,
+    Artefact, ArtefactError, Engine, EngineError, Metadata, ModelError, Output, Torch, listen, precision,
+    predictions,
 };
 
 /// How long sizes of batches are tried, beside the smallest and the largest.
@@ -84,6 +86,9 @@ pub enum ServeError {
     /// The artefact is not the one that was asked for.
     #[error(transparent)]
     Artefact(#[from] ArtefactError),
+    /// The file of the model is not what can be served.
+    #[error(transparent)]
+    Model(#[from] ModelError),
     /// The model does not load or run.
     #[error(transparent)]
     Engine(#[from] EngineError),
@@ -143,24 +148,17 @@ pub async fn run(
         let (options, metrics) = (options.clone(), metrics.clone());
         move || load(&options, &metrics)
     });
-    let (artefact, queue) = tokio::select! {
+    let Loaded { identity, profile: reference, queue } = tokio::select! {
         loaded = loaded => loaded.map_err(|_| ServeError::Loading)??,
         () = stop.cancelled() => {
             tracing::info!("stopped before the model was loaded");
             return Ok(());
         }
     };
-    Metrics::describe(&registry, &options.version, &options.revision, &artefact.digest)?;
-    let page = serde_json::to_vec(&artefact.profile).expect("a profile is JSON");
+    Metrics::describe(&registry, &options.version, &options.revision, &identity.digest)?;
+    let page = serde_json::to_vec(&reference).expect("a profile is JSON");
     profile.set(Bytes::from(page)).expect("set once");
-    let digest = artefact.digest.clone();
-    let identity = Identity {
-        metadata: artefact.metadata,
-        digest: artefact.digest,
-        revision: options.revision.clone(),
-        name: options.name,
-        infer_output: options.infer_output,
-    };
+    let digest = identity.digest.clone();
     let mut service = Service::new(identity, queue, options.limits, metrics.clone());
     if let Some(path) = &options.prediction_log {
         let cannot = |source| ServeError::Log { path: path.clone(), source };
@@ -191,30 +189,47 @@ pub async fn run(
     Ok(())
 }
 
+/// What is served once it is loaded.
+struct Loaded {
+    identity: Identity,
+    profile: Profile,
+    queue: Queue,
+}
+
 /// Verifies, loads and warms up; blocks.
-fn load(options: &Options, metrics: &Metrics) -> Result<(Artefact, Queue), ServeError> {
-    let mut artefact = Artefact::read(&options.model)?;
+fn load(options: &Options, metrics: &Metrics) -> Result<Loaded, ServeError> {
+    let artefact = Artefact::read(&options.model)?;
     artefact.expect(Some(&options.version), options.sha256.as_deref())?;
-    if (options.infer_output, artefact.metadata.output) == (Output::Logits, Output::Probabilities) {
+    let Artefact { digest, metadata, profile, model } = artefact;
+    if (options.infer_output, metadata.output) == (Output::Logits, Output::Probabilities) {
         return Err(ServeError::NoLogits);
     }
-    // Not kept after this: the graphs have copies of their own.
-    let model: Arc<[u8]> = std::mem::take(&mut artefact.model).into();
-    let precision = precision::choose(options.precision, &model, &artefact.metadata)?;
+    // Neither is kept after this: the graphs have copies of their own.
+    let archive: Arc<[u8]> = model.archive(&metadata)?.into();
+    drop(model);
+    let precision = precision::choose(options.precision, &archive, &metadata)?;
     let maker = || {
-        let (model, metadata) = (model.clone(), artefact.metadata.clone());
+        let (archive, metadata) = (archive.clone(), metadata.clone());
         let Options { threads, queue: Room { batch, .. }, .. } = *options;
         move || {
             crate::limit_threads(threads);
             torchscript::flush_denormal();
-            let mut engine = Torch::load(&model, &metadata, precision)?;
+            let mut engine = Torch::load(&archive, &metadata, precision)?;
             warm_up(&mut engine, &metadata, batch)?;
             Ok(Box::new(engine) as Box<dyn Engine>)
         }
     };
     let makers = (0..options.workers).map(|_| maker()).collect();
     let queue = Queue::start(makers, options.queue, metrics)?;
-    Ok((artefact, queue))
+    let Options { revision, name, infer_output, .. } = options;
+    let identity = Identity {
+        metadata,
+        digest,
+        revision: revision.clone(),
+        name: name.clone(),
+        infer_output: *infer_output,
+    };
+    Ok(Loaded { identity, profile, queue })
 }
 
 /// Runs every size of a batch until libtorch has profiled and compiled the graph for it (it does so in the first two

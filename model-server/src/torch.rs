@@ -14,12 +14,12 @@ pub struct Torch {
 }
 
 impl Torch {
-    /// Loads a graph from the bytes of `model.pt`, and makes of it what runs fastest here.
+    /// Loads a graph from a TorchScript archive ([`Model::archive`](crate::Model::archive)), and makes of it what runs fastest here.
     ///
     /// # Errors
     /// If libtorch does not accept them.
-    pub fn load(model: &[u8], metadata: &Metadata, precision: Precision) -> Result<Self, EngineError> {
-        let graph = Graph::load(model, precision).map_err(|e| EngineError::Load(e.to_string()))?;
+    pub fn load(archive: &[u8], metadata: &Metadata, precision: Precision) -> Result<Self, EngineError> {
+        let graph = Graph::load(archive, precision).map_err(|e| EngineError::Load(e.to_string()))?;
         let contract = &metadata.preprocessing;
         let shape = [contract.channels, contract.height, contract.width].map(|side| side as usize);
         Ok(Self { graph, shape, classes: metadata.classes.len() })

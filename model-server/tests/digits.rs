@@ -5,16 +5,14 @@ mod common;
 
 use std::collections::BTreeSet;
 use std::path::Path;
-use std::time::Duration;
 
-use common::{LIMITS, base64, digits};
+use common::{base64, digits, free_port, options, ready};
 use model_server::corrupt::Corruption;
 use model_server::dataset::Dataset;
-use model_server::queue::Room;
 use model_server::serve::{Options, run};
 use model_server::simulate::simulate;
 use model_server::train::{Epoch, Part, Progress, Settings, train};
-use model_server::{Artefact, Output, Precision, Torch, data, evaluate};
+use model_server::{Artefact, Precision, Torch, data, evaluate};
 use serde_json::{Value, json};
 
 #[derive(Default)]
@@ -76,7 +74,8 @@ async fn a_model_is_trained_repeatably_evaluated_and_served() {
     let artefact = Artefact::read(&model).unwrap();
     assert_eq!((artefact.profile.images, &artefact.profile.digest), (1437, &trained.digest));
     let test = Dataset::test(&set).unwrap();
-    let mut engine = Torch::load(&artefact.model, &artefact.metadata, Precision::Fp32).unwrap();
+    let archive = artefact.model.archive(&artefact.metadata).unwrap();
+    let mut engine = Torch::load(&archive, &artefact.metadata, Precision::Fp32).unwrap();
     let answers = evaluate::answers(&mut engine, &artefact.metadata, &test).unwrap();
     assert_eq!(evaluate::accuracy(&test, &answers), artefact.metadata.training.test_accuracy);
 
@@ -103,45 +102,13 @@ fn drift_shows_in_the_answers(engine: &mut Torch, artefact: &Artefact, test: &Da
     assert!(under(Corruption::Texture, 5).accuracy < 0.35);
 }
 
-fn options(model: &Path, digest: &str, listen: u16, admin: u16) -> Options {
-    Options {
-        model: model.to_owned(),
-        version: "1.0.0".into(),
-        revision: "digits-1".into(),
-        name: "digits".into(),
-        infer_output: Output::Probabilities,
-        sha256: Some(digest.to_owned()),
-        listen: ([127, 0, 0, 1], listen).into(),
-        admin: ([127, 0, 0, 1], admin).into(),
-        drain: Duration::from_secs(2),
-        workers: 2,
-        threads: 1,
-        queue: Room { capacity: 64, batch: 8, delay: Duration::ZERO },
-        precision: Precision::Bf16,
-        max_connections: 64,
-        limits: LIMITS,
-        prediction_log: Some(model.with_file_name("predictions.jsonl").display().to_string()),
-    }
-}
-
-fn free_port() -> u16 {
-    std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port()
-}
-
 async fn serves_the_same_answers(set: &Path, model: &Path, digest: &str, answers: &[model_server::Answer]) {
     let (listen, admin) = (free_port(), free_port());
     let (stop, stopped) = tokio::sync::oneshot::channel::<()>();
     let server = tokio::spawn(run(options(model, digest, listen, admin), async {
         let _ = stopped.await;
     }));
-    let admin = format!("http://127.0.0.1:{admin}");
-    for _ in 0..500 {
-        let ready = reqwest::get(format!("{admin}/readyz")).await.is_ok_and(|r| r.status() == 200);
-        if ready {
-            break;
-        }
-        tokio::time::sleep(Duration::from_millis(20)).await;
-    }
+    let admin = ready(admin).await;
     let profile: wire::Profile =
         reqwest::get(format!("{admin}/profile")).await.unwrap().json().await.unwrap();
     profile.check().unwrap();

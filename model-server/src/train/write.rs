@@ -3,9 +3,10 @@
 use std::path::Path;
 
 use super::{Epoch, Fitted, History, Settings, TrainError, Trained};
-use crate::artefact::{Artefact, METADATA, MODEL, PROGRESS, REFERENCE};
+use crate::artefact::{Artefact, METADATA, PROGRESS, REFERENCE};
 use crate::dataset::Dataset;
 use crate::metadata::Training;
+use crate::model::GRAPH;
 use crate::profile;
 use crate::{Metadata, Output, Precision, Preprocessing, Torch, evaluate, net, plot};
 
@@ -48,7 +49,7 @@ fn fill(
     let folds = fitted.split_off(1);
     let model = fitted.pop().expect("the first fit is the shipped model");
     let (training_loss, net) = (model.epochs.iter().map(|e| e.training_loss).collect(), model.net);
-    let path = directory.join(MODEL);
+    let path = directory.join(GRAPH);
     net.trace()?.save(&path)?;
 
     let (held_out_loss, held_out_accuracy) = across(&folds, data.samples.len());

@@ -3,7 +3,7 @@
 
 use std::io::Cursor;
 use std::net::SocketAddr;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -11,7 +11,8 @@ use base64::Engine as _;
 use image::{DynamicImage, ImageFormat, Rgb, RgbImage};
 use model_server::http::{Identity, Limits, Service};
 use model_server::queue::{Queue, Room};
-use model_server::{Engine, EngineError, Metadata, Metrics, Output, Reference, listen};
+use model_server::serve::Options;
+use model_server::{Engine, EngineError, Metadata, Metrics, Output, Precision, Reference, listen};
 use prometheus::Registry;
 use serde_json::{Value, json};
 use tokio::net::TcpListener;
@@ -86,6 +87,44 @@ impl Server {
     pub fn url(&self, path: &str) -> String {
         format!("http://{}{path}", self.address)
     }
+}
+
+/// Serves an artefact that `train` or `make.py` wrote, on loopback.
+pub fn options(model: &Path, digest: &str, listen: u16, admin: u16) -> Options {
+    Options {
+        model: model.to_owned(),
+        version: "1.0.0".into(),
+        revision: "digits-1".into(),
+        name: "digits".into(),
+        infer_output: Output::Probabilities,
+        sha256: Some(digest.to_owned()),
+        listen: ([127, 0, 0, 1], listen).into(),
+        admin: ([127, 0, 0, 1], admin).into(),
+        drain: Duration::from_secs(2),
+        workers: 2,
+        threads: 1,
+        queue: Room { capacity: 64, batch: 8, delay: Duration::ZERO },
+        precision: Precision::Bf16,
+        max_connections: 64,
+        limits: LIMITS,
+        prediction_log: Some(model.with_file_name("predictions.jsonl").display().to_string()),
+    }
+}
+
+pub fn free_port() -> u16 {
+    std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port()
+}
+
+/// Waits until a server is ready, at most 10 s. The address of its admin port.
+pub async fn ready(admin: u16) -> String {
+    let admin = format!("http://127.0.0.1:{admin}");
+    for _ in 0..500 {
+        if reqwest::get(format!("{admin}/readyz")).await.is_ok_and(|r| r.status() == 200) {
+            break;
+        }
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+    admin
 }
 
 /// A PNG of one colour.
