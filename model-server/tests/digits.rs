@@ -105,7 +105,10 @@ fn drift_shows_in_the_answers(engine: &mut Torch, artefact: &Artefact, test: &Da
 async fn serves_the_same_answers(set: &Path, model: &Path, digest: &str, answers: &[model_server::Answer]) {
     let (listen, admin) = (free_port(), free_port());
     let (stop, stopped) = tokio::sync::oneshot::channel::<()>();
-    let server = tokio::spawn(run(options(model, digest, listen, admin), async {
+    let log = model.with_file_name("predictions.jsonl");
+    let options =
+        Options { prediction_log: Some(log.display().to_string()), ..options(model, digest, listen, admin) };
+    let server = tokio::spawn(run(options, async {
         let _ = stopped.await;
     }));
     let admin = ready(admin).await;
@@ -134,7 +137,7 @@ async fn serves_the_same_answers(set: &Path, model: &Path, digest: &str, answers
     let ready = reqwest::get(format!("{admin}/readyz")).await.unwrap();
     assert_eq!(ready.status(), 503);
     server.await.unwrap().unwrap();
-    let log = std::fs::read_to_string(model.with_file_name("predictions.jsonl")).unwrap();
+    let log = std::fs::read_to_string(log).unwrap();
     let lines: Vec<Value> = log.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
     assert_eq!(lines.len(), 40, "one of each image");
     for (line, answer) in lines.iter().zip(answers) {

@@ -107,7 +107,7 @@ pub fn options(model: &Path, digest: &str, listen: u16, admin: u16) -> Options {
         precision: Precision::Bf16,
         max_connections: 64,
         limits: LIMITS,
-        prediction_log: Some(model.with_file_name("predictions.jsonl").display().to_string()),
+        prediction_log: None,
     }
 }
 
