@@ -5,6 +5,7 @@
 //! `{"error": "..."}` with a 4xx status.
 
 mod ask;
+mod asking;
 mod body;
 mod infer;
 mod predict;

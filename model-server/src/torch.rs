@@ -44,11 +44,8 @@ pub fn limit_threads(intra_op: usize) {
     tch::set_num_threads(i32::try_from(intra_op).unwrap_or(i32::MAX));
 }
 
-/// The first line of libtorch's message: what follows is whole tensors and C++ backtraces.
+/// What tch's error says, without what tch puts before it.
 pub(crate) fn one_line(error: &TchError) -> String {
     let text = error.to_string();
-    let text = text.strip_prefix("Internal torch error: ").unwrap_or(&text);
-    let meaning = text.lines().map(str::trim).find(|line| !line.is_empty()).unwrap_or("unknown error");
-    let short: String = meaning.chars().take(200).collect();
-    short.split("Exception raised from").next().unwrap_or_default().trim_end().to_owned()
+    torchscript::meaning(text.strip_prefix("Internal torch error: ").unwrap_or(&text))
 }

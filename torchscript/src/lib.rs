@@ -122,16 +122,20 @@ pub fn cpu_capability() -> &'static str {
     unsafe { CStr::from_ptr(ffi::sluice_cpu_capability()) }.to_str().unwrap_or("unknown")
 }
 
-/// The first line of libtorch's message that says something: what follows is the graph's source, whole tensors and C++
-/// backtraces. Of a TorchScript error the cause is the last line.
 fn told(message: &[c_char; MESSAGE]) -> TorchError {
     // SAFETY: the shim ends each message that it writes, and the room was zeroed.
-    let text = unsafe { CStr::from_ptr(message.as_ptr()) }.to_string_lossy();
-    let lines = || text.lines().map(str::trim).filter(|line| !line.is_empty());
+    TorchError(meaning(&unsafe { CStr::from_ptr(message.as_ptr()) }.to_string_lossy()))
+}
+
+/// The line of libtorch's message that says something: what follows is the graph's source, whole tensors and C++
+/// backtraces. Of a TorchScript error the cause is the last line.
+#[must_use]
+pub fn meaning(message: &str) -> String {
+    let lines = || message.lines().map(str::trim).filter(|line| !line.is_empty());
     let cause = lines().rev().find_map(|line| line.strip_prefix("RuntimeError: "));
     let meaning = cause.or_else(|| lines().next()).unwrap_or("unknown error");
     let short: String = meaning.chars().take(200).collect();
-    TorchError(short.split("Exception raised from").next().unwrap_or_default().trim_end().to_owned())
+    short.split("Exception raised from").next().unwrap_or_default().trim_end().to_owned()
 }
 
 mod ffi {

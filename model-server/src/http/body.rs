@@ -149,3 +149,9 @@ impl Share {
 pub(super) fn short(text: &str) -> String {
     text.chars().take(60).collect()
 }
+
+/// What is wrong with a body that should be JSON. What serde says is cut: it may quote what the client sent.
+pub(super) fn not_json(error: &serde_json::Error) -> String {
+    let reason: String = error.to_string().chars().take(200).collect();
+    format!("the body is not the JSON that was expected: {reason}")
+}

@@ -14,12 +14,10 @@ use axum::response::{IntoResponse, Json, Response};
 use axum::routing::{get, post};
 use serde_json::{Value, json};
 
-use super::predict::Asking;
+use super::asking::{Asking, Said};
 use super::tensors::{self, Asked, DATATYPE, Signature};
 use super::{Problem, Service};
-use crate::predictions;
-use crate::queue::Order;
-use crate::{Answer, Output};
+use crate::{Output, predictions};
 
 /// How many bytes of a body are JSON.
 const JSON_LENGTH: HeaderName = HeaderName::from_static("inference-header-content-length");
@@ -60,13 +58,12 @@ async fn server() -> Json<Value> {
 }
 
 async fn health(State(service): State<Arc<Service>>) -> Json<Value> {
-    Json(json!({"live": true, "ready": service.takes_requests()}))
+    Json(json!({"live": true, "ready": service.readiness().1}))
 }
 
 /// The protocol calls the field of this answer `live`; clients look for either.
 async fn ready(State(service): State<Arc<Service>>) -> Response {
-    let ready = service.takes_requests();
-    let status = if ready { StatusCode::OK } else { StatusCode::SERVICE_UNAVAILABLE };
+    let (status, ready) = service.readiness();
     (status, Json(json!({"live": true, "ready": ready}))).into_response()
 }
 
@@ -75,8 +72,7 @@ async fn model_ready(
     Path(named): Path<Named>,
 ) -> Result<Response, Problem> {
     service.expect(&named)?;
-    let ready = service.takes_requests();
-    let status = if ready { StatusCode::OK } else { StatusCode::SERVICE_UNAVAILABLE };
+    let (status, ready) = service.readiness();
     Ok((status, Json(json!({"name": service.name, "ready": ready}))).into_response())
 }
 
@@ -112,17 +108,8 @@ async fn infer(
     // Its numbers are held twice from here on: the queue limits how many.
     drop(body);
     let Asked { id, inputs, images, binary } = asked;
-    let length = inputs.len() / images;
-    let hashes = match &service.log {
-        Some(_) => inputs.chunks(length).map(hash_of).collect(),
-        None => vec![],
-    };
-    let Asking { priority, deadline, .. } = asking;
-    let outputs = service.queue.run(Order { inputs, images, priority, deadline }).await?;
-    let kind = service.metadata.output;
-    let answers: Vec<Answer> =
-        outputs.chunks(service.metadata.classes.len()).map(|o| Answer::from_outputs(o, kind)).collect();
-    service.log(&asking, &hashes, &answers);
+    let hashes = service.hashes(inputs.chunks(inputs.len() / images).map(hash_of));
+    let Said { outputs, answers } = service.ask(&asking, inputs, images, &hashes).await?;
     let numbers: Vec<f32> = match service.infer_output {
         Output::Logits => outputs,
         Output::Probabilities => {
@@ -145,8 +132,13 @@ fn hash_of(input: &[f32]) -> u64 {
 }
 
 impl Service {
-    fn takes_requests(&self) -> bool {
-        !self.activity.draining.load(Ordering::Relaxed)
+    /// Whether it takes requests, and the status that says so.
+    fn readiness(&self) -> (StatusCode, bool) {
+        if self.activity.draining.load(Ordering::Relaxed) {
+            (StatusCode::SERVICE_UNAVAILABLE, false)
+        } else {
+            (StatusCode::OK, true)
+        }
     }
 
     /// Refuses other models than the one that is served.

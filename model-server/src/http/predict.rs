@@ -2,35 +2,30 @@
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
-use std::time::Instant;
 
 use axum::body::Body;
 use axum::extract::{FromRequest, Multipart, Request, State};
 use axum::http::header::CONTENT_TYPE;
-use axum::http::{HeaderMap, HeaderName, HeaderValue, StatusCode};
+use axum::http::{HeaderName, HeaderValue, StatusCode};
 use axum::response::{IntoResponse, Json, Response};
 use base64::Engine as _;
 use base64::alphabet::STANDARD;
 use base64::engine::{DecodePaddingMode, GeneralPurpose, GeneralPurposeConfig};
 use bytes::Bytes;
 use serde::Serialize;
-use wire::timeout;
 
 use super::ask;
-use super::body::{expect_type, short};
+use super::asking::{Asking, Said, listed};
+use super::body::{expect_type, not_json, short};
 use super::{Problem, Service};
 use crate::decode::{self, Header};
-use crate::predictions::{self, About};
-use crate::queue::{Order, Priority};
-use crate::{Answer, Preprocessing, stats};
+use crate::{Answer, Preprocessing, predictions, stats};
 
 /// Classes that are listed when a request does not say how many.
 const DEFAULT_TOP_K: usize = 3;
 /// Images up to this many pixels are decoded in place: handing them to another thread costs more.
 const SMALL_PIXELS: u64 = 64 << 10;
 const INPUT_STATS: HeaderName = HeaderName::from_static(wire::header::INPUT_STATS);
-/// How clients and routers call a request.
-const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 /// Padding may be there or not: both are in use, and neither is ambiguous.
 const BASE64: GeneralPurpose = GeneralPurpose::new(
     &STANDARD,
@@ -76,35 +71,6 @@ struct Images {
     list: bool,
 }
 
-/// What a request's head says of how it is to be answered.
-#[derive(Debug)]
-pub(super) struct Asking {
-    since: Instant,
-    request_id: Option<String>,
-    pub(super) priority: Priority,
-    pub(super) deadline: Option<Instant>,
-}
-
-impl Asking {
-    /// # Errors
-    /// If its time cannot be read.
-    pub(super) fn of(headers: &HeaderMap) -> Result<Self, Problem> {
-        let is_copy = headers.get(wire::header::SHADOW).is_some_and(|value| value == "1");
-        let priority = if is_copy { Priority::Shadow } else { Priority::Live };
-        let time = headers.get(timeout::HEADER).map(|value| {
-            let text = value.to_str().unwrap_or("not text").trim();
-            let wrong =
-                || Problem::bad(format!("{} is {:?}, it {}", timeout::HEADER, short(text), timeout::MUST));
-            timeout::parse(text).ok_or_else(wrong)
-        });
-        let since = Instant::now();
-        // One that ends after the end of all times is none.
-        let deadline = time.transpose()?.and_then(|time| since.checked_add(time));
-        let request_id = headers.get(REQUEST_ID).and_then(|id| id.to_str().ok()).map(str::to_owned);
-        Ok(Self { since, request_id, priority, deadline })
-    }
-}
-
 /// An image made ready for the model.
 struct Input {
     numbers: Vec<f32>,
@@ -115,9 +81,7 @@ pub(super) async fn json(State(service): State<Arc<Service>>, request: Request) 
     expect_type(&request, "application/json")?;
     let asking = Asking::of(request.headers())?;
     let body = service.read(request.into_body(), service.limits.body_bytes).await?;
-    let ask = ask::read(&body.bytes, service.limits.images).map_err(|error| {
-        Problem::bad(format!("the body is not the JSON that was expected: {}", short_reason(&error)))
-    })?;
+    let ask = ask::read(&body.bytes, service.limits.images).map_err(|e| Problem::bad(not_json(&e)))?;
     let (images, list) = match (ask.image, ask.images) {
         (Some(image), None) => (vec![image], false),
         (None, Some(images)) => {
@@ -216,19 +180,14 @@ impl Service {
 
     async fn answer(&self, images: Images, asking: Asking) -> Result<Response, Problem> {
         let Images { bytes, top_k, list } = images;
-        let hashes: Vec<u64> = self.hashes(bytes.iter().map(|bytes| &bytes[..]));
+        let hashes = self.hashes(bytes.iter().map(|bytes| predictions::hash(bytes)));
         let inputs = self.prepare(bytes, list).await?;
         let count = inputs.len();
         let mut numbers = Vec::with_capacity(count * self.metadata.preprocessing.input_len());
         for input in &inputs {
             numbers.extend_from_slice(&input.numbers);
         }
-        let Asking { priority, deadline, .. } = asking;
-        let outputs = self.queue.run(Order { inputs: numbers, images: count, priority, deadline }).await?;
-        let classes = self.metadata.classes.len();
-        let answers: Vec<Answer> =
-            outputs.chunks(classes).map(|o| Answer::from_outputs(o, self.metadata.output)).collect();
-        self.log(&asking, &hashes, &answers);
+        let Said { answers, .. } = self.ask(&asking, numbers, count, &hashes).await?;
         let mut headers = self.predicted(&answers);
         headers.insert(INPUT_STATS, stats_of(&inputs));
         let mut predictions: Vec<Prediction<'_>> =
@@ -283,49 +242,11 @@ impl Service {
                 .collect(),
         }
     }
-
-    /// What tells equal images, where a log asks for it.
-    pub(super) fn hashes<'a>(&self, images: impl Iterator<Item = &'a [u8]>) -> Vec<u64> {
-        if self.log.is_some() { images.map(predictions::hash).collect() } else { vec![] }
-    }
-
-    /// Writes a line of each image, where a log is kept.
-    pub(super) fn log(&self, asking: &Asking, hashes: &[u64], answers: &[Answer]) {
-        let Some(log) = &self.log else { return };
-        let about = About {
-            version: &self.metadata.version,
-            revision: &self.revision,
-            request_id: asking.request_id.as_deref(),
-            latency: asking.since.elapsed(),
-        };
-        for (i, (hash, answer)) in hashes.iter().zip(answers).enumerate() {
-            let said = answer.best.map(|(class, confidence)| (&*self.metadata.classes[class], confidence));
-            log.push(predictions::Prediction::new(&about, i, *hash, said));
-        }
-    }
-
-    /// The headers that the router counts (design §4), of what the model said.
-    pub(super) fn predicted(&self, answers: &[Answer]) -> HeaderMap {
-        let of = |answer: &Answer| match answer.best {
-            Some((class, p)) => {
-                (wire::header::encode_class(&self.metadata.classes[class]), format!("{p:.9}"))
-            }
-            None => ("-".to_owned(), "NaN".to_owned()),
-        };
-        let (predictions, confidences): (Vec<String>, Vec<String>) = answers.iter().map(of).unzip();
-        let lists = [(wire::header::PREDICTION, predictions), (wire::header::CONFIDENCE, confidences)];
-        lists.into_iter().map(|(name, list)| (HeaderName::from_static(name), listed(&list))).collect()
-    }
 }
 
 /// What the router counts of the images.
 fn stats_of(inputs: &[Input]) -> HeaderValue {
     listed(&inputs.iter().map(|input| wire::header::encode_stats(&input.stats)).collect::<Vec<_>>())
-}
-
-/// One value of each image.
-fn listed(values: &[String]) -> HeaderValue {
-    HeaderValue::from_str(&values.join(",")).expect("class names are encoded, numbers are ASCII")
 }
 
 fn inputs(
@@ -359,11 +280,6 @@ fn base64(text: &str) -> Result<Bytes, Problem> {
     }
     let decoded = BASE64.decode(text).map_err(|e| Problem::bad(format!("the image is not base64: {e}")))?;
     Ok(decoded.into())
-}
-
-/// What serde says, cut: it may quote what the client sent.
-fn short_reason(error: &serde_json::Error) -> String {
-    error.to_string().chars().take(200).collect()
 }
 
 #[cfg(test)]

@@ -8,7 +8,7 @@ use std::fmt;
 
 use serde::de::{Deserialize, DeserializeSeed, Deserializer, Error, SeqAccess, Visitor};
 
-use super::body::short;
+use super::body::{not_json, short};
 
 /// What a request asks for.
 #[derive(Debug, PartialEq)]
@@ -85,10 +85,7 @@ struct Parameters {
 /// Names what was found and what is allowed.
 pub(super) fn read(body: &[u8], json: Option<&str>, signature: Signature<'_>) -> Result<Asked, String> {
     let (text, bytes) = split(body, json)?;
-    let body: Body<'_> = serde_json::from_slice(text).map_err(|error| {
-        let reason: String = error.to_string().chars().take(200).collect();
-        format!("the body is not the JSON that was expected: {reason}")
-    })?;
+    let body: Body<'_> = serde_json::from_slice(text).map_err(|error| not_json(&error))?;
     let [input] = &body.inputs[..] else {
         return Err(format!(
             "the request has {} inputs, allowed: 1, {:?}",
@@ -155,12 +152,12 @@ impl Input<'_> {
 
     /// Its numbers, of which there must be `count`.
     fn numbers(self, count: usize, bytes: &[u8]) -> Result<Vec<f32>, String> {
-        let (found, numbers) = match (self.data, self.parameters.binary_data_size) {
+        let numbers: Vec<f32> = match (self.data, self.parameters.binary_data_size) {
             (Some(_), Some(_)) => {
                 return Err("the input has data and binary_data_size, allowed: one of them".into());
             }
             (None, None) => return Err("the input has no data, and no binary_data_size either".into()),
-            (Some(Numbers(numbers)), None) if bytes.is_empty() => (numbers.len(), numbers),
+            (Some(Numbers(numbers)), None) if bytes.is_empty() => numbers,
             (Some(_), None) => {
                 return Err(format!("{} bytes follow the JSON, and no input is in them", bytes.len()));
             }
@@ -172,11 +169,11 @@ impl Input<'_> {
                 if !rest.is_empty() {
                     return Err(format!("binary_data_size is {}, allowed: a multiple of 4", bytes.len()));
                 }
-                (whole.len(), whole.iter().map(|number| f32::from_le_bytes(*number)).collect())
+                whole.iter().map(|number| f32::from_le_bytes(*number)).collect()
             }
         };
-        if found != count {
-            return Err(format!("the input has {found} numbers, its shape says {count}"));
+        if numbers.len() != count {
+            return Err(format!("the input has {} numbers, its shape says {count}", numbers.len()));
         }
         Ok(numbers)
     }

@@ -1,0 +1,108 @@
+//! What requests of images and of tensors have in common: their heads, the model, the log, and what routers count.
+
+use std::time::Instant;
+
+use axum::http::{HeaderMap, HeaderName, HeaderValue};
+use wire::{header, timeout};
+
+use super::body::short;
+use super::{Problem, Service};
+use crate::Answer;
+use crate::predictions::{About, Prediction};
+use crate::queue::{Order, Priority};
+
+/// How clients and routers call a request.
+const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
+
+/// What a request's head says of how it is to be answered.
+#[derive(Debug)]
+pub(super) struct Asking {
+    since: Instant,
+    request_id: Option<String>,
+    priority: Priority,
+    deadline: Option<Instant>,
+}
+
+/// What the model said.
+pub(super) struct Said {
+    /// As it said it.
+    pub(super) outputs: Vec<f32>,
+    /// What that means, of each image.
+    pub(super) answers: Vec<Answer>,
+}
+
+impl Asking {
+    /// # Errors
+    /// If its time cannot be read.
+    pub(super) fn of(headers: &HeaderMap) -> Result<Self, Problem> {
+        let is_copy = headers.get(header::SHADOW).is_some_and(|value| value == "1");
+        let priority = if is_copy { Priority::Shadow } else { Priority::Live };
+        let time = headers.get(timeout::HEADER).map(|value| {
+            let text = value.to_str().unwrap_or("not text").trim();
+            let wrong =
+                || Problem::bad(format!("{} is {:?}, it {}", timeout::HEADER, short(text), timeout::MUST));
+            timeout::parse(text).ok_or_else(wrong)
+        });
+        let since = Instant::now();
+        // One that ends after the end of all times is none.
+        let deadline = time.transpose()?.and_then(|time| since.checked_add(time));
+        let request_id = headers.get(REQUEST_ID).and_then(|id| id.to_str().ok()).map(str::to_owned);
+        Ok(Self { since, request_id, priority, deadline })
+    }
+}
+
+impl Service {
+    /// What tells equal images, where a log asks for it.
+    pub(super) fn hashes(&self, hashes: impl Iterator<Item = u64>) -> Vec<u64> {
+        if self.log.is_some() { hashes.collect() } else { vec![] }
+    }
+
+    /// Asks the model, and writes down what it said of images of these hashes.
+    ///
+    /// # Errors
+    /// If there is no room, no time, or the model fails.
+    pub(super) async fn ask(
+        &self,
+        asking: &Asking,
+        inputs: Vec<f32>,
+        images: usize,
+        hashes: &[u64],
+    ) -> Result<Said, Problem> {
+        let Asking { priority, deadline, .. } = *asking;
+        let outputs = self.queue.run(Order { inputs, images, priority, deadline }).await?;
+        let each = outputs.chunks(self.metadata.classes.len());
+        let answers: Vec<Answer> = each.map(|o| Answer::from_outputs(o, self.metadata.output)).collect();
+        self.write_down(asking, hashes, &answers);
+        Ok(Said { outputs, answers })
+    }
+
+    fn write_down(&self, asking: &Asking, hashes: &[u64], answers: &[Answer]) {
+        let Some(log) = &self.log else { return };
+        let about = About {
+            version: &self.metadata.version,
+            revision: &self.revision,
+            request_id: asking.request_id.as_deref(),
+            latency: asking.since.elapsed(),
+        };
+        for (i, (hash, answer)) in hashes.iter().zip(answers).enumerate() {
+            let said = answer.best.map(|(class, confidence)| (&*self.metadata.classes[class], confidence));
+            log.push(Prediction::new(&about, i, *hash, said));
+        }
+    }
+
+    /// The headers that the router counts (design §4), of what the model said.
+    pub(super) fn predicted(&self, answers: &[Answer]) -> HeaderMap {
+        let of = |answer: &Answer| match answer.best {
+            Some((class, p)) => (header::encode_class(&self.metadata.classes[class]), format!("{p:.9}")),
+            None => ("-".to_owned(), "NaN".to_owned()),
+        };
+        let (predictions, confidences): (Vec<String>, Vec<String>) = answers.iter().map(of).unzip();
+        let lists = [(header::PREDICTION, predictions), (header::CONFIDENCE, confidences)];
+        lists.into_iter().map(|(name, list)| (HeaderName::from_static(name), listed(&list))).collect()
+    }
+}
+
+/// One value of each image.
+pub(super) fn listed(values: &[String]) -> HeaderValue {
+    HeaderValue::from_str(&values.join(",")).expect("class names are encoded, numbers are ASCII")
+}
