@@ -16,8 +16,6 @@ const REQUEST_TIMEOUT: HeaderName = HeaderName::from_static(wire::timeout::HEADE
 const GRPC_TIMEOUT: HeaderName = HeaderName::from_static("grpc-timeout");
 /// A server that is told how much time is left may give up a little earlier than the router: by so many parts of it.
 const EARLY: u32 = 10;
-/// Longest text of a time that is read.
-const LONGEST: usize = timeout::LONGEST;
 
 /// The time that a client gives its request.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -67,10 +65,10 @@ fn read(
         return Err(format!("{name} is given twice, it must be given once"));
     }
     let text = value.to_str().unwrap_or("not text").trim();
-    let known = (text.len() <= LONGEST).then(|| parse(text)).flatten();
-    known.map(Some).ok_or_else(|| {
+    parse(text).map(Some).ok_or_else(|| {
         // A percent sign would be read as an escape in a gRPC message.
-        let found: String = text.chars().take(LONGEST).map(|c| if c == '%' { '?' } else { c }).collect();
+        let found: String =
+            text.chars().take(timeout::LONGEST).map(|c| if c == '%' { '?' } else { c }).collect();
         format!("{name} is {found:?}, it {must}")
     })
 }

@@ -45,10 +45,10 @@ impl Feature {
         }
     }
 
-    /// Reads [`Feature::as_str`].
+    /// Reads [`Feature::as_str`], as text or as bytes.
     #[must_use]
-    pub fn parse(name: &str) -> Option<Self> {
-        FEATURES.into_iter().find(|f| f.as_str() == name)
+    pub fn parse(name: impl AsRef<[u8]>) -> Option<Self> {
+        FEATURES.into_iter().find(|f| f.as_str().as_bytes() == name.as_ref())
     }
 
     /// Position in [`FEATURES`].

@@ -71,8 +71,7 @@ pub fn encode_stats(values: &[f64; 3]) -> String {
 pub fn decode_stats(item: &[u8]) -> impl Iterator<Item = (Feature, f64)> + '_ {
     item.split(|byte| *byte == b' ').filter_map(|part| {
         let (name, value) = part.split_at(part.iter().position(|byte| *byte == b'=')?);
-        let feature = FEATURES.into_iter().find(|feature| feature.as_str().as_bytes() == name)?;
-        Some((feature, decode_number(&value[1..])?))
+        Some((Feature::parse(name)?, decode_number(&value[1..])?))
     })
 }
 

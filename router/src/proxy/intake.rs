@@ -77,11 +77,11 @@ impl Intake<'_> {
         if declared.is_some_and(|length| length > REPLAYABLE) {
             return Ok(self.stream(None, body, None));
         }
-        let (mut bytes, mut held) = (Buffer::new(declared), None);
+        let (mut bytes, mut held) = (Buffer::Empty, None);
         while let Some(frame) = self.frame(&mut body).await {
             let Ok(frame) = frame else { return Err(Refused::Gone) };
             if let Ok(data) = frame.into_data() {
-                bytes = bytes.push(data);
+                bytes = bytes.push(data, declared);
             }
             if bytes.len() > self.max_body {
                 return Err(Refused::TooLarge);
@@ -130,55 +130,45 @@ impl Intake<'_> {
 }
 
 /// Copies only when there is more than one frame.
-struct Buffer {
-    /// Length in all, as far as it is known. Memory that is asked for and not written takes no room.
-    declared: Option<usize>,
-    parts: Parts,
-}
-
-enum Parts {
+enum Buffer {
     Empty,
     One(Bytes),
     Many(BytesMut),
 }
 
 impl Buffer {
-    fn new(declared: Option<u64>) -> Self {
-        Self { declared: declared.and_then(|length| usize::try_from(length).ok()), parts: Parts::Empty }
-    }
-
-    fn push(self, data: Bytes) -> Self {
-        let Self { declared, parts } = self;
-        let parts = match parts {
-            Parts::Empty => Parts::One(data),
-            Parts::One(first) => {
+    /// `declared` is the length in all, if it is known: memory that is asked for and not written takes no room.
+    fn push(self, data: Bytes, declared: Option<u64>) -> Self {
+        match self {
+            Self::Empty => Self::One(data),
+            Self::One(first) => {
                 let length = first.len() + data.len();
+                let declared = declared.and_then(|length| usize::try_from(length).ok());
                 let mut many = BytesMut::with_capacity(declared.unwrap_or(length * 2).max(length));
                 many.extend_from_slice(&first);
                 many.extend_from_slice(&data);
-                Parts::Many(many)
+                Self::Many(many)
             }
-            Parts::Many(mut many) => {
+            Self::Many(mut many) => {
                 many.extend_from_slice(&data);
-                Parts::Many(many)
+                Self::Many(many)
             }
-        };
-        Self { declared, parts }
+        }
     }
 
     fn len(&self) -> u64 {
-        match &self.parts {
-            Parts::Empty => 0,
-            Parts::One(bytes) => bytes.len() as u64,
-            Parts::Many(bytes) => bytes.len() as u64,
+        match self {
+            Self::Empty => 0,
+            Self::One(bytes) => bytes.len() as u64,
+            Self::Many(bytes) => bytes.len() as u64,
         }
     }
 
     fn freeze(self) -> Bytes {
-        match self.parts {
-            Parts::Empty => Bytes::new(),
-            Parts::One(bytes) => bytes,
-            Parts::Many(bytes) => bytes.freeze(),
+        match self {
+            Self::Empty => Bytes::new(),
+            Self::One(bytes) => bytes,
+            Self::Many(bytes) => bytes.freeze(),
         }
     }
 }
@@ -191,9 +181,8 @@ mod tests {
     fn a_body_of_known_length_is_copied_once_into_as_much_memory() {
         let held = |declared| {
             let parts = [1_000, 16_000, 16_000, 7_000].map(|length| Bytes::from(vec![7; length]));
-            let Parts::Many(bytes) = parts.into_iter().fold(Buffer::new(declared), Buffer::push).parts else {
-                panic!("there are several")
-            };
+            let all = parts.into_iter().fold(Buffer::Empty, |all, part| all.push(part, declared));
+            let Buffer::Many(bytes) = all else { panic!("there are several") };
             assert_eq!(bytes.len(), 40_000);
             bytes.capacity()
         };
