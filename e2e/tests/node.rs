@@ -25,29 +25,28 @@ const CALM: u32 = 20;
 #[tokio::test(flavor = "multi_thread")]
 #[ignore = "needs a node: make bench-rollback"]
 async fn a_person_rolls_back_many_times() -> Result<()> {
-    let node = Node::up()?;
-    let models = Models::prepare()?;
-    chapters::clean(&node)?;
-    let story = Story::begin(node.clone(), models, CALM, |_| {}).await?;
-    let done = chapters::on_call_many_times(&story, chapters::rollbacks(300)?).await;
-    let summary = story.finish().await;
-    println!("{summary}");
-    done?;
-    ensure!(summary.failed() == 0, "{} of {} requests failed", summary.failed(), summary.requests);
-    chapters::clean(&node)
+    beside_a_calm_client(async |story| chapters::on_call_many_times(story, chapters::rollbacks(300)?).await)
+        .await
 }
 
 /// One chapter of the story, for whoever works on the router: what `make e2e` builds first must be there.
 #[tokio::test(flavor = "multi_thread")]
 #[ignore = "needs a node: hack/with-cluster"]
 async fn the_routers_alone() -> Result<()> {
+    beside_a_calm_client(chapters::routers_of_its_own).await
+}
+
+/// A chapter of the story, while a client sends a little; no request of its own may fail.
+async fn beside_a_calm_client(chapter: impl AsyncFnOnce(&Story) -> Result<()>) -> Result<()> {
     let node = Node::up()?;
     let models = Models::prepare()?;
     chapters::clean(&node)?;
     let story = Story::begin(node.clone(), models, CALM, |_| {}).await?;
-    let done = chapters::routers_of_its_own(&story).await;
-    println!("{}", story.finish().await);
+    let done = chapter(&story).await;
+    let summary = story.finish().await;
+    println!("{summary}");
     done?;
+    ensure!(summary.failed() == 0, "{} of {} requests failed", summary.failed(), summary.requests);
     chapters::clean(&node)
 }
 
