@@ -1,16 +1,13 @@
 //! The command line. Flags of `serve` can be given as `SLUICE_*` variables too.
 
-use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::path::PathBuf;
-use std::time::Duration;
 
 use clap::{Args, Parser, Subcommand, value_parser};
-use model_server::Output;
 use model_server::corrupt::Corruption;
 
-const fn any(port: u16) -> SocketAddr {
-    SocketAddr::new(IpAddr::V4(Ipv4Addr::UNSPECIFIED), port)
-}
+mod serve;
+
+pub(crate) use serve::Serve;
 
 /// Trains, checks and serves image classifiers.
 #[derive(Debug, Parser)]
@@ -41,7 +38,7 @@ pub(crate) enum Command {
     /// and reference profile.
     SimulateDrift(SimulateDrift),
     /// Answer requests.
-    Serve(Serve),
+    Serve(Box<Serve>),
 }
 
 #[derive(Debug, Subcommand)]
@@ -147,90 +144,6 @@ pub(crate) struct SimulateDrift {
     pub(crate) severities: Vec<u8>,
 }
 
-#[derive(Debug, Args)]
-pub(crate) struct Serve {
-    /// Artefact directory.
-    #[arg(long, env = "SLUICE_MODEL")]
-    pub(crate) model: PathBuf,
-    /// Version that the artefact must have.
-    #[arg(long, env = "SLUICE_VERSION", value_parser = version)]
-    pub(crate) version: String,
-    /// Name of the revision, told in answers.
-    #[arg(long, env = "SLUICE_REVISION")]
-    pub(crate) revision: String,
-    /// Name of the model under /v2. [default: the name of the revision without its last part]
-    #[arg(long, env = "SLUICE_NAME")]
-    pub(crate) name: Option<String>,
-    /// What /v2 answers with.
-    #[arg(long, env = "SLUICE_INFER_OUTPUT", value_enum, default_value_t = Output::Probabilities)]
-    pub(crate) infer_output: Output,
-    /// Digest that the artefact must have.
-    #[arg(long, env = "SLUICE_SHA256", value_parser = sha256)]
-    pub(crate) sha256: Option<String>,
-    /// Address of the public port.
-    #[arg(long, env = "SLUICE_LISTEN", default_value_t = any(wire::endpoint::SERVER_PORT))]
-    pub(crate) listen: SocketAddr,
-    /// Address of the admin port: /livez, /readyz, /metrics, /profile.
-    #[arg(long, env = "SLUICE_ADMIN", default_value_t = any(wire::endpoint::ADMIN_PORT))]
-    pub(crate) admin: SocketAddr,
-    /// Longest time from SIGTERM to the end, such as 20s; the default outlasts the router's request timeout (30 s).
-    #[arg(long, env = "SLUICE_DRAIN", default_value = "31s", value_parser = duration)]
-    pub(crate) drain: Duration,
-    /// Threads that run the model. [default: number of cores]
-    #[arg(long, env = "SLUICE_WORKERS", value_parser = at_least_one)]
-    pub(crate) workers: Option<usize>,
-    /// Threads of one operation within the model; more than one rarely pays beside several workers.
-    #[arg(long, env = "SLUICE_THREADS", default_value_t = 1, value_parser = at_least_one)]
-    pub(crate) threads: usize,
-    /// Images that may wait or be worked on; beyond it, 429.
-    #[arg(long, env = "SLUICE_QUEUE", default_value_t = 256, value_parser = at_least_one)]
-    pub(crate) queue: usize,
-    /// Images of one request; at most the queue.
-    #[arg(long, env = "SLUICE_MAX_IMAGES", default_value_t = 32, value_parser = at_least_one)]
-    pub(crate) max_images: usize,
-    /// Images that the model is given together, those of several requests; each size is warmed up before the server is
-    /// ready.
-    #[arg(long, env = "SLUICE_MAX_BATCH", default_value_t = 32, value_parser = batch)]
-    pub(crate) max_batch: usize,
-    /// For how long a free model waits for a batch to fill, such as 2ms. Without, a batch is what came while it was busy.
-    #[arg(long, env = "SLUICE_BATCH_DELAY", default_value = "0s", value_parser = duration)]
-    pub(crate) batch_delay: Duration,
-    /// Numbers in which the model computes. bf16 is faster on a processor with AMX, and is not used on others, nor where
-    /// it changes a probability by more than 0.05.
-    #[arg(long, env = "SLUICE_PRECISION", value_enum, default_value_t)]
-    pub(crate) precision: Precision,
-    /// Largest body, in bytes.
-    #[arg(long, env = "SLUICE_MAX_BODY", default_value_t = 8 << 20, value_parser = at_least_one)]
-    pub(crate) max_body: usize,
-    /// Bodies above 256 KiB held at one time, in bytes; beyond it, 429. At least --max-body. Smaller bodies have
-    /// 16 MiB of their own.
-    #[arg(long, env = "SLUICE_MAX_BUFFERED", default_value_t = 64 << 20, value_parser = at_least_one)]
-    pub(crate) max_buffered: usize,
-    /// Pixels of all images of a request together.
-    #[arg(long, env = "SLUICE_MAX_PIXELS", default_value_t = 4 << 20, value_parser = value_parser!(u64).range(1..=1 << 28))]
-    pub(crate) max_pixels: u64,
-    /// Requests with large images (above 65,536 pixels) that are decoded at one time; beyond it, 429.
-    #[arg(long, env = "SLUICE_DECODERS", default_value_t = 4, value_parser = at_least_one)]
-    pub(crate) decoders: usize,
-    /// Writes a line of JSON for each image: a file, which makes place for the next at 64 MiB, or - for stdout. Lines that the
-    /// output is too slow for are dropped and counted. [default: none]
-    #[arg(long, env = "SLUICE_PREDICTION_LOG")]
-    pub(crate) prediction_log: Option<String>,
-    /// Open connections.
-    #[arg(long, env = "SLUICE_MAX_CONNECTIONS", default_value_t = 1024, value_parser = at_least_one)]
-    pub(crate) max_connections: usize,
-}
-
-/// Numbers in which a model computes.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, clap::ValueEnum)]
-pub(crate) enum Precision {
-    /// 32 bits.
-    #[default]
-    Fp32,
-    /// 16 bits.
-    Bf16,
-}
-
 fn version(text: &str) -> Result<String, String> {
     match semver::Version::parse(text) {
         Ok(_) => Ok(text.to_owned()),
@@ -238,29 +151,10 @@ fn version(text: &str) -> Result<String, String> {
     }
 }
 
-fn sha256(text: &str) -> Result<String, String> {
-    let hex = |b: u8| b.is_ascii_digit() || (b'a'..=b'f').contains(&b);
-    if text.len() == 64 && text.bytes().all(hex) {
-        return Ok(text.to_owned());
-    }
-    Err("64 lower-case hex digits are meant, as `model-server digest` prints".to_owned())
-}
-
-fn duration(text: &str) -> Result<Duration, String> {
-    let read = text.parse::<jiff::SignedDuration>().ok().and_then(|d| Duration::try_from(d).ok());
-    let max = Duration::from_secs(3600);
-    read.filter(|d| *d <= max).ok_or_else(|| "0s to 1h is meant, such as 20s or 1m30s".to_owned())
-}
-
 fn at_least_one(text: &str) -> Result<usize, String> {
     // What fits a semaphore of tokio on every platform, and far more than any setting needs.
     let range = 1..=(1usize << 30);
     text.parse().ok().filter(|n| range.contains(n)).ok_or_else(|| "1..=1073741824 is meant".to_owned())
-}
-
-fn batch(text: &str) -> Result<usize, String> {
-    // Each size is warmed up.
-    text.parse().ok().filter(|n| (1..=256).contains(n)).ok_or_else(|| "1..=256 is meant".to_owned())
 }
 
 fn positive(text: &str) -> Result<f64, String> {
@@ -270,7 +164,10 @@ fn positive(text: &str) -> Result<f64, String> {
 
 #[cfg(test)]
 mod tests {
+    use std::time::Duration;
+
     use clap::CommandFactory;
+    use model_server::serve::What;
 
     use super::*;
 
@@ -283,11 +180,41 @@ mod tests {
     fn the_operator_s_line_is_understood() {
         let line = "model-server serve --model /m --version 1.1.0 --revision digits-1 --drain 1m30s";
         let Command::Serve(serve) = Cli::try_parse_from(line.split(' ')).unwrap().command else { panic!() };
-        assert_eq!(serve.listen, "0.0.0.0:8000".parse().unwrap());
-        assert_eq!(serve.admin, "0.0.0.0:9091".parse().unwrap());
-        assert_eq!(serve.drain, Duration::from_secs(90));
-        for wrong in ["--version 1.1", "--sha256 AB", "--drain 2h", "--workers 0"] {
+        let options = serve.options(3).unwrap();
+        assert_eq!(options.listen, "0.0.0.0:8000".parse().unwrap());
+        assert_eq!(options.admin, "0.0.0.0:9091".parse().unwrap());
+        assert_eq!((options.drain, options.settings.workers), (Duration::from_secs(90), 3));
+        let What::Model(wanted) = options.what else { panic!() };
+        assert_eq!((&*wanted.name, wanted.revision.as_deref()), ("digits", Some("digits-1")));
+        let wrong = [
+            "--version 1.1",
+            "--sha256 AB",
+            "--drain 2h",
+            "--workers 0",
+            "--repository /r",
+            "--memory 9",
+            "--load a",
+        ];
+        for wrong in wrong {
             let line = format!("model-server serve --model /m --version 1.1.0 --revision digits-1 {wrong}");
+            assert!(Cli::try_parse_from(line.split(' ')).is_err(), "{wrong}");
+        }
+    }
+
+    #[test]
+    fn several_models_are_asked_for_by_their_folder() {
+        let line = "model-server serve --repository /r --load a,b --name a --memory 1000 --poll 500ms";
+        let Command::Serve(serve) = Cli::try_parse_from(line.split(' ')).unwrap().command else { panic!() };
+        let What::Repository { load, unnamed, memory, control, .. } = serve.options(1).unwrap().what else {
+            panic!()
+        };
+        assert_eq!(
+            (load, unnamed.as_deref(), memory),
+            (vec!["a".to_owned(), "b".to_owned()], Some("a"), 1000)
+        );
+        assert!(!control);
+        for wrong in ["", " --model /m", " --model /m --version 1.0.0", " --repository /r --poll 1ms"] {
+            let line = format!("model-server serve{wrong}");
             assert!(Cli::try_parse_from(line.split(' ')).is_err(), "{wrong}");
         }
     }

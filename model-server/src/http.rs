@@ -8,8 +8,10 @@ mod ask;
 mod asking;
 mod body;
 mod infer;
+mod paths;
 mod predict;
 mod problem;
+mod repository;
 mod tensors;
 
 use std::sync::Arc;
@@ -23,12 +25,14 @@ use axum::http::{HeaderValue, Method, StatusCode, Uri};
 use axum::middleware::{Next, from_fn_with_state};
 use axum::response::{Json, Response};
 use axum::routing::{get, post};
+use serde_json::{Value, json};
 use tokio::sync::Semaphore;
 
 use crate::metrics::Metrics;
+use crate::models::Models;
 use crate::predictions::PredictionLog;
-use crate::queue::Queue;
-use crate::{Metadata, Output};
+use crate::served::Identity;
+use paths::Named;
 pub use problem::Problem;
 
 /// What a request may ask for.
@@ -49,23 +53,15 @@ pub struct Limits {
     pub body_time: Duration,
 }
 
-/// A model that answers requests.
+/// Models that answer requests.
 #[derive(Debug)]
 pub struct Service {
-    metadata: Metadata,
-    digest: String,
-    revision: String,
-    /// Name of the model under `/v2`.
-    name: String,
-    /// What `/v2` answers with.
-    infer_output: Output,
-    queue: Queue,
+    models: Models,
     log: Option<PredictionLog>,
     limits: Limits,
     memory: body::Memory,
     decoders: Arc<Semaphore>,
     metrics: Metrics,
-    version_header: HeaderValue,
     activity: Activity,
 }
 
@@ -79,42 +75,18 @@ pub(crate) struct Activity {
     last: AtomicUsize,
 }
 
-/// What is served.
-#[derive(Debug, Clone)]
-pub struct Identity {
-    /// Its description.
-    pub metadata: Metadata,
-    /// Digest of the artefact (I5).
-    pub digest: String,
-    /// Name of the revision.
-    pub revision: String,
-    /// Name of the model under `/v2`.
-    pub name: String,
-    /// What `/v2` answers with.
-    pub infer_output: Output,
-}
-
 impl Service {
     /// Puts a service together.
     #[must_use]
-    pub fn new(identity: Identity, queue: Queue, limits: Limits, metrics: Metrics) -> Self {
-        let Identity { metadata, digest, revision, name, infer_output } = identity;
-        let version_header =
-            HeaderValue::from_str(&metadata.version).expect("a semantic version is visible ASCII");
+    pub fn new(models: Models, limits: Limits, metrics: Metrics) -> Self {
         Self {
             memory: body::Memory::new(limits.buffered_bytes),
             decoders: Arc::new(Semaphore::new(limits.decoders)),
             activity: Activity::new(),
-            metadata,
-            digest,
-            revision,
-            name,
-            infer_output,
-            queue,
+            models,
             log: None,
             limits,
             metrics,
-            version_header,
         }
     }
 
@@ -142,11 +114,12 @@ impl Service {
     /// The routes of the public port.
     pub fn routes(self: &Arc<Self>) -> Router {
         Router::new()
-            .route("/ping", get(async || Json(serde_json::json!({"status": "healthy"}))))
+            .route("/ping", get(async || Json(json!({"status": "healthy"}))))
             .route("/model-info", get(model_info))
             .route("/predict", post(predict::json))
             .route("/predict-file", post(predict::files))
             .merge(infer::routes())
+            .merge(repository::routes())
             .fallback(unknown_path)
             .method_not_allowed_fallback(wrong_method)
             // Bodies are limited where they are read, with a message of ours.
@@ -156,7 +129,7 @@ impl Service {
     }
 }
 
-/// Counts and times each request, and names the version in every answer.
+/// Counts and times each request. A server of one model names its version in every answer, also in refusals.
 async fn around(State(service): State<Arc<Service>>, request: Request, next: Next) -> Response {
     let start = Instant::now();
     let in_flight = service.activity.enter();
@@ -167,7 +140,9 @@ async fn around(State(service): State<Arc<Service>>, request: Request, next: Nex
     service.metrics.requests.with_label_values(&[path, code.as_str()]).inc();
     service.metrics.request_seconds.with_label_values(&[path]).observe(start.elapsed().as_secs_f64());
     let headers = response.headers_mut();
-    headers.insert(wire::header::MODEL_VERSION, service.version_header.clone());
+    if let Some(only) = service.models.only() {
+        headers.insert(wire::header::MODEL_VERSION, only.version_header().clone());
+    }
     if service.activity.draining.load(Ordering::Relaxed) {
         headers.insert(CONNECTION, HeaderValue::from_static("close"));
     }
@@ -175,23 +150,26 @@ async fn around(State(service): State<Arc<Service>>, request: Request, next: Nex
     response
 }
 
-async fn model_info(State(service): State<Arc<Service>>) -> Json<serde_json::Value> {
-    Json(serde_json::json!({
-        "version": service.metadata.version,
-        "revision": service.revision,
-        "digest": service.digest,
-        "architecture": service.metadata.architecture,
-        "classes": service.metadata.classes,
-        "output": service.metadata.output,
-        "preprocessing": service.metadata.preprocessing,
-        "training": service.metadata.training,
+async fn model_info(State(service): State<Arc<Service>>, named: Named) -> Result<Json<Value>, Problem> {
+    let served = service.find(&named).await?;
+    let Identity { metadata, digest, revision, name, .. } = served.identity();
+    Ok(Json(json!({
+        "name": name,
+        "version": metadata.version,
+        "revision": revision,
+        "digest": digest,
+        "architecture": metadata.architecture,
+        "classes": metadata.classes,
+        "output": metadata.output,
+        "preprocessing": metadata.preprocessing,
+        "training": metadata.training,
         "limits": {
             "bodyBytes": service.limits.body_bytes,
             "pixels": service.limits.pixels,
             "images": service.limits.images,
-            "tensorBytes": service.tensor_bytes(),
+            "tensorBytes": service.tensor_bytes(&served),
         },
-    }))
+    })))
 }
 
 async fn unknown_path(uri: Uri) -> Problem {
@@ -201,7 +179,8 @@ async fn unknown_path(uri: Uri) -> Problem {
 }
 
 async fn wrong_method(method: Method, uri: Uri) -> Problem {
-    let posts = uri.path().starts_with("/predict") || uri.path().ends_with("/infer");
+    let last = uri.path().rsplit('/').next().unwrap_or_default();
+    let posts = ["predict", "predict-file", "infer", "index", "load", "unload"].contains(&last);
     let allowed = if posts { "POST" } else { "GET" };
     let message = format!("{} does not take {method}, allowed: {allowed}", uri.path());
     Problem::new(StatusCode::METHOD_NOT_ALLOWED, message)

@@ -9,6 +9,7 @@
 //! | what happens to an image | [`mod@decode`], [`Preprocessing`], [`stats`] |
 //! | how a model is trained | [`dataset`], [`train`], [`profile`] |
 //! | what drift does to a model | [`corrupt`], [`mod@simulate`] |
+//! | how a model gets ready | [`mod@load`], or [`repository`] for several, then [`models`] |
 //! | how a request is answered | [`mod@serve`], then [`listen`], [`http`], [`queue`], [`Engine`] |
 
 mod answer;
@@ -24,9 +25,11 @@ mod engine;
 pub mod evaluate;
 pub mod http;
 pub mod listen;
+pub mod load;
 mod metadata;
 mod metrics;
 mod model;
+pub mod models;
 mod net;
 mod plot;
 mod precision;
@@ -34,7 +37,9 @@ pub mod predictions;
 mod preprocess;
 pub mod profile;
 pub mod queue;
+pub mod repository;
 pub mod serve;
+pub mod served;
 pub mod simulate;
 pub mod stats;
 mod torch;

@@ -7,14 +7,12 @@ use std::fs::File;
 use std::io::{BufWriter, Write};
 use std::path::Path;
 use std::process::ExitCode;
-use std::time::Duration;
 
 use anyhow::{Context, Result, bail};
 use clap::Parser;
 use model_server::corrupt::Corruption;
 use model_server::dataset::Dataset;
-use model_server::queue::Room;
-use model_server::{Artefact, Precision, Torch, data, digest, evaluate, http, serve, simulate, train};
+use model_server::{Artefact, Precision, Torch, data, digest, evaluate, serve, simulate, train};
 
 use crate::args::{Cli, Command, Data};
 
@@ -45,7 +43,7 @@ fn run(command: Command) -> Result<()> {
         Command::Digest { directory } => print(&digest::of_directory(&directory)?),
         Command::Evaluate(args) => evaluate_model(&args)?,
         Command::SimulateDrift(args) => simulate_drift(args)?,
-        Command::Serve(args) => serve_model(args)?,
+        Command::Serve(args) => serve_model(*args)?,
     }
     Ok(())
 }
@@ -153,51 +151,13 @@ fn open(model: &Path, data_file: &Path) -> Result<(Artefact, Dataset, Torch)> {
 }
 
 fn serve_model(args: args::Serve) -> Result<()> {
-    if args.max_images > args.queue {
-        bail!("--max-images is {}, allowed: at most --queue ({})", args.max_images, args.queue);
-    }
-    if args.max_buffered < args.max_body {
-        bail!("--max-buffered is {}, allowed: at least --max-body ({})", args.max_buffered, args.max_body);
-    }
+    let options = args.options(cores())?;
     admin::init_tracing()?;
-    let options = serve::Options {
-        model: args.model,
-        version: args.version,
-        name: args.name.unwrap_or_else(|| model_of(&args.revision).to_owned()),
-        infer_output: args.infer_output,
-        revision: args.revision,
-        sha256: args.sha256,
-        listen: args.listen,
-        admin: args.admin,
-        drain: args.drain,
-        workers: args.workers.unwrap_or_else(cores),
-        threads: args.threads,
-        queue: Room { capacity: args.queue, batch: args.max_batch, delay: args.batch_delay },
-        precision: match args.precision {
-            args::Precision::Fp32 => Precision::Fp32,
-            args::Precision::Bf16 => Precision::Bf16,
-        },
-        max_connections: args.max_connections,
-        prediction_log: args.prediction_log,
-        limits: http::Limits {
-            body_bytes: args.max_body,
-            buffered_bytes: args.max_buffered,
-            pixels: args.max_pixels,
-            images: args.max_images,
-            decoders: args.decoders,
-            body_time: Duration::from_secs(30),
-        },
-    };
     let runtime = tokio::runtime::Runtime::new().context("no runtime")?;
     runtime.block_on(async { serve::run(options, admin::shutdown_signal()).await })?;
     // A decoder that still works for a client that left must not hold the exit.
     runtime.shutdown_background();
     Ok(())
-}
-
-/// The operator calls a revision by its ModelDeployment, a hyphen, and a digest.
-fn model_of(revision: &str) -> &str {
-    revision.rsplit_once('-').map_or(revision, |(model, _)| model)
 }
 
 fn cores() -> usize {

@@ -1,5 +1,6 @@
 //! What the server says about itself on `/metrics`.
 
+use prometheus::core::Collector;
 use prometheus::{
     Gauge, Histogram, HistogramOpts, HistogramVec, IntCounter, IntCounterVec, IntGauge, Opts, Registry,
 };
@@ -26,6 +27,10 @@ pub struct Metrics {
     pub(crate) refused: IntCounterVec,
     pub(crate) connections: IntGauge,
     pub(crate) ready_seconds: Gauge,
+    pub(crate) models: IntGauge,
+    pub(crate) model_bytes: IntGauge,
+    pub(crate) loads: IntCounterVec,
+    pub(crate) unloads: IntCounterVec,
 }
 
 impl Metrics {
@@ -74,20 +79,64 @@ impl Metrics {
             )?,
             connections: IntGauge::with_opts(opts("connections", "Open connections of clients."))?,
             ready_seconds: Gauge::with_opts(opts("ready_seconds", "Time from start to readiness."))?,
+            models: IntGauge::with_opts(opts("models", "Models of a repository that are loaded."))?,
+            model_bytes: IntGauge::with_opts(opts(
+                "model_bytes",
+                "Bytes of --memory that they are taken to need.",
+            ))?,
+            loads: IntCounterVec::new(opts("loads_total", "Loads of models of a repository."), &["result"])?,
+            unloads: IntCounterVec::new(
+                opts("unloads_total", "Models that left: replaced, for room, on request, their folder gone."),
+                &["why"],
+            )?,
         };
-        registry.register(Box::new(metrics.requests.clone()))?;
-        registry.register(Box::new(metrics.request_seconds.clone()))?;
-        registry.register(Box::new(metrics.images.clone()))?;
-        registry.register(Box::new(metrics.inference_seconds.clone()))?;
-        registry.register(Box::new(metrics.queue_seconds.clone()))?;
-        registry.register(Box::new(metrics.batch_images.clone()))?;
-        registry.register(Box::new(metrics.late.clone()))?;
-        registry.register(Box::new(metrics.queued.clone()))?;
-        registry.register(Box::new(metrics.cancelled.clone()))?;
-        registry.register(Box::new(metrics.refused.clone()))?;
-        registry.register(Box::new(metrics.connections.clone()))?;
-        registry.register(Box::new(metrics.ready_seconds.clone()))?;
+        for collector in metrics.all() {
+            registry.register(collector)?;
+        }
         Ok(metrics)
+    }
+
+    fn all(&self) -> Vec<Box<dyn Collector>> {
+        let Self {
+            requests,
+            request_seconds,
+            images,
+            inference_seconds,
+            queue_seconds,
+            batch_images,
+            queued,
+            ..
+        } = self;
+        let Self {
+            cancelled,
+            late,
+            refused,
+            connections,
+            ready_seconds,
+            models,
+            model_bytes,
+            loads,
+            unloads,
+            ..
+        } = self;
+        vec![
+            Box::new(requests.clone()),
+            Box::new(request_seconds.clone()),
+            Box::new(images.clone()),
+            Box::new(inference_seconds.clone()),
+            Box::new(queue_seconds.clone()),
+            Box::new(batch_images.clone()),
+            Box::new(queued.clone()),
+            Box::new(cancelled.clone()),
+            Box::new(late.clone()),
+            Box::new(refused.clone()),
+            Box::new(connections.clone()),
+            Box::new(ready_seconds.clone()),
+            Box::new(models.clone()),
+            Box::new(model_bytes.clone()),
+            Box::new(loads.clone()),
+            Box::new(unloads.clone()),
+        ]
     }
 
     /// Adds the one line that says what is served.

@@ -16,19 +16,13 @@ use bytes::Bytes;
 use prometheus::Registry;
 use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
-use torchscript::Precision;
-use wire::Profile;
 
-use crate::http::{Identity, Limits, Service};
+use crate::http::{Limits, Service};
+use crate::load::{LoadError, Settings, Wanted, load, memory};
 use crate::metrics::Metrics;
-use crate::queue::{Queue, Room};
-use crate::{
-    Artefact, ArtefactError, Engine, EngineError, Metadata, ModelError, Output, Torch, listen, precision,
-    predictions,
-};
-
-/// How long sizes of batches are tried, beside the smallest and the largest.
-const WARM_UP: Duration = Duration::from_secs(5);
+use crate::models::{Models, ModelsError};
+use crate::repository::Repository;
+use crate::{listen, predictions};
 
 /// Longest time in which what is left of the prediction log is still written.
 const LAST_WORDS: Duration = Duration::from_secs(2);
@@ -36,38 +30,44 @@ const LAST_WORDS: Duration = Duration::from_secs(2);
 /// What to serve, and how.
 #[derive(Debug, Clone)]
 pub struct Options {
-    /// Artefact directory.
-    pub model: PathBuf,
-    /// Version that its description must name.
-    pub version: String,
-    /// Name of the revision, told in answers.
-    pub revision: String,
-    /// Name of the model under `/v2`.
-    pub name: String,
-    /// What `/v2` answers with.
-    pub infer_output: Output,
-    /// Digest that it must have (I5), if known.
-    pub sha256: Option<String>,
+    /// What to serve.
+    pub what: What,
+    /// How models are run; the room of their queues is at least `limits.images`.
+    pub settings: Settings,
     /// Address of the public port.
     pub listen: SocketAddr,
     /// Address of the admin port.
     pub admin: SocketAddr,
     /// Longest drain.
     pub drain: Duration,
-    /// Threads that run the model, at least 1.
-    pub workers: usize,
-    /// Threads of one operation within the model, at least 1.
-    pub threads: usize,
-    /// How many images may wait or be worked on, at least `limits.images`, and how many run together.
-    pub queue: Room,
-    /// Numbers in which the model computes.
-    pub precision: Precision,
     /// Open connections, at least 1.
     pub max_connections: usize,
     /// What a request may ask for.
     pub limits: Limits,
     /// Where a line is written of each image: a file, or `-` for stdout.
     pub prediction_log: Option<String>,
+}
+
+/// One model, or a folder of them.
+#[derive(Debug, Clone)]
+pub enum What {
+    /// One.
+    Model(Wanted),
+    /// A folder of artefacts, `<folder>/<name>/<version>/`.
+    Repository {
+        /// The folder.
+        folder: PathBuf,
+        /// Bytes that the models may need together.
+        memory: u64,
+        /// How often the folder is looked at.
+        poll: Duration,
+        /// Models that are loaded before the server is ready.
+        load: Vec<String>,
+        /// The model of paths that name none, such as `/predict`.
+        unnamed: Option<String>,
+        /// Whether clients may load and unload models.
+        control: bool,
+    },
 }
 
 /// Why a server did not start, or stopped.
@@ -83,15 +83,20 @@ pub enum ServeError {
         /// Why it failed.
         source: io::Error,
     },
-    /// The artefact is not the one that was asked for.
+    /// The model cannot be served.
     #[error(transparent)]
-    Artefact(#[from] ArtefactError),
-    /// The file of the model is not what can be served.
-    #[error(transparent)]
-    Model(#[from] ModelError),
-    /// The model does not load or run.
-    #[error(transparent)]
-    Engine(#[from] EngineError),
+    Load(#[from] LoadError),
+    /// The folder of models cannot be read.
+    #[error("--repository {folder} cannot be read: {source}")]
+    Repository {
+        /// The folder.
+        folder: String,
+        /// Why.
+        source: io::Error,
+    },
+    /// A model that was to be loaded at the start is not there, or broken.
+    #[error("--load: {0}")]
+    First(#[from] ModelsError),
     /// The prediction log cannot be written.
     #[error("--prediction-log {path} cannot be written: {source}")]
     Log {
@@ -100,11 +105,6 @@ pub enum ServeError {
         /// Why.
         source: io::Error,
     },
-    /// A model that gives probabilities has no logits to answer with.
-    #[error(
-        "--infer-output is logits, allowed: probabilities: that is what the model gives (metadata.json, output)"
-    )]
-    NoLogits,
     /// Metrics cannot be registered.
     #[error("metrics: {0}")]
     Metrics(#[from] prometheus::Error),
@@ -125,41 +125,28 @@ pub async fn run(
     let registry = Registry::new();
     let metrics = Metrics::new(&registry)?;
     let readiness = Readiness::default();
-    let loading = readiness.wait_for(format!("model {}", options.model.display()));
-
+    let loading = readiness.wait_for(options.what.to_string());
     let profile = Arc::new(OnceLock::new());
     let stopped = CancellationToken::new();
     let admin = bind("admin", options.admin).await?;
     let pages = admin::routes(readiness.clone(), registry.clone()).merge(profile_page(profile.clone()));
     let admin = tokio::spawn(admin::serve(admin, pages, stopped.clone().cancelled_owned()));
+    let stop = stop_after(shutdown, readiness);
 
-    let stop = CancellationToken::new();
-    tokio::spawn({
-        let (stop, readiness) = (stop.clone(), readiness.clone());
-        async move {
-            shutdown.await;
-            // Readiness first: who asks from now on is told to go elsewhere.
-            readiness.drain();
-            stop.cancel();
-        }
-    });
-
-    let loaded = tokio::task::spawn_blocking({
-        let (options, metrics) = (options.clone(), metrics.clone());
-        move || load(&options, &metrics)
-    });
-    let Loaded { identity, profile: reference, queue } = tokio::select! {
-        loaded = loaded => loaded.map_err(|_| ServeError::Loading)??,
+    let models = tokio::select! {
+        models = models(&options, &metrics) => models?,
         () = stop.cancelled() => {
             tracing::info!("stopped before the model was loaded");
             return Ok(());
         }
     };
-    Metrics::describe(&registry, &options.version, &options.revision, &identity.digest)?;
-    let page = serde_json::to_vec(&reference).expect("a profile is JSON");
-    profile.set(Bytes::from(page)).expect("set once");
-    let digest = identity.digest.clone();
-    let mut service = Service::new(identity, queue, options.limits, metrics.clone());
+    if let Some(only) = models.only() {
+        let identity = only.identity();
+        Metrics::describe(&registry, &identity.metadata.version, &identity.revision, &identity.digest)?;
+        let page = serde_json::to_vec(&only.profile()).expect("a profile is JSON");
+        profile.set(Bytes::from(page)).expect("set once");
+    }
+    let mut service = Service::new(models, options.limits, metrics.clone());
     if let Some(path) = &options.prediction_log {
         let cannot = |source| ServeError::Log { path: path.clone(), source };
         let log = predictions::start(path).map_err(cannot)?;
@@ -171,83 +158,76 @@ pub async fn run(
     let ready = start.elapsed();
     metrics.ready_seconds.set(ready.as_secs_f64());
     loading.done();
-    let (version, revision) = (&options.version, &options.revision);
-    tracing::info!(version, revision, digest, listen = %options.listen, admin = %options.admin,
-        ms = ready.as_millis() as u64, "ready");
+    let ms = ready.as_millis() as u64;
+    tracing::info!(what = %options.what, listen = %options.listen, admin = %options.admin, ms, "ready");
 
-    let cut =
-        listen::serve(listener, &service, options.max_connections, options.drain, stop.cancelled()).await;
-    if cut > 0 {
-        tracing::warn!(connections = cut, "cut at the end of the drain");
-    }
-    // An output that stands still does not hold the end up.
-    let _ = tokio::time::timeout(LAST_WORDS, service.flush()).await;
-    tracing::info!("drained");
+    serve(listener, &service, &options, &stop).await;
     stopped.cancel();
     // Its own deadline ends it.
     let _ = admin.await;
     Ok(())
 }
 
-/// What is served once it is loaded.
-struct Loaded {
-    identity: Identity,
-    profile: Profile,
-    queue: Queue,
+/// A token that is cancelled at the shutdown, after readiness has ended: who asks from then on is told to go elsewhere.
+fn stop_after(
+    shutdown: impl Future<Output = ()> + Send + 'static,
+    readiness: Readiness,
+) -> CancellationToken {
+    let stop = CancellationToken::new();
+    let stopped = stop.clone();
+    tokio::spawn(async move {
+        shutdown.await;
+        readiness.drain();
+        stopped.cancel();
+    });
+    stop
 }
 
-/// Verifies, loads and warms up; blocks.
-fn load(options: &Options, metrics: &Metrics) -> Result<Loaded, ServeError> {
-    let artefact = Artefact::read(&options.model)?;
-    artefact.expect(Some(&options.version), options.sha256.as_deref())?;
-    let Artefact { digest, metadata, profile, model } = artefact;
-    if (options.infer_output, metadata.output) == (Output::Logits, Output::Probabilities) {
-        return Err(ServeError::NoLogits);
+async fn serve(listener: TcpListener, service: &Arc<Service>, options: &Options, stop: &CancellationToken) {
+    let Options { max_connections, drain, .. } = *options;
+    let cut = listen::serve(listener, service, max_connections, drain, stop.cancelled()).await;
+    if cut > 0 {
+        tracing::warn!(connections = cut, "cut at the end of the drain");
     }
-    // Neither is kept after this: the graphs have copies of their own.
-    let archive: Arc<[u8]> = model.archive(&metadata)?.into();
-    drop(model);
-    let precision = precision::choose(options.precision, &archive, &metadata)?;
-    let maker = || {
-        let (archive, metadata) = (archive.clone(), metadata.clone());
-        let Options { threads, queue: Room { batch, .. }, .. } = *options;
-        move || {
-            crate::limit_threads(threads);
-            torchscript::flush_denormal();
-            let mut engine = Torch::load(&archive, &metadata, precision)?;
-            warm_up(&mut engine, &metadata, batch)?;
-            Ok(Box::new(engine) as Box<dyn Engine>)
-        }
-    };
-    let makers = (0..options.workers).map(|_| maker()).collect();
-    let queue = Queue::start(makers, options.queue, metrics)?;
-    let Options { revision, name, infer_output, .. } = options;
-    let identity = Identity {
-        metadata,
-        digest,
-        revision: revision.clone(),
-        name: name.clone(),
-        infer_output: *infer_output,
-    };
-    Ok(Loaded { identity, profile, queue })
+    // An output that stands still does not hold the end up.
+    let _ = tokio::time::timeout(LAST_WORDS, service.flush()).await;
+    tracing::info!("drained");
 }
 
-/// Runs every size of a batch until libtorch has profiled and compiled the graph for it (it does so in the first two
-/// runs), so that no client waits for it; the smallest and the largest first, which also proves that the graph fits its
-/// description. Others are left out once it has taken [`WARM_UP`]: to a model that slow, a new size makes no difference.
-fn warm_up(engine: &mut dyn Engine, metadata: &Metadata, largest: usize) -> Result<(), EngineError> {
-    let (start, length) = (Instant::now(), metadata.preprocessing.input_len());
-    let inputs = vec![0.0; largest * length];
-    for images in [1, largest].into_iter().chain(2..largest) {
-        if images != largest && start.elapsed() > WARM_UP {
-            tracing::info!(images, largest, "warm-up is over: sizes between are not tried");
-            break;
+/// What is served, loaded and warm.
+async fn models(options: &Options, metrics: &Metrics) -> Result<Models, ServeError> {
+    let (settings, metrics) = (options.settings, metrics.clone());
+    let (folder, budget, poll, first, unnamed, control) = match options.what.clone() {
+        What::Model(wanted) => {
+            let loaded = tokio::task::spawn_blocking(move || load(&wanted, &settings, &metrics)).await;
+            return Ok(Models::One(Arc::new(loaded.map_err(|_| ServeError::Loading)??)));
         }
-        for _ in 0..2 {
-            engine.run(&inputs[..images * length], images)?;
+        What::Repository { folder, memory, poll, load, unnamed, control } => {
+            (folder, memory, poll, load, unnamed, control)
+        }
+    };
+    let loader = {
+        let metrics = metrics.clone();
+        Box::new(move |wanted: &Wanted| load(wanted, &settings, &metrics))
+    };
+    let needed = Box::new(move |folder: &std::path::Path| memory(folder, settings.workers));
+    let repository = Arc::new(Repository::new(folder.clone(), budget, needed, loader, metrics));
+    let unreadable = |source| ServeError::Repository { folder: folder.display().to_string(), source };
+    repository.refresh().await.map_err(unreadable)?;
+    for name in &first {
+        repository.find(name, None).await.map_err(ModelsError::from)?;
+    }
+    tokio::spawn(repository.clone().watch(poll));
+    Ok(Models::Many { repository, unnamed, control })
+}
+
+impl std::fmt::Display for What {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Self::Model(wanted) => write!(f, "model {} {}", wanted.folder.display(), wanted.version),
+            Self::Repository { folder, .. } => write!(f, "models of {}", folder.display()),
         }
     }
-    Ok(())
 }
 
 /// `/profile`: the reference profile with the digest of what was loaded; 503 until it is.

@@ -10,6 +10,7 @@ use super::{Problem, Service};
 use crate::Answer;
 use crate::predictions::{About, Prediction};
 use crate::queue::{Order, Priority};
+use crate::served::{Identity, Said, Served};
 
 /// How clients and routers call a request.
 const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
@@ -21,14 +22,6 @@ pub(super) struct Asking {
     request_id: Option<String>,
     priority: Priority,
     deadline: Option<Instant>,
-}
-
-/// What the model said.
-pub(super) struct Said {
-    /// As it said it.
-    pub(super) outputs: Vec<f32>,
-    /// What that means, of each image.
-    pub(super) answers: Vec<Answer>,
 }
 
 impl Asking {
@@ -63,43 +56,46 @@ impl Service {
     /// If there is no room, no time, or the model fails.
     pub(super) async fn ask(
         &self,
+        served: &Served,
         asking: &Asking,
         inputs: Vec<f32>,
         images: usize,
         hashes: &[u64],
     ) -> Result<Said, Problem> {
         let Asking { priority, deadline, .. } = *asking;
-        let outputs = self.queue.run(Order { inputs, images, priority, deadline }).await?;
-        let each = outputs.chunks(self.metadata.classes.len());
-        let answers: Vec<Answer> = each.map(|o| Answer::from_outputs(o, self.metadata.output)).collect();
-        self.write_down(asking, hashes, &answers);
-        Ok(Said { outputs, answers })
+        let said = served.ask(Order { inputs, images, priority, deadline }).await?;
+        self.write_down(served, asking, hashes, &said.answers);
+        Ok(said)
     }
 
-    fn write_down(&self, asking: &Asking, hashes: &[u64], answers: &[Answer]) {
+    fn write_down(&self, served: &Served, asking: &Asking, hashes: &[u64], answers: &[Answer]) {
         let Some(log) = &self.log else { return };
+        let Identity { metadata, revision, .. } = served.identity();
         let about = About {
-            version: &self.metadata.version,
-            revision: &self.revision,
+            version: &metadata.version,
+            revision,
             request_id: asking.request_id.as_deref(),
             latency: asking.since.elapsed(),
         };
         for (i, (hash, answer)) in hashes.iter().zip(answers).enumerate() {
-            let said = answer.best.map(|(class, confidence)| (&*self.metadata.classes[class], confidence));
+            let said = answer.best.map(|(class, confidence)| (&*metadata.classes[class], confidence));
             log.push(Prediction::new(&about, i, *hash, said));
         }
     }
+}
 
-    /// The headers that the router counts (design §4), of what the model said.
-    pub(super) fn predicted(&self, answers: &[Answer]) -> HeaderMap {
-        let of = |answer: &Answer| match answer.best {
-            Some((class, p)) => (header::encode_class(&self.metadata.classes[class]), format!("{p:.9}")),
-            None => ("-".to_owned(), "NaN".to_owned()),
-        };
-        let (predictions, confidences): (Vec<String>, Vec<String>) = answers.iter().map(of).unzip();
-        let lists = [(header::PREDICTION, predictions), (header::CONFIDENCE, confidences)];
-        lists.into_iter().map(|(name, list)| (HeaderName::from_static(name), listed(&list))).collect()
-    }
+/// The headers that the router counts (design §4), of what the model said.
+pub(super) fn predicted(served: &Served, answers: &[Answer]) -> HeaderMap {
+    let of = |answer: &Answer| match answer.best {
+        Some((class, p)) => (header::encode_class(&served.metadata().classes[class]), format!("{p:.9}")),
+        None => ("-".to_owned(), "NaN".to_owned()),
+    };
+    let (predictions, confidences): (Vec<String>, Vec<String>) = answers.iter().map(of).unzip();
+    let lists = [(header::PREDICTION, predictions), (header::CONFIDENCE, confidences)];
+    let mut headers: HeaderMap =
+        lists.into_iter().map(|(name, list)| (HeaderName::from_static(name), listed(&list))).collect();
+    headers.insert(header::MODEL_VERSION, served.version_header().clone());
+    headers
 }
 
 /// One value of each image.

@@ -7,16 +7,19 @@ use std::sync::atomic::Ordering;
 
 use axum::Router;
 use axum::body::Body;
-use axum::extract::{Path, Request, State};
+use axum::extract::{Request, State};
 use axum::http::header::CONTENT_TYPE;
 use axum::http::{HeaderMap, HeaderName, HeaderValue, StatusCode};
 use axum::response::{IntoResponse, Json, Response};
 use axum::routing::{get, post};
 use serde_json::{Value, json};
 
-use super::asking::{Asking, Said};
+use super::asking::{Asking, predicted};
+use super::paths::Named;
+use super::predict;
 use super::tensors::{self, Asked, DATATYPE, Signature};
 use super::{Problem, Service};
+use crate::served::{Identity, Said, Served};
 use crate::{Output, predictions};
 
 /// How many bytes of a body are JSON.
@@ -28,33 +31,30 @@ const NUMBER: usize = 16;
 
 /// The paths of the protocol.
 pub(super) fn routes() -> Router<Arc<Service>> {
-    let versioned = "/v2/models/{name}/versions/{version}";
-    Router::new()
+    let mut router = Router::new()
         .route("/v2", get(server))
         .route("/v2/", get(server))
         .route("/v2/health/live", get(health))
-        .route("/v2/health/ready", get(ready))
-        .route("/v2/models/{name}", get(metadata))
-        .route("/v2/models/{name}/ready", get(model_ready))
-        .route("/v2/models/{name}/infer", post(infer))
-        .route(versioned, get(metadata))
-        .route(&format!("{versioned}/ready"), get(model_ready))
-        .route(&format!("{versioned}/infer"), post(infer))
+        .route("/v2/health/ready", get(ready));
+    for model in ["/v2/models/{name}", "/v2/models/{name}/versions/{version}"] {
+        router = router
+            .route(model, get(metadata))
+            .route(&format!("{model}/ready"), get(model_ready))
+            .route(&format!("{model}/infer"), post(infer))
+            // Ours: images, and what is known of the model.
+            .route(&format!("{model}/predict"), post(predict::json))
+            .route(&format!("{model}/predict-file"), post(predict::files))
+            .route(&format!("{model}/info"), get(super::model_info));
+    }
+    router
 }
 
-/// Which model a path names.
-#[derive(serde::Deserialize)]
-struct Named {
-    name: String,
-    version: Option<String>,
-}
-
-async fn server() -> Json<Value> {
-    Json(json!({
-        "name": "sluice",
-        "version": env!("CARGO_PKG_VERSION"),
-        "extensions": ["binary_tensor_data"],
-    }))
+async fn server(State(service): State<Arc<Service>>) -> Json<Value> {
+    let mut extensions = vec!["binary_tensor_data"];
+    if service.models.only().is_none() {
+        extensions.push("model_repository");
+    }
+    Json(json!({"name": "sluice", "version": env!("CARGO_PKG_VERSION"), "extensions": extensions}))
 }
 
 async fn health(State(service): State<Arc<Service>>) -> Json<Value> {
@@ -67,50 +67,57 @@ async fn ready(State(service): State<Arc<Service>>) -> Response {
     (status, Json(json!({"live": true, "ready": ready}))).into_response()
 }
 
-async fn model_ready(
-    State(service): State<Arc<Service>>,
-    Path(named): Path<Named>,
-) -> Result<Response, Problem> {
-    service.expect(&named)?;
+/// A model that would be loaded for who asks it is ready: else those who look first would never ask.
+async fn model_ready(State(service): State<Arc<Service>>, named: Named) -> Result<Response, Problem> {
+    service.models.check(named.name(), named.version())?;
     let (status, ready) = service.readiness();
-    Ok((status, Json(json!({"name": service.name, "ready": ready}))).into_response())
+    Ok((status, Json(json!({"name": named.name(), "ready": ready}))).into_response())
 }
 
-async fn metadata(
-    State(service): State<Arc<Service>>,
-    Path(named): Path<Named>,
-) -> Result<Json<Value>, Problem> {
-    service.expect(&named)?;
-    let [channels, height, width] = service.signature().shape;
+async fn metadata(State(service): State<Arc<Service>>, named: Named) -> Result<Json<Value>, Problem> {
+    let served = service.find(&named).await?;
+    let Identity { name, metadata, .. } = served.identity();
+    let Signature { output, shape: [channels, height, width], .. } = service.signature(&served);
+    let mut versions: Vec<String> = service
+        .models
+        .index()
+        .into_iter()
+        .filter(|line| line.name == *name)
+        .map(|line| line.version)
+        .collect();
+    if versions.is_empty() {
+        versions.push(metadata.version.clone());
+    }
     Ok(Json(json!({
-        "name": service.name,
-        "versions": [service.metadata.version],
+        "name": name,
+        "versions": versions,
         "platform": "sluice_torchscript",
         "inputs": [{"name": INPUT, "datatype": DATATYPE, "shape": [-1, channels, height, width]}],
         "outputs": [{
-            "name": service.signature().output,
+            "name": output,
             "datatype": DATATYPE,
-            "shape": [-1, service.metadata.classes.len()],
+            "shape": [-1, metadata.classes.len()],
         }],
     })))
 }
 
 async fn infer(
     State(service): State<Arc<Service>>,
-    Path(named): Path<Named>,
+    named: Named,
     request: Request,
 ) -> Result<Response, Problem> {
-    service.expect(&named)?;
+    let served = service.find(&named).await?;
     let asking = Asking::of(request.headers())?;
     let json = request.headers().get(&JSON_LENGTH).map(|v| v.to_str().unwrap_or("not text").to_owned());
-    let body = service.read(request.into_body(), service.tensor_bytes()).await?;
-    let asked = tensors::read(&body.bytes, json.as_deref(), service.signature()).map_err(Problem::bad)?;
+    let body = service.read(request.into_body(), service.tensor_bytes(&served)).await?;
+    let asked =
+        tensors::read(&body.bytes, json.as_deref(), service.signature(&served)).map_err(Problem::bad)?;
     // Its numbers are held twice from here on: the queue limits how many.
     drop(body);
     let Asked { id, inputs, images, binary } = asked;
     let hashes = service.hashes(inputs.chunks(inputs.len() / images).map(hash_of));
-    let Said { outputs, answers } = service.ask(&asking, inputs, images, &hashes).await?;
-    let numbers: Vec<f32> = match service.infer_output {
+    let Said { outputs, answers } = service.ask(&served, &asking, inputs, images, &hashes).await?;
+    let numbers: Vec<f32> = match served.identity().infer_output {
         Output::Logits => outputs,
         Output::Probabilities => {
             answers.iter().flat_map(|answer| answer.probabilities.iter().map(|p| *p as f32)).collect()
@@ -121,8 +128,9 @@ async fn infer(
         let message = "the model gave a number that is none";
         return Err(Problem::new(StatusCode::INTERNAL_SERVER_ERROR, message));
     }
-    let mut headers = service.predicted(&answers);
-    let answer = service.answered(id, images, &numbers, binary, &mut headers);
+    let mut headers = predicted(&served, &answers);
+    let output = service.signature(&served).output;
+    let answer = answered(served.identity(), output, id, images, &numbers, binary, &mut headers);
     Ok((headers, answer).into_response())
 }
 
@@ -141,28 +149,11 @@ impl Service {
         }
     }
 
-    /// Refuses other models than the one that is served.
-    fn expect(&self, named: &Named) -> Result<(), Problem> {
-        let not_found = |what: &str, found: &str, is: &str| {
-            let found = super::body::short(found);
-            Err(Problem::new(StatusCode::NOT_FOUND, format!("there is no {what} {found:?}, known: {is:?}")))
-        };
-        if named.name != self.name {
-            return not_found("model", &named.name, &self.name);
-        }
-        match &named.version {
-            Some(version) if *version != self.metadata.version => {
-                not_found("version", version, &self.metadata.version)
-            }
-            _ => Ok(()),
-        }
-    }
-
-    fn signature(&self) -> Signature<'_> {
-        let contract = &self.metadata.preprocessing;
+    fn signature(&self, served: &Served) -> Signature<'static> {
+        let contract = &served.metadata().preprocessing;
         Signature {
             input: INPUT,
-            output: match self.infer_output {
+            output: match served.identity().infer_output {
                 Output::Logits => "logits",
                 Output::Probabilities => "probabilities",
             },
@@ -172,43 +163,42 @@ impl Service {
     }
 
     /// Largest body of tensors: room for as many images as a request may have, within the memory for bodies.
-    pub(super) fn tensor_bytes(&self) -> usize {
-        let Signature { shape, images, .. } = self.signature();
+    pub(super) fn tensor_bytes(&self, served: &Served) -> usize {
+        let Signature { shape, images, .. } = self.signature(served);
         let numbers = images * shape.iter().product::<usize>();
         let wanted = numbers.saturating_mul(NUMBER).saturating_add(64 << 10);
         wanted.max(self.limits.body_bytes).min(self.limits.buffered_bytes)
     }
+}
 
-    fn answered(
-        &self,
-        id: Option<String>,
-        images: usize,
-        numbers: &[f32],
-        binary: bool,
-        headers: &mut HeaderMap,
-    ) -> Body {
-        let shape = [images, self.metadata.classes.len()];
-        let mut output = json!({"name": self.signature().output, "datatype": DATATYPE, "shape": shape});
-        let bytes: Vec<u8> = if binary {
-            output["parameters"] = json!({"binary_data_size": numbers.len() * 4});
-            numbers.iter().flat_map(|number| number.to_le_bytes()).collect()
-        } else {
-            output["data"] = json!(numbers);
-            vec![]
-        };
-        let mut answer = json!({
-            "model_name": self.name, "model_version": self.metadata.version, "outputs": [output],
-        });
-        if let Some(id) = id {
-            answer["id"] = id.into();
-        }
-        let mut body = serde_json::to_vec(&answer).expect("values are JSON");
-        let content_type = if binary { "application/octet-stream" } else { "application/json" };
-        headers.insert(CONTENT_TYPE, HeaderValue::from_static(content_type));
-        if binary {
-            headers.insert(JSON_LENGTH, body.len().into());
-        }
-        body.extend(bytes);
-        body.into()
+fn answered(
+    Identity { name, metadata, .. }: &Identity,
+    output: &str,
+    id: Option<String>,
+    images: usize,
+    numbers: &[f32],
+    binary: bool,
+    headers: &mut HeaderMap,
+) -> Body {
+    let shape = [images, metadata.classes.len()];
+    let mut output = json!({"name": output, "datatype": DATATYPE, "shape": shape});
+    let bytes: Vec<u8> = if binary {
+        output["parameters"] = json!({"binary_data_size": numbers.len() * 4});
+        numbers.iter().flat_map(|number| number.to_le_bytes()).collect()
+    } else {
+        output["data"] = json!(numbers);
+        vec![]
+    };
+    let mut answer = json!({"model_name": name, "model_version": metadata.version, "outputs": [output]});
+    if let Some(id) = id {
+        answer["id"] = id.into();
     }
+    let mut body = serde_json::to_vec(&answer).expect("values are JSON");
+    let content_type = if binary { "application/octet-stream" } else { "application/json" };
+    headers.insert(CONTENT_TYPE, HeaderValue::from_static(content_type));
+    if binary {
+        headers.insert(JSON_LENGTH, body.len().into());
+    }
+    body.extend(bytes);
+    body.into()
 }

@@ -15,11 +15,13 @@ use bytes::Bytes;
 use serde::Serialize;
 
 use super::ask;
-use super::asking::{Asking, Said, listed};
+use super::asking::{Asking, listed, predicted};
 use super::body::{expect_type, not_json, short};
+use super::paths::Named;
 use super::{Problem, Service};
 use crate::decode::{self, Header};
-use crate::{Answer, Preprocessing, predictions, stats};
+use crate::served::{Identity, Said, Served};
+use crate::{Answer, Metadata, Preprocessing, predictions, stats};
 
 /// Classes that are listed when a request does not say how many.
 const DEFAULT_TOP_K: usize = 3;
@@ -66,7 +68,8 @@ struct Answered<'a> {
 /// Images of a request that is well formed.
 struct Images {
     bytes: Vec<Bytes>,
-    top_k: usize,
+    /// How many classes to list.
+    top_k: Option<usize>,
     /// Whether the answer is a list.
     list: bool,
 }
@@ -77,8 +80,13 @@ struct Input {
     stats: [f64; 3],
 }
 
-pub(super) async fn json(State(service): State<Arc<Service>>, request: Request) -> Result<Response, Problem> {
+pub(super) async fn json(
+    State(service): State<Arc<Service>>,
+    named: Named,
+    request: Request,
+) -> Result<Response, Problem> {
     expect_type(&request, "application/json")?;
+    let served = service.find(&named).await?;
     let asking = Asking::of(request.headers())?;
     let body = service.read(request.into_body(), service.limits.body_bytes).await?;
     let ask = ask::read(&body.bytes, service.limits.images).map_err(|e| Problem::bad(not_json(&e)))?;
@@ -97,15 +105,16 @@ pub(super) async fn json(State(service): State<Arc<Service>>, request: Request) 
     };
     let bytes = images.iter().enumerate().map(|(i, text)| base64(text).map_err(|p| p.of(list.then_some(i))));
     let bytes = bytes.collect::<Result<_, _>>()?;
-    let top_k = service.check_top_k(ask.top_k)?;
-    service.answer(Images { bytes, top_k, list }, asking).await
+    service.answer(&served, Images { bytes, top_k: ask.top_k, list }, asking).await
 }
 
 pub(super) async fn files(
     State(service): State<Arc<Service>>,
+    named: Named,
     request: Request,
 ) -> Result<Response, Problem> {
     expect_type(&request, "multipart/form-data")?;
+    let served = service.find(&named).await?;
     let asking = Asking::of(request.headers())?;
     let (parts, body) = request.into_parts();
     let content_type = parts.headers.get(CONTENT_TYPE).cloned();
@@ -119,7 +128,7 @@ pub(super) async fn files(
     let broken = |reason: String| Problem::bad(format!("the form is broken: {reason}"));
     let form = Multipart::from_request(rebuilt, &()).await.map_err(|e| broken(e.body_text()))?;
     let images = service.read_form(form, &broken).await?;
-    service.answer(images, asking).await
+    service.answer(&served, images, asking).await
 }
 
 impl Service {
@@ -158,7 +167,7 @@ impl Service {
         }
         self.check_count(files)?;
         let list = bytes.len() > 1;
-        Ok(Images { bytes, top_k: self.check_top_k(top_k)?, list })
+        Ok(Images { bytes, top_k, list })
     }
 
     fn check_count(&self, images: usize) -> Result<(), Problem> {
@@ -169,39 +178,37 @@ impl Service {
         Err(Problem::bad(format!("the request has {images} images, allowed: 1..={max}")))
     }
 
-    fn check_top_k(&self, asked: Option<usize>) -> Result<usize, Problem> {
-        let classes = self.metadata.classes.len();
-        match asked {
-            None => Ok(DEFAULT_TOP_K.min(classes)),
-            Some(k) if (1..=classes).contains(&k) => Ok(k),
-            Some(k) => Err(Problem::bad(format!("top_k is {k}, allowed: 1..={classes}"))),
-        }
-    }
-
-    async fn answer(&self, images: Images, asking: Asking) -> Result<Response, Problem> {
+    async fn answer(&self, served: &Served, images: Images, asking: Asking) -> Result<Response, Problem> {
         let Images { bytes, top_k, list } = images;
+        let Identity { metadata, revision, .. } = served.identity();
+        let top_k = check_top_k(top_k, metadata.classes.len())?;
         let hashes = self.hashes(bytes.iter().map(|bytes| predictions::hash(bytes)));
-        let inputs = self.prepare(bytes, list).await?;
+        let inputs = self.prepare(&metadata.preprocessing, bytes, list).await?;
         let count = inputs.len();
-        let mut numbers = Vec::with_capacity(count * self.metadata.preprocessing.input_len());
+        let mut numbers = Vec::with_capacity(count * metadata.preprocessing.input_len());
         for input in &inputs {
             numbers.extend_from_slice(&input.numbers);
         }
-        let Said { answers, .. } = self.ask(&asking, numbers, count, &hashes).await?;
-        let mut headers = self.predicted(&answers);
+        let Said { answers, .. } = self.ask(served, &asking, numbers, count, &hashes).await?;
+        let mut headers = predicted(served, &answers);
         headers.insert(INPUT_STATS, stats_of(&inputs));
         let mut predictions: Vec<Prediction<'_>> =
-            answers.iter().map(|a| self.prediction(a, top_k)).collect();
+            answers.iter().map(|a| prediction(metadata, a, top_k)).collect();
         let predictions = match predictions.pop() {
             Some(only) if !list => Predictions::One(only),
             last => Predictions::Many { predictions: predictions.into_iter().chain(last).collect() },
         };
-        let (version, revision) = (&self.metadata.version, &self.revision);
+        let version = &metadata.version;
         Ok((headers, Json(Answered { predictions, version, revision })).into_response())
     }
 
     /// Decodes, resizes and normalises the images: small ones here, others on one of few threads.
-    async fn prepare(&self, bytes: Vec<Bytes>, list: bool) -> Result<Vec<Input>, Problem> {
+    async fn prepare(
+        &self,
+        contract: &Preprocessing,
+        bytes: Vec<Bytes>,
+        list: bool,
+    ) -> Result<Vec<Input>, Problem> {
         let max = self.limits.pixels;
         let mut total = 0;
         for (i, bytes) in bytes.iter().enumerate() {
@@ -213,10 +220,10 @@ impl Service {
             let message = format!("the images have {total} pixels together, allowed: {max}");
             return Err(Problem::new(StatusCode::PAYLOAD_TOO_LARGE, message));
         }
-        let contract = self.metadata.preprocessing.clone();
         if total <= SMALL_PIXELS {
-            return inputs(&bytes, &contract, max, list);
+            return inputs(&bytes, contract, max, list);
         }
+        let contract = contract.clone();
         let Ok(permit) = self.decoders.clone().try_acquire_owned() else {
             self.metrics.refused.with_label_values(&["decoders"]).inc();
             return Err(Problem::busy("too many large images at a time"));
@@ -230,17 +237,25 @@ impl Service {
             Err(Problem::new(StatusCode::INTERNAL_SERVER_ERROR, "decoding failed; the server's log says why"))
         })
     }
+}
 
-    fn prediction(&self, answer: &Answer, top_k: usize) -> Prediction<'_> {
-        let class = |i: usize| self.metadata.classes[i].as_str();
-        let top = answer.top(top_k).into_iter();
-        Prediction {
-            prediction: answer.best.map(|(i, _)| class(i)),
-            confidence: answer.best.map(|(_, confidence)| confidence),
-            probabilities: top
-                .map(|(i, probability)| ClassProbability { class: class(i), probability })
-                .collect(),
-        }
+fn check_top_k(asked: Option<usize>, classes: usize) -> Result<usize, Problem> {
+    match asked {
+        None => Ok(DEFAULT_TOP_K.min(classes)),
+        Some(k) if (1..=classes).contains(&k) => Ok(k),
+        Some(k) => Err(Problem::bad(format!("top_k is {k}, allowed: 1..={classes}"))),
+    }
+}
+
+fn prediction<'a>(metadata: &'a Metadata, answer: &Answer, top_k: usize) -> Prediction<'a> {
+    let class = |i: usize| metadata.classes[i].as_str();
+    let top = answer.top(top_k).into_iter();
+    Prediction {
+        prediction: answer.best.map(|(i, _)| class(i)),
+        confidence: answer.best.map(|(_, confidence)| confidence),
+        probabilities: top
+            .map(|(i, probability)| ClassProbability { class: class(i), probability })
+            .collect(),
     }
 }
 

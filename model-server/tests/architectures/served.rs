@@ -4,8 +4,7 @@ use std::fs;
 use std::process::Command;
 
 use image::ImageFormat;
-use model_server::Precision;
-use model_server::serve::{Options, run};
+use model_server::serve::run;
 use serde_json::{Value, json};
 
 use crate::common::{base64, encode, free_port, options, ready};
@@ -23,7 +22,7 @@ async fn weights_are_served() {
     let (stop, stopped) = tokio::sync::oneshot::channel::<()>();
     let written = written("legacy");
     let options = options(&fixture("artefacts/legacy"), &written.digest, listen, admin);
-    let server = tokio::spawn(run(Options { precision: Precision::Fp32, ..options }, async {
+    let server = tokio::spawn(run(options, async {
         let _ = stopped.await;
     }));
     ready(admin).await;

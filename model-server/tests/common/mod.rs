@@ -9,9 +9,12 @@ use std::time::Duration;
 
 use base64::Engine as _;
 use image::{DynamicImage, ImageFormat, Rgb, RgbImage};
-use model_server::http::{Identity, Limits, Service};
+use model_server::http::{Limits, Service};
+use model_server::load::{Settings, Wanted};
+use model_server::models::Models;
 use model_server::queue::{Queue, Room};
-use model_server::serve::Options;
+use model_server::serve::{Options, What};
+use model_server::served::{Identity, Served};
 use model_server::{Engine, EngineError, Metadata, Metrics, Output, Precision, Reference, listen};
 use prometheus::Registry;
 use serde_json::{Value, json};
@@ -74,7 +77,13 @@ where
         name: "light".into(),
         infer_output: Output::Probabilities,
     };
-    let service = Arc::new(Service::new(identity, queue, limits, metrics));
+    let models = Models::One(Arc::new(Served::new(identity, queue, None)));
+    serve(models, limits, metrics, drain).await
+}
+
+/// Serves models on a free port of loopback.
+pub async fn serve(models: Models, limits: Limits, metrics: Metrics, drain: Duration) -> Server {
+    let service = Arc::new(Service::new(models, limits, metrics));
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let address = listener.local_addr().unwrap();
     let stop = CancellationToken::new();
@@ -91,20 +100,26 @@ impl Server {
 
 /// Serves an artefact that `train` or `make.py` wrote, on loopback.
 pub fn options(model: &Path, digest: &str, listen: u16, admin: u16) -> Options {
-    Options {
-        model: model.to_owned(),
-        version: "1.0.0".into(),
-        revision: "digits-1".into(),
+    let wanted = Wanted {
+        folder: model.to_owned(),
         name: "digits".into(),
-        infer_output: Output::Probabilities,
+        version: "1.0.0".into(),
+        revision: Some("digits-1".into()),
         sha256: Some(digest.to_owned()),
-        listen: ([127, 0, 0, 1], listen).into(),
-        admin: ([127, 0, 0, 1], admin).into(),
-        drain: Duration::from_secs(2),
+    };
+    let settings = Settings {
         workers: 2,
         threads: 1,
         queue: Room { capacity: 64, batch: 8, delay: Duration::ZERO },
-        precision: Precision::Bf16,
+        precision: Precision::Fp32,
+        infer_output: Output::Probabilities,
+    };
+    Options {
+        what: What::Model(wanted),
+        settings,
+        listen: ([127, 0, 0, 1], listen).into(),
+        admin: ([127, 0, 0, 1], admin).into(),
+        drain: Duration::from_secs(2),
         max_connections: 64,
         limits: LIMITS,
         prediction_log: None,

@@ -1,0 +1,80 @@
+//! Triton's extension for repositories of models: `/v2/repository/…`.
+
+use std::sync::Arc;
+
+use axum::Router;
+use axum::extract::{Request, State};
+use axum::http::StatusCode;
+use axum::response::Json;
+use axum::routing::post;
+
+use super::paths::Named;
+use super::{Problem, Service};
+use crate::models::{Models, ModelsError};
+use crate::repository::{Line, Repository};
+
+/// Largest body of these requests, in bytes; none of it but `ready` is looked at.
+const BODY: usize = 64 << 10;
+
+pub(super) fn routes() -> Router<Arc<Service>> {
+    Router::new()
+        .route("/v2/repository/index", post(index))
+        .route("/v2/repository/models/{name}/load", post(load))
+        .route("/v2/repository/models/{name}/unload", post(unload))
+}
+
+#[derive(Debug, Default, serde::Deserialize)]
+struct Filter {
+    #[serde(default)]
+    ready: bool,
+}
+
+async fn index(State(service): State<Arc<Service>>, request: Request) -> Result<Json<Vec<Line>>, Problem> {
+    let body = axum::body::to_bytes(request.into_body(), BODY).await;
+    let body =
+        body.map_err(|_| Problem::bad(format!("the body broke off, or has more than {BODY} bytes")))?;
+    let wrong = |error| Problem::bad(super::body::not_json(&error));
+    let Filter { ready } =
+        if body.is_empty() { Filter::default() } else { serde_json::from_slice(&body).map_err(wrong)? };
+    let lines = service.models.index().into_iter().filter(|line| !ready || line.state == "READY");
+    Ok(Json(lines.collect()))
+}
+
+async fn load(State(service): State<Arc<Service>>, named: Named) -> Result<Json<serde_json::Value>, Problem> {
+    let repository = service.controlled()?;
+    let listed = repository.refresh().await;
+    listed.map_err(|error| {
+        tracing::error!(%error, "the models cannot be listed");
+        Problem::new(
+            StatusCode::SERVICE_UNAVAILABLE,
+            "the models cannot be listed; the server's log says why",
+        )
+    })?;
+    repository.find(named.name(), None).await.map_err(ModelsError::from)?;
+    Ok(Json(serde_json::json!({})))
+}
+
+async fn unload(
+    State(service): State<Arc<Service>>,
+    named: Named,
+) -> Result<Json<serde_json::Value>, Problem> {
+    service.controlled()?.unload(named.name()).map_err(ModelsError::from)?;
+    Ok(Json(serde_json::json!({})))
+}
+
+impl Service {
+    /// The repository, if clients may say what is loaded.
+    fn controlled(&self) -> Result<&Arc<Repository>, Problem> {
+        match &self.models {
+            Models::Many { repository, control: true, .. } => Ok(repository),
+            Models::Many { .. } => {
+                let message = "models are not loaded and unloaded by clients (--repository-control)";
+                Err(Problem::new(StatusCode::FORBIDDEN, message))
+            }
+            Models::One(_) => {
+                let message = "this server has one model, which is never unloaded (--repository)";
+                Err(Problem::new(StatusCode::FORBIDDEN, message))
+            }
+        }
+    }
+}

@@ -1,0 +1,124 @@
+//! From an artefact to a model that is warm.
+
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use torchscript::Precision;
+
+use crate::metrics::Metrics;
+use crate::queue::{Queue, Room};
+use crate::served::{Identity, Served};
+use crate::{Artefact, ArtefactError, Engine, EngineError, Metadata, ModelError, Output, Torch, precision};
+
+/// How long sizes of batches are tried, beside the smallest and the largest.
+const WARM_UP: Duration = Duration::from_secs(5);
+
+/// How models are run.
+#[derive(Debug, Clone, Copy)]
+pub struct Settings {
+    /// Threads that run a model, at least 1.
+    pub workers: usize,
+    /// Threads of one operation within a model, at least 1.
+    pub threads: usize,
+    /// How many images may wait or be worked on, and how many run together.
+    pub queue: Room,
+    /// Numbers in which models compute.
+    pub precision: Precision,
+    /// What `/v2` answers with.
+    pub infer_output: Output,
+}
+
+/// What is to be loaded.
+#[derive(Debug, Clone)]
+pub struct Wanted {
+    /// Artefact directory.
+    pub folder: PathBuf,
+    /// Name of the model under `/v2`.
+    pub name: String,
+    /// Version that its description must name.
+    pub version: String,
+    /// Name of the revision, told in answers. Without, the name and the start of the digest.
+    pub revision: Option<String>,
+    /// Digest that it must have (I5), if known.
+    pub sha256: Option<String>,
+}
+
+/// Why a model cannot be served.
+#[derive(Debug, thiserror::Error)]
+pub enum LoadError {
+    /// The artefact is not the one that was asked for.
+    #[error(transparent)]
+    Artefact(#[from] ArtefactError),
+    /// The file of the model is not what can be served.
+    #[error(transparent)]
+    Model(#[from] ModelError),
+    /// The model does not load or run.
+    #[error(transparent)]
+    Engine(#[from] EngineError),
+    /// A model that gives probabilities has no logits to answer with.
+    #[error(
+        "--infer-output is logits, allowed: probabilities: that is what the model gives (metadata.json, output)"
+    )]
+    NoLogits,
+}
+
+/// Verifies, loads and warms up; blocks.
+///
+/// # Errors
+/// If the artefact is not what was asked for, or does not run.
+pub fn load(wanted: &Wanted, settings: &Settings, metrics: &Metrics) -> Result<Served, LoadError> {
+    let artefact = Artefact::read(&wanted.folder)?;
+    artefact.expect(Some(&wanted.version), wanted.sha256.as_deref())?;
+    let Artefact { digest, metadata, profile, model } = artefact;
+    let Settings { workers, threads, queue: room, infer_output, .. } = *settings;
+    if (infer_output, metadata.output) == (Output::Logits, Output::Probabilities) {
+        return Err(LoadError::NoLogits);
+    }
+    // Neither is kept after this: the graphs have copies of their own.
+    let archive: Arc<[u8]> = model.archive(&metadata)?.into();
+    drop(model);
+    let precision = precision::choose(settings.precision, &archive, &metadata)?;
+    let maker = || {
+        let (archive, metadata) = (archive.clone(), metadata.clone());
+        move || {
+            crate::limit_threads(threads);
+            torchscript::flush_denormal();
+            let mut engine = Torch::load(&archive, &metadata, precision)?;
+            warm_up(&mut engine, &metadata, room.batch)?;
+            Ok(Box::new(engine) as Box<dyn Engine>)
+        }
+    };
+    let makers = (0..workers).map(|_| maker()).collect();
+    let queue = Queue::start(makers, room, metrics)?;
+    let revision = wanted.revision.clone().unwrap_or_else(|| format!("{}-{}", wanted.name, &digest[..8]));
+    let identity = Identity { metadata, digest, revision, name: wanted.name.clone(), infer_output };
+    Ok(Served::new(identity, queue, Some(profile)))
+}
+
+/// Runs every size of a batch until libtorch has profiled and compiled the graph for it (it does so in the first two
+/// runs), so that no client waits for it; the smallest and the largest first, which also proves that the graph fits its
+/// description. Others are left out once it has taken [`WARM_UP`]: to a model that slow, a new size makes no difference.
+fn warm_up(engine: &mut dyn Engine, metadata: &Metadata, largest: usize) -> Result<(), EngineError> {
+    let (start, length) = (Instant::now(), metadata.preprocessing.input_len());
+    let inputs = vec![0.0; largest * length];
+    for images in [1, largest].into_iter().chain(2..largest) {
+        if images != largest && start.elapsed() > WARM_UP {
+            tracing::info!(images, largest, "warm-up is over: sizes between are not tried");
+            break;
+        }
+        for _ in 0..2 {
+            engine.run(&inputs[..images * length], images)?;
+        }
+    }
+    Ok(())
+}
+
+/// Bytes of memory that a model is taken to need: each worker has a graph of its own, and a graph holds its weights as
+/// they were and as the processor likes them. Of an artefact without a model, 0.
+#[must_use]
+pub fn memory(folder: &Path, workers: usize) -> u64 {
+    let length = |file: &str| std::fs::metadata(folder.join(file)).map_or(0, |m| m.len());
+    let file: u64 = crate::model::FILES.iter().map(|file| length(file)).sum();
+    file.saturating_mul(2).saturating_mul(workers as u64)
+}
