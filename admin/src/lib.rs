@@ -20,6 +20,7 @@
 
 mod lines;
 mod logging;
+pub mod preface;
 pub mod queue;
 mod readiness;
 mod routes;

@@ -7,7 +7,9 @@
 mod ask;
 mod asking;
 mod body;
+mod grpc;
 mod infer;
+mod inference;
 mod paths;
 mod predict;
 mod problem;
@@ -21,7 +23,7 @@ use std::time::{Duration, Instant};
 use axum::Router;
 use axum::extract::{DefaultBodyLimit, MatchedPath, Request, State};
 use axum::http::header::CONNECTION;
-use axum::http::{HeaderValue, Method, StatusCode, Uri};
+use axum::http::{HeaderValue, Method, StatusCode, Uri, Version};
 use axum::middleware::{Next, from_fn_with_state};
 use axum::response::{Json, Response};
 use axum::routing::{get, post};
@@ -119,6 +121,7 @@ impl Service {
             .route("/predict", post(predict::json))
             .route("/predict-file", post(predict::files))
             .merge(infer::routes())
+            .merge(grpc::routes())
             .merge(repository::routes())
             .fallback(unknown_path)
             .method_not_allowed_fallback(wrong_method)
@@ -134,6 +137,7 @@ async fn around(State(service): State<Arc<Service>>, request: Request, next: Nex
     let start = Instant::now();
     let in_flight = service.activity.enter();
     let path = request.extensions().get::<MatchedPath>().cloned();
+    let is_http1 = request.version() < Version::HTTP_2;
     let mut response = next.run(request).await;
     let path = path.as_ref().map_or("other", MatchedPath::as_str);
     let code = response.status();
@@ -143,7 +147,8 @@ async fn around(State(service): State<Arc<Service>>, request: Request, next: Nex
     if let Some(only) = service.models.only() {
         headers.insert(wire::header::MODEL_VERSION, only.version_header().clone());
     }
-    if service.activity.draining.load(Ordering::Relaxed) {
+    // By HTTP/2 the connection itself says so.
+    if is_http1 && service.activity.draining.load(Ordering::Relaxed) {
         headers.insert(CONNECTION, HeaderValue::from_static("close"));
     }
     drop(in_flight);

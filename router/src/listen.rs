@@ -2,7 +2,6 @@
 
 mod guard;
 mod linger;
-mod preface;
 mod scan;
 mod worker;
 
@@ -171,7 +170,7 @@ async fn connection(stream: TcpStream, worker: Worker, permit: OwnedSemaphorePer
         let Some((stream, version)) = tls.accept(stream, limits.head).await else { return };
         Box::pin(by(version, stream, worker)).await
     } else {
-        let version = tokio::time::timeout(limits.idle, preface::version(&stream, limits.head)).await;
+        let version = tokio::time::timeout(limits.idle, admin::preface::version(&stream, limits.head)).await;
         let Ok(Ok(version)) = version else { return };
         by(version, stream, worker).await
     };

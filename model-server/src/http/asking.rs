@@ -1,6 +1,6 @@
 //! What requests of images and of tensors have in common: their heads, the model, the log, and what routers count.
 
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use axum::http::{HeaderMap, HeaderName, HeaderValue};
 use wire::{header, timeout};
@@ -41,6 +41,12 @@ impl Asking {
         let deadline = time.transpose()?.and_then(|time| since.checked_add(time));
         let request_id = headers.get(REQUEST_ID).and_then(|id| id.to_str().ok()).map(str::to_owned);
         Ok(Self { since, request_id, priority, deadline })
+    }
+
+    /// The same, within this time from now at most.
+    pub(super) fn within(self, time: Duration) -> Self {
+        let end = self.since.checked_add(time);
+        Self { deadline: self.deadline.into_iter().chain(end).min(), ..self }
     }
 }
 

@@ -3,31 +3,26 @@
 //! Inputs are what the model is given, behind the preprocessing; a client that has images asks `/predict`.
 
 use std::sync::Arc;
-use std::sync::atomic::Ordering;
 
 use axum::Router;
 use axum::body::Body;
 use axum::extract::{Request, State};
 use axum::http::header::CONTENT_TYPE;
-use axum::http::{HeaderMap, HeaderName, HeaderValue, StatusCode};
+use axum::http::{HeaderMap, HeaderName, HeaderValue};
 use axum::response::{IntoResponse, Json, Response};
 use axum::routing::{get, post};
 use serde_json::{Value, json};
 
-use super::asking::{Asking, predicted};
+use super::asking::Asking;
+use super::inference::{INPUT, PLATFORM, SERVER};
 use super::paths::Named;
 use super::predict;
 use super::tensors::{self, Asked, DATATYPE, Signature};
 use super::{Problem, Service};
-use crate::served::{Identity, Said, Served};
-use crate::{Output, predictions};
+use crate::served::Identity;
 
 /// How many bytes of a body are JSON.
 const JSON_LENGTH: HeaderName = HeaderName::from_static("inference-header-content-length");
-/// The name of every model's input.
-const INPUT: &str = "input";
-/// What a number of an input needs at most as JSON, in bytes.
-const NUMBER: usize = 16;
 
 /// The paths of the protocol.
 pub(super) fn routes() -> Router<Arc<Service>> {
@@ -50,11 +45,8 @@ pub(super) fn routes() -> Router<Arc<Service>> {
 }
 
 async fn server(State(service): State<Arc<Service>>) -> Json<Value> {
-    let mut extensions = vec!["binary_tensor_data"];
-    if service.models.only().is_none() {
-        extensions.push("model_repository");
-    }
-    Json(json!({"name": "sluice", "version": env!("CARGO_PKG_VERSION"), "extensions": extensions}))
+    let (name, version) = SERVER;
+    Json(json!({"name": name, "version": version, "extensions": service.extensions()}))
 }
 
 async fn health(State(service): State<Arc<Service>>) -> Json<Value> {
@@ -78,20 +70,11 @@ async fn metadata(State(service): State<Arc<Service>>, named: Named) -> Result<J
     let served = service.find(&named).await?;
     let Identity { name, metadata, .. } = served.identity();
     let Signature { output, shape: [channels, height, width], .. } = service.signature(&served);
-    let mut versions: Vec<String> = service
-        .models
-        .index()
-        .into_iter()
-        .filter(|line| line.name == *name)
-        .map(|line| line.version)
-        .collect();
-    if versions.is_empty() {
-        versions.push(metadata.version.clone());
-    }
+    let versions = service.versions(&served);
     Ok(Json(json!({
         "name": name,
         "versions": versions,
-        "platform": "sluice_torchscript",
+        "platform": PLATFORM,
         "inputs": [{"name": INPUT, "datatype": DATATYPE, "shape": [-1, channels, height, width]}],
         "outputs": [{
             "name": output,
@@ -115,60 +98,10 @@ async fn infer(
     // Its numbers are held twice from here on: the queue limits how many.
     drop(body);
     let Asked { id, inputs, images, binary } = asked;
-    let hashes = service.hashes(inputs.chunks(inputs.len() / images).map(hash_of));
-    let Said { outputs, answers } = service.ask(&served, &asking, inputs, images, &hashes).await?;
-    let numbers: Vec<f32> = match served.identity().infer_output {
-        Output::Logits => outputs,
-        Output::Probabilities => {
-            answers.iter().flat_map(|answer| answer.probabilities.iter().map(|p| *p as f32)).collect()
-        }
-    };
-    if !numbers.iter().all(|number| number.is_finite()) {
-        // The protocol has no word for it, and JSON none either.
-        let message = "the model gave a number that is none";
-        return Err(Problem::new(StatusCode::INTERNAL_SERVER_ERROR, message));
-    }
-    let mut headers = predicted(&served, &answers);
+    let (numbers, mut headers) = service.infer(&served, &asking, inputs, images).await?;
     let output = service.signature(&served).output;
     let answer = answered(served.identity(), output, id, images, &numbers, binary, &mut headers);
     Ok((headers, answer).into_response())
-}
-
-/// Of an input's bytes, as they are sent.
-fn hash_of(input: &[f32]) -> u64 {
-    predictions::hash(&input.iter().flat_map(|number| number.to_le_bytes()).collect::<Vec<u8>>())
-}
-
-impl Service {
-    /// Whether it takes requests, and the status that says so.
-    fn readiness(&self) -> (StatusCode, bool) {
-        if self.activity.draining.load(Ordering::Relaxed) {
-            (StatusCode::SERVICE_UNAVAILABLE, false)
-        } else {
-            (StatusCode::OK, true)
-        }
-    }
-
-    fn signature(&self, served: &Served) -> Signature<'static> {
-        let contract = &served.metadata().preprocessing;
-        Signature {
-            input: INPUT,
-            output: match served.identity().infer_output {
-                Output::Logits => "logits",
-                Output::Probabilities => "probabilities",
-            },
-            shape: [contract.channels, contract.height, contract.width].map(|side| side as usize),
-            images: self.limits.images,
-        }
-    }
-
-    /// Largest body of tensors: room for as many images as a request may have, within the memory for bodies.
-    pub(super) fn tensor_bytes(&self, served: &Served) -> usize {
-        let Signature { shape, images, .. } = self.signature(served);
-        let numbers = images * shape.iter().product::<usize>();
-        let wanted = numbers.saturating_mul(NUMBER).saturating_add(64 << 10);
-        wanted.max(self.limits.body_bytes).min(self.limits.buffered_bytes)
-    }
 }
 
 fn answered(

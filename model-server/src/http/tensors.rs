@@ -93,14 +93,13 @@ pub(super) fn read(body: &[u8], json: Option<&str>, signature: Signature<'_>) ->
             signature.input
         ));
     };
-    let images = input.check(signature)?;
+    let shape: Vec<i64> = input.shape.iter().map(|side| i64::try_from(*side).unwrap_or(i64::MAX)).collect();
+    let images = images(&input.name, &input.datatype, &shape, signature)?;
     let binary = outputs(&body, signature.output)?;
     let count = images * signature.shape.iter().product::<usize>();
     let Body { id, mut inputs, .. } = body;
     let inputs = inputs.swap_remove(0).numbers(count, bytes)?;
-    if let Some(at) = inputs.iter().position(|number| !number.is_finite()) {
-        return Err(format!("data[{at}] is {}, allowed: finite numbers", inputs[at]));
-    }
+    finite(&inputs)?;
     Ok(Asked { id: id.map(Cow::into_owned), inputs, images, binary })
 }
 
@@ -126,30 +125,58 @@ fn outputs(body: &Body<'_>, name: &str) -> Result<bool, String> {
     }
 }
 
-impl Input<'_> {
-    /// How many images it has.
-    fn check(&self, signature: Signature<'_>) -> Result<usize, String> {
-        let Self { name, shape, datatype, .. } = self;
-        if *name != signature.input {
-            return Err(format!("the input is called {:?}, allowed: {:?}", short(name), signature.input));
-        }
-        if *datatype != DATATYPE {
-            return Err(format!("the input's datatype is {:?}, allowed: {DATATYPE:?}", short(datatype)));
-        }
-        let [channels, height, width] = signature.shape;
-        let wrong = || {
-            let found: Vec<u64> = shape.iter().copied().take(8).collect();
-            format!(
-                "the input's shape is {found:?}, allowed: [n, {channels}, {height}, {width}] with n in 1..={}",
-                signature.images
-            )
-        };
-        let (images, rest) = shape.split_first().ok_or_else(wrong)?;
-        let images = usize::try_from(*images).ok().filter(|n| (1..=signature.images).contains(n));
-        let same = rest.iter().copied().eq(signature.shape.map(|side| side as u64));
-        images.filter(|_| same).ok_or_else(wrong)
+/// How many images an input has, of which this is said.
+pub(super) fn images(
+    name: &str,
+    datatype: &str,
+    shape: &[i64],
+    signature: Signature<'_>,
+) -> Result<usize, String> {
+    if name != signature.input {
+        return Err(format!("the input is called {:?}, allowed: {:?}", short(name), signature.input));
     }
+    if datatype != DATATYPE {
+        return Err(format!("the input's datatype is {:?}, allowed: {DATATYPE:?}", short(datatype)));
+    }
+    let [channels, height, width] = signature.shape;
+    let most = signature.images;
+    let wrong = || {
+        let found = &shape[..shape.len().min(8)];
+        format!(
+            "the input's shape is {found:?}, allowed: [n, {channels}, {height}, {width}] with n in 1..={most}"
+        )
+    };
+    let images = shape.first().and_then(|n| usize::try_from(*n).ok()).filter(|n| (1..=most).contains(n));
+    let same = shape.iter().copied().skip(1).eq(signature.shape.map(|side| side as i64));
+    images.filter(|_| same).ok_or_else(wrong)
+}
 
+/// Numbers of 32 bits, the smallest byte first.
+pub(super) fn of_bytes(bytes: &[u8]) -> Result<Vec<f32>, String> {
+    let (whole, rest) = bytes.as_chunks::<4>();
+    if !rest.is_empty() {
+        return Err(format!("the input has {} bytes, allowed: a multiple of 4", bytes.len()));
+    }
+    Ok(whole.iter().map(|number| f32::from_le_bytes(*number)).collect())
+}
+
+/// The numbers, if there are as many as the shape says.
+pub(super) fn counted(numbers: Vec<f32>, count: usize) -> Result<Vec<f32>, String> {
+    if numbers.len() != count {
+        return Err(format!("the input has {} numbers, its shape says {count}", numbers.len()));
+    }
+    Ok(numbers)
+}
+
+/// Refuses numbers that are none.
+pub(super) fn finite(numbers: &[f32]) -> Result<(), String> {
+    match numbers.iter().position(|number| !number.is_finite()) {
+        Some(at) => Err(format!("data[{at}] is {}, allowed: finite numbers", numbers[at])),
+        None => Ok(()),
+    }
+}
+
+impl Input<'_> {
     /// Its numbers, of which there must be `count`.
     fn numbers(self, count: usize, bytes: &[u8]) -> Result<Vec<f32>, String> {
         let numbers: Vec<f32> = match (self.data, self.parameters.binary_data_size) {
@@ -164,18 +191,9 @@ impl Input<'_> {
             (None, Some(size)) if size != bytes.len() as u64 => {
                 return Err(format!("binary_data_size is {size}, and {} bytes follow the JSON", bytes.len()));
             }
-            (None, Some(_)) => {
-                let (whole, rest) = bytes.as_chunks::<4>();
-                if !rest.is_empty() {
-                    return Err(format!("binary_data_size is {}, allowed: a multiple of 4", bytes.len()));
-                }
-                whole.iter().map(|number| f32::from_le_bytes(*number)).collect()
-            }
+            (None, Some(_)) => of_bytes(bytes)?,
         };
-        if numbers.len() != count {
-            return Err(format!("the input has {} numbers, its shape says {count}", numbers.len()));
-        }
-        Ok(numbers)
+        counted(numbers, count)
     }
 }
 

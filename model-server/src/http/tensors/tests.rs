@@ -54,7 +54,7 @@ fn bytes_behind_the_json_are_numbers() {
     let odd = head(23);
     assert_eq!(
         error(&odd, &bytes[..23], &odd.len().to_string()),
-        "binary_data_size is 23, allowed: a multiple of 4"
+        "the input has 23 bytes, allowed: a multiple of 4"
     );
     let few = head(20);
     assert_eq!(
