@@ -3,7 +3,7 @@ export CARGO_TARGET_DIR ?= $(or $(XDG_CACHE_HOME),$(HOME)/.cache)/sluice/target
 export INSTA_UPDATE ?= no
 SHELL_SCRIPTS = $(shell grep -rlE '^#!.*bash' hack .ci router/tests)
 
-.PHONY: help demo demo-down test lint unit crashes mutants sweep api bench-evidence bench-operator bench-rollback bench-router fuzz e2e cluster cluster-down images ground crds
+.PHONY: help demo demo-down test lint unit crashes mutants sweep api bench-evidence bench-operator bench-rollback bench-router clients fuzz e2e cluster cluster-down images ground crds
 
 help:           ## this list
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 16
@@ -15,7 +15,7 @@ demo: images    ## watch a good version roll out and a bad one roll back, on a r
 demo-down:      ## remove everything that the demo made
 	hack/cluster down
 
-test: lint unit crashes mutants sweep e2e ## everything: lint, unit, property, API-server and node tests, false rollbacks
+test: lint unit clients crashes mutants sweep e2e ## everything: lint, unit, property, API-server and node tests, false rollbacks
 
 lint:           ## format, clippy, shell scripts, licences
 	hack/ground deny
@@ -29,6 +29,10 @@ unit: ground    ## unit, property and API-server tests
 	SLUICE_OPERATOR=$(CARGO_TARGET_DIR)/debug/operator RUST_TEST_THREADS=4 cargo test --workspace
 	@# Again, to show which phases, verbs and faults its worlds have covered.
 	cargo test --quiet --workspace --test matrix -- --nocapture
+
+clients: ground ## clients of the Open Inference Protocol from PyPI, and the OpenAPI document, against a model server
+	cargo build --quiet -p model-server --bin model-server
+	hack/clients
 
 crashes: ground ## the operator is killed before and after each of its writes, about 9 minutes
 	hack/binaries api >/dev/null

@@ -22,10 +22,10 @@ use std::time::{Duration, Instant};
 
 use axum::Router;
 use axum::extract::{DefaultBodyLimit, MatchedPath, Request, State};
-use axum::http::header::CONNECTION;
+use axum::http::header::{CONNECTION, CONTENT_TYPE};
 use axum::http::{HeaderValue, Method, StatusCode, Uri, Version};
 use axum::middleware::{Next, from_fn_with_state};
-use axum::response::{Json, Response};
+use axum::response::{IntoResponse, Json, Response};
 use axum::routing::{get, post};
 use serde_json::{Value, json};
 use tokio::sync::Semaphore;
@@ -120,6 +120,7 @@ impl Service {
             .route("/model-info", get(model_info))
             .route("/predict", post(predict::json))
             .route("/predict-file", post(predict::files))
+            .route("/openapi.json", get(openapi))
             .merge(infer::routes())
             .merge(grpc::routes())
             .merge(repository::routes())
@@ -177,8 +178,13 @@ async fn model_info(State(service): State<Arc<Service>>, named: Named) -> Result
     })))
 }
 
+/// What clients and generators of clients read; checked against the server by `hack/clients`.
+async fn openapi() -> Response {
+    ([(CONTENT_TYPE, "application/json")], include_str!("http/openapi.json")).into_response()
+}
+
 async fn unknown_path(uri: Uri) -> Problem {
-    let known = "GET /ping, GET /model-info, POST /predict, POST /predict-file, /v2";
+    let known = "GET /ping, GET /model-info, GET /openapi.json, POST /predict, POST /predict-file, /v2";
     let path: String = uri.path().chars().take(100).collect();
     Problem::new(StatusCode::NOT_FOUND, format!("there is no {path}; known: {known}"))
 }

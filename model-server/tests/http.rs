@@ -216,3 +216,12 @@ async fn images_of_a_request_are_limited_together() {
     let expected = (413, "the images have 45000 pixels together, allowed: 40000".to_owned());
     assert_eq!(error_of(response).await, expected);
 }
+
+/// What it says of each path is compared with the server by `hack/clients`.
+#[tokio::test]
+async fn the_document_is_of_this_version() {
+    let server = start(LIMITS, 8, Duration::from_secs(1)).await;
+    let document: Value = reqwest::get(server.url("/openapi.json")).await.unwrap().json().await.unwrap();
+    assert_eq!(document["info"]["version"], env!("CARGO_PKG_VERSION"));
+    assert!(document["paths"].as_object().unwrap().len() > 20);
+}

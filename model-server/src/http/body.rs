@@ -155,3 +155,11 @@ pub(super) fn not_json(error: &serde_json::Error) -> String {
     let reason: String = error.to_string().chars().take(200).collect();
     format!("the body is not the JSON that was expected: {reason}")
 }
+
+/// Reads JSON that is an object. serde would take a list for one as well, whose places are its fields.
+pub(super) fn object<'a, T: serde::Deserialize<'a>>(json: &'a [u8]) -> Result<T, String> {
+    if json.trim_ascii_start().first().is_some_and(|first| *first == b'[') {
+        return Err("the body is not the JSON that was expected: it is a list, allowed: an object".to_owned());
+    }
+    serde_json::from_slice(json).map_err(|error| not_json(&error))
+}

@@ -33,9 +33,8 @@ async fn index(State(service): State<Arc<Service>>, request: Request) -> Result<
     let body = axum::body::to_bytes(request.into_body(), BODY).await;
     let body =
         body.map_err(|_| Problem::bad(format!("the body broke off, or has more than {BODY} bytes")))?;
-    let wrong = |error| Problem::bad(super::body::not_json(&error));
     let Filter { ready } =
-        if body.is_empty() { Filter::default() } else { serde_json::from_slice(&body).map_err(wrong)? };
+        if body.is_empty() { Filter::default() } else { super::body::object(&body).map_err(Problem::bad)? };
     let lines = service.models.index().into_iter().filter(|line| !ready || line.state == "READY");
     Ok(Json(lines.collect()))
 }

@@ -8,7 +8,7 @@ use std::fmt;
 
 use serde::de::{Deserialize, DeserializeSeed, Deserializer, Error, SeqAccess, Visitor};
 
-use super::body::{not_json, short};
+use super::body::{object, short};
 
 /// What a request asks for.
 #[derive(Debug, PartialEq)]
@@ -85,7 +85,7 @@ struct Parameters {
 /// Names what was found and what is allowed.
 pub(super) fn read(body: &[u8], json: Option<&str>, signature: Signature<'_>) -> Result<Asked, String> {
     let (text, bytes) = split(body, json)?;
-    let body: Body<'_> = serde_json::from_slice(text).map_err(|error| not_json(&error))?;
+    let body: Body<'_> = object(text)?;
     let [input] = &body.inputs[..] else {
         return Err(format!(
             "the request has {} inputs, allowed: 1, {:?}",
