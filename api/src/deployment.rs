@@ -6,7 +6,8 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::{
-    Analysis, Autoscaling, Duration, ModelDeploymentStatus, Notification, PodOverlay, Retraining, Strategy,
+    Analysis, Automation, Autoscaling, Duration, ModelDeploymentStatus, Notification, PodOverlay, Retraining,
+    Strategy,
 };
 
 /// A model in service, and how its next version is to be rolled out.
@@ -86,6 +87,9 @@ pub struct ModelDeploymentSpec {
     #[schemars(length(max = 8))]
     #[x_kube(merge_strategy = ListMerge::Map(vec!["name".into()]))]
     pub notifications: Vec<Notification>,
+    /// How much the model decides by itself. Not part of the revision. Default: all.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub automation: Option<Automation>,
     /// A Job that is started when the world moved, or a metric took a candidate back.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub retraining: Option<Retraining>,

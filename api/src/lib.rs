@@ -13,6 +13,7 @@
 #![allow(clippy::duplicated_attributes, reason = "every printcolumn names its type")]
 
 mod analysis;
+mod automation;
 mod autoscaling;
 mod deployment;
 mod duration;
@@ -29,6 +30,7 @@ pub use analysis::{
     Accuracy, Against, Analysis, ChangeTest, Disagreement, Drift, ErrorRate, HarmTest, InvalidInputRate,
     Latency, Metric, NullOutputRate, OnBreach, OnChange, OnHarm, OnNoData, Sequential, Series, Statistic,
 };
+pub use automation::{Automation, AutomationLevel};
 pub use autoscaling::{Autoscaling, AutoscalingStatus, AutoscalingTarget};
 pub use deployment::{
     AccessLog, Match, MatchTo, Model, ModelDeployment, ModelDeploymentSpec, Rollback, RouterFeedback,

@@ -67,6 +67,10 @@ pub struct ModelRouteSpec {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(range(min = 1, max = 100_000))]
     pub max_in_flight: Option<u32>,
+    /// How much the model decides, told to model servers with each request: `full`, `partial 0.7`, `assist` or `shadow`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(max = 32))]
+    pub automation: Option<String>,
 }
 
 /// Copies of requests: sent after the user's answer, compared with it, never answered to anybody.

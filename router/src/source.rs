@@ -35,8 +35,8 @@ pub struct Source {
 
 /// What a watch brought.
 enum News {
-    Route(watcher::Event<DeserializeGuard<ModelRoute>>),
-    Slices(watcher::Event<EndpointSlice>),
+    Route(Box<watcher::Event<DeserializeGuard<ModelRoute>>>),
+    Slices(Box<watcher::Event<EndpointSlice>>),
     Lost(What, watcher::Error),
 }
 
@@ -74,18 +74,18 @@ impl Source {
         let by_label = format!("{}={}", api::names::DEPLOYMENT, self.route);
         let by_label = Config::default().timeout(WATCH_SECONDS).labels(&by_label);
         let routes = events(routes, by_name).map(|result| match result {
-            Ok(event) => News::Route(event),
+            Ok(event) => News::Route(Box::new(event)),
             Err(error) => News::Lost(What::Route, error),
         });
         let slices = events(slices, by_label).map(|result| match result {
-            Ok(event) => News::Slices(event),
+            Ok(event) => News::Slices(Box::new(event)),
             Err(error) => News::Lost(What::Slices, error),
         });
         let mut news = pin!(stream::select(routes, slices));
         while let Some(news) = news.next().await {
             match news {
-                News::Route(event) => feed.route(event),
-                News::Slices(event) => feed.slices(event),
+                News::Route(event) => feed.route(*event),
+                News::Slices(event) => feed.slices(*event),
                 News::Lost(what, error) => feed.lost(what, &error),
             }
         }

@@ -43,6 +43,8 @@ pub struct Table {
     pub retry: bool,
     /// Most requests that this router has at one revision at the same time (`None`: no limit).
     pub max_in_flight: Option<usize>,
+    /// What servers are told of how much the model decides.
+    pub automation: Option<HeaderValue>,
     /// The revisions.
     pub revisions: Vec<Revision>,
     slots: Box<[u8]>,
@@ -222,6 +224,8 @@ impl Table {
             request_timeout,
             retry: spec.retry,
             max_in_flight: spec.max_in_flight.and_then(|most| most.try_into().ok()),
+            // Passed on as it stands: it is the servers' to obey, which may be newer than this router.
+            automation: spec.automation.as_deref().and_then(|text| text.parse().ok()),
             slots: slots(route)?,
             revisions,
         })

@@ -40,6 +40,7 @@ fn table(slots: &SlotMap) -> Table {
         request_timeout: Duration::from_secs(1).into(),
         retry: true,
         max_in_flight: None,
+        automation: None,
     };
     Table::new(&ModelRoute::new("digits", spec)).unwrap()
 }

@@ -7,6 +7,7 @@
 //! [`Slots`] of a sticky route, the [`Pairs`] of a mirror and the [`Feedback`] of true labels), the route report ([`RouteReport`]) and the reference
 //! profile ([`Profile`]). No I/O, almost no dependencies.
 
+pub mod automation;
 pub mod endpoint;
 mod feedback;
 mod grid;
@@ -20,6 +21,7 @@ mod slots;
 pub mod timeout;
 mod trip;
 
+pub use automation::{Automation, Decision};
 pub use feedback::{Feedback, RESULTS};
 pub use grid::{CELLS, FEATURES, Feature, GRID_VERSION, Grid, LATENCY_CELLS, LATENCY_GROWTH};
 pub use outcome::{Assignment, Outcome};

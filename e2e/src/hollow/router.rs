@@ -346,6 +346,7 @@ mod tests {
             request_timeout: Duration::from_secs(1).into(),
             retry: true,
             max_in_flight: None,
+            automation: None,
         };
         let mut route = ModelRoute::new("digits", spec);
         let (start, mut script) = (Instant::now(), Script::default());

@@ -117,6 +117,7 @@ pub fn route(
         request_timeout: REQUEST_TIMEOUT.into(),
         retry: true,
         max_in_flight,
+        automation: spec.automation.as_ref().map(|automation| automation.to_wire().to_string()),
     };
     ModelRoute { metadata, spec }
 }

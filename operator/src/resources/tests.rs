@@ -207,10 +207,12 @@ fn what_a_route_is_told_of_keys_and_limits() {
         route(&owner, &deployment.spec, &plan(&[("a", 100)], Some("a")), None).spec
     };
     let plain = table(json!({}));
-    assert_eq!((plain.sticky, plain.max_in_flight), (None, None));
+    assert_eq!((plain.sticky, plain.max_in_flight, plain.automation), (None, None, None));
     let told = table(json!({
         "router": {"maxInFlight": 64}, "routing": {"sticky": {"cookie": "sluice_user"}},
+        "automation": {"level": "partial", "deferBelow": 0.7},
     }));
+    assert_eq!(told.automation.as_deref(), Some("partial 0.7"));
     assert_eq!(told.max_in_flight, Some(64));
     let sticky = serde_json::to_value(told.sticky).unwrap();
     assert_eq!(sticky, json!({"cookie": "sluice_user"}));

@@ -29,6 +29,7 @@ fn route() -> ModelRoute {
         request_timeout: Duration::from_secs(1).into(),
         retry: true,
         max_in_flight: None,
+        automation: None,
     };
     ModelRoute::new("digits", spec)
 }

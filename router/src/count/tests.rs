@@ -40,6 +40,7 @@ pub(crate) fn route(generation: i64, revisions: &[&str]) -> ModelRoute {
             request_timeout: Duration::from_secs(1).into(),
             retry: true,
             max_in_flight: None,
+            automation: None,
         },
     );
     route.metadata.uid = Some("0b7d3a56-5a39-4c2c-9f55-0123456789ab".into());

@@ -23,7 +23,7 @@ impl Proxy {
         id: &HeaderValue,
     ) -> Response<AnswerBody> {
         let name = &snapshot.table.revisions[revision].name;
-        headers::pass_on(&mut parts, id);
+        headers::pass_on(&mut parts, id, snapshot.table.automation.as_ref());
         let mut draft = self.draft(snapshot, None, slot, &parts.method);
         if let Some(draft) = &mut draft {
             draft.set_head(&parts);

@@ -35,6 +35,8 @@ pub(crate) struct Journey<'a> {
     ticket: Ticket,
     deadline: Deadline,
     retry: bool,
+    /// What the server is told of how much its model decides.
+    automation: Option<HeaderValue>,
     drawn_is_stable: bool,
     /// The revision drawn gets no request (R7).
     tripped: bool,
@@ -89,6 +91,7 @@ impl<'a> Journey<'a> {
             ticket,
             deadline,
             retry: table.retry,
+            automation: table.automation.clone(),
             drawn_is_stable: table.stable == Some(drawn),
             tripped: false,
             fallback: None,
@@ -116,7 +119,7 @@ impl<'a> Journey<'a> {
         id: &HeaderValue,
     ) -> Response<AnswerBody> {
         let grpc = headers::is_grpc(&parts);
-        headers::pass_on(&mut parts, id);
+        headers::pass_on(&mut parts, id, self.automation.as_ref());
         if let Some(draft) = &mut self.draft {
             draft.set_head(&parts);
             taken.keep_for(draft.body());

@@ -9,6 +9,8 @@ use crate::{grpc, mirror};
 /// Names one request in the logs of everything that it passes.
 pub(crate) const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 
+const AUTOMATION: HeaderName = HeaderName::from_static(wire::automation::HEADER);
+
 /// Headers that belong to one connection (RFC 9110 §7.6.1), and the ones that only older software sends.
 const HOP_BY_HOP: [HeaderName; 9] = [
     header::CONNECTION,
@@ -58,14 +60,19 @@ pub(crate) fn request_id(headers: &HeaderMap) -> HeaderValue {
     })
 }
 
-/// Makes the head of a client's request that of a server's: by HTTP/1, and gRPC by HTTP/2.
-pub(crate) fn pass_on(parts: &mut Parts, id: &HeaderValue) {
+/// Makes the head of a client's request that of a server's: by HTTP/1, and gRPC by HTTP/2. How much the model decides is
+/// not the client's to say.
+pub(crate) fn pass_on(parts: &mut Parts, id: &HeaderValue, automation: Option<&HeaderValue>) {
     let grpc = is_grpc(parts);
     strip(&mut parts.headers);
     // Answered by our own server already; a server behind would only delay its answer.
     parts.headers.remove(header::EXPECT);
     parts.headers.remove(mirror::SHADOW);
     parts.headers.insert(REQUEST_ID, id.clone());
+    match automation {
+        Some(automation) => drop(parts.headers.insert(AUTOMATION, automation.clone())),
+        None => drop(parts.headers.remove(AUTOMATION)),
+    }
     if grpc {
         // Whoever asks this way can read trailers, and says so.
         parts.headers.insert(header::TE, HeaderValue::from_static("trailers"));
@@ -131,6 +138,20 @@ mod tests {
         let mut left: Vec<_> = headers.keys().map(HeaderName::as_str).collect();
         left.sort_unstable();
         assert_eq!(left, ["accept", "content-length"]);
+    }
+
+    #[test]
+    fn how_much_the_model_decides_is_not_the_client_s_to_say() {
+        let told = |policy: Option<&'static str>| {
+            let request =
+                http::Request::post("/predict").header(wire::automation::HEADER, "full").body(()).unwrap();
+            let (mut parts, ()) = request.into_parts();
+            let policy = policy.map(HeaderValue::from_static);
+            pass_on(&mut parts, &HeaderValue::from_static("id"), policy.as_ref());
+            parts.headers.get_all(wire::automation::HEADER).iter().cloned().collect::<Vec<_>>()
+        };
+        assert!(told(None).is_empty());
+        assert_eq!(told(Some("partial 0.7")), ["partial 0.7"]);
     }
 
     #[test]

@@ -28,6 +28,7 @@ fn route(revisions: Vec<(&str, Vec<(u16, u16)>)>, stable: Option<&str>) -> Model
         request_timeout: Duration::from_secs(1).into(),
         retry: true,
         max_in_flight: None,
+        automation: None,
     };
     let mut route = ModelRoute::new("digits", spec);
     route.metadata.uid = Some("u".into());

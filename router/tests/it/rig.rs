@@ -64,6 +64,7 @@ pub(crate) fn route(b: u16) -> ModelRoute {
         request_timeout: Duration::from_millis(600).into(),
         retry: true,
         max_in_flight: None,
+        automation: None,
     };
     let mut route = ModelRoute::new("digits", spec);
     route.metadata.uid = Some("uid-1".into());
