@@ -6,6 +6,7 @@
 
 mod ask;
 mod asking;
+mod base64;
 mod body;
 mod grpc;
 mod infer;
