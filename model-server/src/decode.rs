@@ -30,8 +30,11 @@ pub const MAX_SIDE: u32 = 16_384;
 pub const PER_PIXEL: u64 = 16;
 /// Copies of the file that decoding makes at most, in parts or as a whole.
 pub const COPIES: u64 = 4;
-/// Bytes that decoding may take beside the pixels and copies of the file: rows, tables, EXIF data.
-pub const BESIDE_PIXELS: u64 = 4 << 20;
+/// Bytes that decoding may take beside the pixels and copies of the file: rows, which JPEG has up to 32 at a time, tables,
+/// EXIF data.
+pub const BESIDE_PIXELS: u64 = 16 << 20;
+/// Of these, what may be asked for by numbers in the file: for EXIF data and tables of codes.
+const ASKED_FOR: usize = 2 << 20;
 
 /// Why bytes are not an image that can be used.
 #[derive(Debug, thiserror::Error, PartialEq, Eq)]

@@ -4,12 +4,12 @@ use std::io::Cursor;
 
 use ::png::{Decoder, DecodingError, Limits, Transformations};
 
-use super::{BESIDE_PIXELS, Decoded, Head, Kind, Wrong, rgb};
+use super::{ASKED_FOR, Decoded, Head, Kind, Wrong, rgb};
 
 /// A decoder that unpacks no texts and no colour profiles, which may unpack to a thousand times their size and are not
 /// used.
 fn decoder(bytes: &[u8]) -> Decoder<Cursor<&[u8]>> {
-    let limits = Limits { bytes: BESIDE_PIXELS as usize / 2 };
+    let limits = Limits { bytes: ASKED_FOR };
     let mut decoder = Decoder::new_with_limits(Cursor::new(bytes), limits);
     decoder.set_ignore_text_chunk(true);
     decoder.set_ignore_iccp_chunk(true);
@@ -42,7 +42,7 @@ pub(super) fn decode(bytes: &[u8], width: u32, height: u32) -> Decoded {
 fn wrong(error: &DecodingError) -> Wrong {
     match error {
         DecodingError::LimitsExceeded => {
-            Wrong::Broken(format!("it needs more than {BESIDE_PIXELS} bytes beside its pixels"))
+            Wrong::Broken(format!("it needs more than {ASKED_FOR} bytes beside its pixels"))
         }
         DecodingError::IoError(error) if error.kind() == std::io::ErrorKind::UnexpectedEof => {
             Wrong::truncated()

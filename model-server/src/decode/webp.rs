@@ -6,7 +6,7 @@ use std::io::Cursor;
 use image::ImageDecoder;
 use image::codecs::webp::WebPDecoder;
 
-use super::{BESIDE_PIXELS, Decoded, Head, Kind, Wrong, rgb, vp8, vp8l};
+use super::{ASKED_FOR, Decoded, Head, Kind, Wrong, rgb, vp8, vp8l};
 
 /// What a walk over the chunks found.
 #[derive(Debug)]
@@ -89,7 +89,7 @@ pub(super) fn decode(chunks: &Chunks<'_>, width: u32, height: u32) -> Decoded {
     let count = width as usize * height as usize;
     if lossless {
         // Tables of codes may take five hundred times the bytes that describe them.
-        let max = BESIDE_PIXELS as usize / 2 + 8 * count;
+        let max = ASKED_FOR + 8 * count;
         let needs = vp8l::tables(&picture[HEAD..], max).map_err(|error| match error {
             vp8l::Error::Broken => Wrong::Broken("its codes are wrong".into()),
             vp8l::Error::TooLarge => Wrong::Broken(format!("its codes need more than {max} bytes")),

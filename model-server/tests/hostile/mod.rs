@@ -18,7 +18,7 @@ pub fn images() -> Vec<(&'static str, Vec<u8>, &'static str)> {
         ("iCCP that unpacks to 2 GB", png_with(&[(b"iCCP", &text(b"a\0\0"))]), ""),
         ("IDAT that unpacks to 2 GB", png_of(&zeros(2000)), ""),
         ("many zTXt", png_with(&vec![(b"zTXt", &[&b"a\0\0"[..], &zeros(4)].concat()[..]); 1000]), ""),
-        ("a large eXIf", png_with(&[(b"eXIf", &vec![0; 6 * MIB])]), "needs more than 4194304 bytes beside"),
+        ("a large eXIf", png_with(&[(b"eXIf", &vec![0; 6 * MIB])]), "needs more than 2097152 bytes beside"),
         ("a large unknown chunk", png_with(&[(b"abCd", &vec![0; 6 * MIB])]), ""),
         ("a PNG of 2^31 x 2^31", png_size(0x7fff_ffff, 0x7fff_ffff), "2147483647x2147483647 pixels, allowed"),
         ("a PNG of no width", png_size(0, 4), "broken"),
@@ -26,7 +26,11 @@ pub fn images() -> Vec<(&'static str, Vec<u8>, &'static str)> {
         ("a JPEG of no height", jpeg_size(8, 0), "its size is 8x0"),
         ("large profiles in a JPEG", jpeg_with(0xe2, b"ICC_PROFILE\0\x01\x64", 100), ""),
         ("large EXIF data in a JPEG", jpeg_with(0xe1, b"Exif\0\0", 100), ""),
-        ("a canvas of 16384 x 16384", webp(&[canvas(16384, 16384, 0), lossless(4, 4)]), "16384x16384 pixels"),
+        (
+            "a canvas of 16384 x 16384",
+            webp(&[canvas(16384, 16384, 0), lossless(4, 4)]),
+            "its canvas has 16384x16384 pixels",
+        ),
         ("a canvas of 2^24 x 2^24", webp(&[canvas(1 << 24, 1 << 24, 0), lossless(4, 4)]), "broken"),
         ("a picture larger than its canvas", webp(&[canvas(4, 4, 0), lossy(16383, 16383)]), "16383x16383"),
         (
@@ -81,6 +85,17 @@ fn encode(format: ImageFormat) -> Vec<u8> {
     let image = DynamicImage::ImageRgb8(RgbImage::from_pixel(4, 4, Rgb([255; 3])));
     image.write_to(&mut Cursor::new(&mut bytes), format).unwrap();
     bytes
+}
+
+/// A JPEG whose colours have the largest sampling factors.
+pub fn coarse(image: &[u8]) -> Vec<u8> {
+    let mut image = image.to_vec();
+    if let Some(frame) = image.windows(2).position(|two| matches!(two, [0xff, 0xc0 | 0xc2])) {
+        for colour in 0..usize::from(image[frame + 9]) {
+            image[frame + 11 + 3 * colour] = 0x44;
+        }
+    }
+    image
 }
 
 /// A PNG of 4x4 white pixels with chunks in front of its pixels.
