@@ -6,6 +6,7 @@
 
 mod ask;
 mod asking;
+mod base64;
 mod body;
 mod grpc;
 mod infer;
@@ -193,7 +194,8 @@ async fn wrong_method(method: Method, uri: Uri) -> Problem {
     let last = uri.path().rsplit('/').next().unwrap_or_default();
     let posts = ["predict", "predict-file", "infer", "index", "load", "unload"].contains(&last);
     let allowed = if posts { "POST" } else { "GET" };
-    let message = format!("{} does not take {method}, allowed: {allowed}", uri.path());
+    let (path, method) = (body::short(uri.path()), body::short(method.as_str()));
+    let message = format!("{path} does not take {method}, allowed: {allowed}");
     Problem::new(StatusCode::METHOD_NOT_ALLOWED, message)
 }
 

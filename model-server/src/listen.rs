@@ -5,6 +5,8 @@
 //! was asked for a while. Idle connections are closed last: a client that is about to reuse one learns
 //! from an answer, not from a reset, that it should go elsewhere.
 
+mod linger;
+
 use std::future::Future;
 use std::io;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -21,6 +23,7 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::time::{Instant, sleep, timeout, timeout_at};
 use tokio_util::sync::CancellationToken;
 
+use self::linger::{Lingering, Unread, watching};
 use crate::http::Service;
 
 /// How long a connection may be idle, or take to send a request's head. Longer than clients' pools keep
@@ -156,7 +159,6 @@ fn connect(
 }
 
 async fn answer(stream: TcpStream, version: Version, routes: Router, ends: Ends) -> hyper::Result<()> {
-    let (stream, service) = (TokioIo::new(stream), TowerToHyperService::new(routes));
     // The one that does not watch must not be waited for.
     if version == Version::HTTP_2 {
         drop(ends.http1);
@@ -167,15 +169,17 @@ async fn answer(stream: TcpStream, version: Version, routes: Router, ends: Ends)
             .max_header_list_size(BUFFER as u32)
             .keep_alive_interval(interval)
             .keep_alive_timeout(time)
-            .serve_connection(stream, service);
+            .serve_connection(TokioIo::new(stream), TowerToHyperService::new(routes));
         return Box::pin(ends.http2.watch(connection)).await;
     }
     drop(ends.http2);
+    let unread = Unread::default();
+    let stream = Lingering::new(stream, unread.clone());
     let connection = http1::Builder::new()
         .timer(TokioTimer::new())
         .header_read_timeout(HEAD_TIME)
         .max_buf_size(BUFFER)
-        .serve_connection(stream, service);
+        .serve_connection(TokioIo::new(stream), watching(routes, unread));
     ends.http1.watch(connection).await
 }
 

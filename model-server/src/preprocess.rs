@@ -1,8 +1,9 @@
 //! How an image becomes a model's input: the one contract of training, evaluation, profile and serving.
 //!
-//! 1. resize to `width` x `height` with the filter `resize`; an image of that size is left as it is;
-//! 2. each pixel value 0..=255 becomes `(value * scale - mean[channel]) / std[channel]`;
-//! 3. planar order: all of red, then green, then blue (`NCHW`).
+//! 1. turn the image as its EXIF data says, where it is a file ([`crate::decode`]: pixels as Pillow's);
+//! 2. resize to `width` x `height` with the filter `resize`; an image of that size is left as it is;
+//! 3. each pixel value 0..=255 becomes `(value * scale - mean[channel]) / std[channel]`;
+//! 4. planar order: all of red, then green, then blue (`NCHW`).
 //!
 //! These numbers come from the artefact's `metadata.json` and are obeyed as they stand, also when they are
 //! wrong: noticing that is what the rollout is for.
@@ -36,13 +37,14 @@ pub struct Preprocessing {
     pub resize: Resize,
 }
 
-/// Filter of a resize. Shrinking averages over all pixels that are covered (no aliasing), except `nearest`.
+/// Filter of a resize, as Pillow's (and so torchvision's for images of Pillow) of that name: shrinking averages over all
+/// pixels that are covered (no aliasing), except `nearest`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Resize {
     /// Linear interpolation (triangle filter).
     Bilinear,
-    /// The nearest pixel.
+    /// The pixel in which the centre of the new one lies (`nearest-exact` of PyTorch).
     Nearest,
     /// Lanczos with three lobes.
     Lanczos3,
@@ -106,7 +108,7 @@ impl Preprocessing {
         self.width as usize * self.height as usize * CHANNELS
     }
 
-    /// Step 1: the image in the size of the input.
+    /// Step 2: the image in the size of the input.
     ///
     /// # Errors
     /// If the image is empty.
@@ -117,7 +119,7 @@ impl Preprocessing {
         resize(image, self.width, self.height, self.resize)
     }
 
-    /// Steps 2 and 3 for an image in the size of the input.
+    /// Steps 3 and 4 for an image in the size of the input.
     #[must_use]
     pub fn normalise(&self, image: &RgbImage) -> Vec<f32> {
         let mut input = Vec::with_capacity(image.as_raw().len());
@@ -133,7 +135,9 @@ impl Preprocessing {
     }
 }
 
-/// Resizes an image.
+/// Resizes an image, as Pillow's `Image.resize` does: first its rows, then its columns.
+///
+/// What a pass makes is rounded to 8 bits, and what overshoots is cut off: the order of both is part of the contract.
 ///
 /// # Errors
 /// If it or the result has no pixels.
@@ -143,15 +147,33 @@ pub(crate) fn resize(
     height: u32,
     filter: Resize,
 ) -> Result<RgbImage, PreprocessError> {
-    let algorithm = match filter {
-        Resize::Nearest => fir::ResizeAlg::Nearest,
-        Resize::Bilinear => fir::ResizeAlg::Convolution(fir::FilterType::Bilinear),
-        Resize::Lanczos3 => fir::ResizeAlg::Convolution(fir::FilterType::Lanczos3),
+    let filter = match filter {
+        Resize::Nearest => return nearest(&image, width, height),
+        Resize::Bilinear => fir::FilterType::Bilinear,
+        Resize::Lanczos3 => fir::FilterType::Lanczos3,
     };
-    resize_by(image, width, height, algorithm)
+    let (rows, algorithm) = (image.height(), fir::ResizeAlg::Convolution(filter));
+    resize_by(resize_by(image, width, rows, algorithm)?, width, height, algorithm)
 }
 
-/// The same by any algorithm of the resizer.
+/// The pixels in which the centres of the new ones lie. Summed up as Pillow does: where a centre lies on an edge, it is
+/// the sum's rounding that decides.
+fn nearest(image: &RgbImage, width: u32, height: u32) -> Result<RgbImage, PreprocessError> {
+    let (from_width, from_height) = image.dimensions();
+    if [from_width, from_height, width, height].contains(&0) {
+        let reason = "one of both has no pixels".to_owned();
+        return Err(PreprocessError::Resize { width: from_width, height: from_height, reason });
+    }
+    let places = |from: u32, to: u32| -> Vec<u32> {
+        let step = f64::from(from) / f64::from(to);
+        let centres = std::iter::successors(Some(step * 0.5), |at| Some(at + step));
+        centres.take(to as usize).map(|at| (at as u32).min(from - 1)).collect()
+    };
+    let (columns, rows) = (places(from_width, width), places(from_height, height));
+    Ok(RgbImage::from_fn(width, height, |x, y| *image.get_pixel(columns[x as usize], rows[y as usize])))
+}
+
+/// Resizes an image by any algorithm of the resizer, in the order of passes that is quicker.
 pub(crate) fn resize_by(
     image: RgbImage,
     width: u32,

@@ -45,6 +45,46 @@ async fn a_large_body_is_refused_by_its_head_and_a_growing_one_at_the_limit() {
     assert!(answer.contains("the body has more than 100000 bytes, allowed: 100000"), "{answer}");
 }
 
+#[tokio::test]
+async fn who_is_refused_while_sending_reads_the_answer() {
+    let server = start(LIMITS, 8, DRAIN).await;
+    let heads = [
+        (HEAD.to_owned(), "413"),
+        (HEAD.replace("application/json", "text/plain"), "415"),
+        (HEAD.replace("/predict", "/nowhere"), "404"),
+        (HEAD.replace("POST", "PUT"), "405"),
+    ];
+    let body = vec![b'a'; 8 * MIB];
+    for (head, status) in heads {
+        for chunked in [false, true] {
+            let mut stream = TcpStream::connect(server.address).await.unwrap();
+            let length = if chunked { "transfer-encoding: chunked" } else { "content-length: 8388608" };
+            stream.write_all(format!("{head}{length}\r\n\r\n").as_bytes()).await.unwrap();
+            if chunked {
+                stream.write_all(b"800000\r\n").await.unwrap();
+            }
+            // A client that looks at nothing before it has sent all; it takes its time.
+            for part in body.chunks(MIB) {
+                stream.write_all(part).await.unwrap();
+                tokio::time::sleep(Duration::from_millis(20)).await;
+            }
+            let mut answer = String::new();
+            stream.read_to_string(&mut answer).await.unwrap();
+            assert!(answer.starts_with(&format!("HTTP/1.1 {status} ")), "{answer}");
+            assert!(answer.contains("connection: close") && answer.ends_with("\"}"), "{answer}");
+        }
+    }
+    // Nobody is waited for who sent all.
+    let mut stream = TcpStream::connect(server.address).await.unwrap();
+    stream
+        .write_all(format!("{HEAD}connection: close\r\ncontent-length: 2\r\n\r\n{{}}").as_bytes())
+        .await
+        .unwrap();
+    let start = Instant::now();
+    stream.read_to_string(&mut String::new()).await.unwrap();
+    assert!(start.elapsed() < Duration::from_millis(500));
+}
+
 /// Sends the head of a body and `sent` of its bytes, and waits until the server has them.
 async fn begin(server: &Server, announced: usize, sent: usize) -> TcpStream {
     let mut stream = TcpStream::connect(server.address).await.unwrap();

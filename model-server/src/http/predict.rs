@@ -8,17 +8,14 @@ use axum::extract::{FromRequest, Multipart, Request, State};
 use axum::http::header::CONTENT_TYPE;
 use axum::http::{HeaderName, HeaderValue, StatusCode};
 use axum::response::{IntoResponse, Json, Response};
-use base64::Engine as _;
-use base64::alphabet::STANDARD;
-use base64::engine::{DecodePaddingMode, GeneralPurpose, GeneralPurposeConfig};
 use bytes::Bytes;
 use serde::Serialize;
 
-use super::ask;
 use super::asking::{Asking, listed, predicted};
 use super::body::{expect_type, not_json, short};
 use super::paths::Named;
 use super::{Problem, Service};
+use super::{ask, base64};
 use crate::decode::{self, Header};
 use crate::served::{Identity, Said, Served};
 use crate::{Answer, Metadata, Preprocessing, predictions, stats};
@@ -28,11 +25,6 @@ const DEFAULT_TOP_K: usize = 3;
 /// Images up to this many pixels are decoded in place: handing them to another thread costs more.
 const SMALL_PIXELS: u64 = 64 << 10;
 const INPUT_STATS: HeaderName = HeaderName::from_static(wire::header::INPUT_STATS);
-/// Padding may be there or not: both are in use, and neither is ambiguous.
-const BASE64: GeneralPurpose = GeneralPurpose::new(
-    &STANDARD,
-    GeneralPurposeConfig::new().with_decode_padding_mode(DecodePaddingMode::Indifferent),
-);
 
 /// What is answered for one image.
 #[derive(Debug, Serialize)]
@@ -103,7 +95,8 @@ pub(super) async fn json(
             return Err(Problem::bad("image is missing: {\"image\": base64} or {\"images\": [base64, ...]}"));
         }
     };
-    let bytes = images.iter().enumerate().map(|(i, text)| base64(text).map_err(|p| p.of(list.then_some(i))));
+    let read = |(i, text)| base64::decode(text).map_err(|e| Problem::bad(e).of(list.then_some(i)));
+    let bytes = images.into_iter().enumerate().map(read);
     let bytes = bytes.collect::<Result<_, _>>()?;
     service.answer(&served, Images { bytes, top_k: ask.top_k, list }, asking).await
 }
@@ -287,14 +280,6 @@ fn guarded<T>(work: impl FnOnce() -> Result<T, Problem>) -> Result<T, Problem> {
         let message = "the image cannot be processed; the server's log says why";
         Err(Problem::new(StatusCode::UNPROCESSABLE_ENTITY, message))
     })
-}
-
-fn base64(text: &str) -> Result<Bytes, Problem> {
-    if text.starts_with("data:") {
-        return Err(Problem::bad("the image is a data: URL, allowed: the base64 text after its comma"));
-    }
-    let decoded = BASE64.decode(text).map_err(|e| Problem::bad(format!("the image is not base64: {e}")))?;
-    Ok(decoded.into())
 }
 
 #[cfg(test)]

@@ -55,9 +55,10 @@ impl From<DecodeError> for Problem {
     fn from(error: DecodeError) -> Self {
         let status = match error {
             DecodeError::TooLarge { .. } => StatusCode::PAYLOAD_TOO_LARGE,
-            DecodeError::Empty | DecodeError::Format | DecodeError::Broken { .. } => {
-                StatusCode::UNPROCESSABLE_ENTITY
-            }
+            DecodeError::Empty
+            | DecodeError::Format
+            | DecodeError::Broken { .. }
+            | DecodeError::Animation => StatusCode::UNPROCESSABLE_ENTITY,
         };
         Self::new(status, error.to_string())
     }
