@@ -8,7 +8,9 @@ mod ask;
 mod asking;
 mod base64;
 mod body;
+mod explain;
 mod grpc;
+mod images;
 mod infer;
 mod inference;
 mod paths;
@@ -23,7 +25,7 @@ use std::time::{Duration, Instant};
 
 use axum::Router;
 use axum::extract::{DefaultBodyLimit, MatchedPath, Request, State};
-use axum::http::header::{CONNECTION, CONTENT_TYPE};
+use axum::http::header::{CONNECTION, CONTENT_SECURITY_POLICY, CONTENT_TYPE};
 use axum::http::{HeaderValue, Method, StatusCode, Uri, Version};
 use axum::middleware::{Next, from_fn_with_state};
 use axum::response::{IntoResponse, Json, Response};
@@ -37,6 +39,9 @@ use crate::predictions::PredictionLog;
 use crate::served::Identity;
 use paths::Named;
 pub use problem::Problem;
+
+/// Questions where a model looks that are answered at one time.
+const EXPLAINING: usize = 2;
 
 /// What a request may ask for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -64,6 +69,8 @@ pub struct Service {
     limits: Limits,
     memory: body::Memory,
     decoders: Arc<Semaphore>,
+    /// Places for questions where a model looks, each of which asks it many times.
+    explaining: Semaphore,
     metrics: Metrics,
     activity: Activity,
 }
@@ -85,6 +92,7 @@ impl Service {
         Self {
             memory: body::Memory::new(limits.buffered_bytes),
             decoders: Arc::new(Semaphore::new(limits.decoders)),
+            explaining: Semaphore::new(EXPLAINING),
             activity: Activity::new(),
             models,
             log: None,
@@ -121,6 +129,8 @@ impl Service {
             .route("/model-info", get(model_info))
             .route("/predict", post(predict::json))
             .route("/predict-file", post(predict::files))
+            .route("/explain", post(explain::explain))
+            .route("/", get(page))
             .route("/openapi.json", get(openapi))
             .merge(infer::routes())
             .merge(grpc::routes())
@@ -184,15 +194,22 @@ async fn openapi() -> Response {
     ([(CONTENT_TYPE, "application/json")], include_str!("http/openapi.json")).into_response()
 }
 
+/// A page to try the model with an image of one's own.
+async fn page() -> Response {
+    let policy = "default-src 'none'; style-src 'unsafe-inline'; script-src 'unsafe-inline'; img-src blob: data:; connect-src 'self'";
+    let headers = [(CONTENT_TYPE, "text/html; charset=utf-8"), (CONTENT_SECURITY_POLICY, policy)];
+    (headers, include_str!("http/page.html")).into_response()
+}
+
 async fn unknown_path(uri: Uri) -> Problem {
-    let known = "GET /ping, GET /model-info, GET /openapi.json, POST /predict, POST /predict-file, /v2";
+    let known = "GET /ping, GET /model-info, GET /openapi.json, POST /predict, POST /predict-file, POST /explain, /v2";
     let path: String = uri.path().chars().take(100).collect();
     Problem::new(StatusCode::NOT_FOUND, format!("there is no {path}; known: {known}"))
 }
 
 async fn wrong_method(method: Method, uri: Uri) -> Problem {
     let last = uri.path().rsplit('/').next().unwrap_or_default();
-    let posts = ["predict", "predict-file", "infer", "index", "load", "unload"].contains(&last);
+    let posts = ["predict", "predict-file", "explain", "infer", "index", "load", "unload"].contains(&last);
     let allowed = if posts { "POST" } else { "GET" };
     let (path, method) = (body::short(uri.path()), body::short(method.as_str()));
     let message = format!("{path} does not take {method}, allowed: {allowed}");

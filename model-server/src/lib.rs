@@ -6,6 +6,7 @@
 //! | to find out | look at |
 //! |---|---|
 //! | what an artefact is, and its digest | [`Artefact`], [`digest`], [`Metadata`], [`Model`] |
+//! | where a model looks | `saliency` |
 //! | what happens to an image | [`mod@decode`], [`Preprocessing`], [`stats`] |
 //! | how a model is trained | [`dataset`], [`train`], [`profile`] |
 //! | what drift does to a model | [`corrupt`], [`mod@simulate`] |
@@ -38,6 +39,7 @@ mod preprocess;
 pub mod profile;
 pub mod queue;
 pub mod repository;
+mod saliency;
 pub mod serve;
 pub mod served;
 pub mod simulate;

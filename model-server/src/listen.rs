@@ -5,19 +5,19 @@
 //! was asked for a while. Idle connections are closed last: a client that is about to reuse one learns
 //! from an answer, not from a reset, that it should go elsewhere.
 
+mod http2;
 mod linger;
 
 use std::future::Future;
 use std::io;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 use std::time::Duration;
 
 use axum::Router;
 use hyper::Version;
-use hyper::server::conn::{http1, http2};
-use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
+use hyper::server::conn::http1;
+use hyper_util::rt::{TokioIo, TokioTimer};
 use hyper_util::server::graceful::{GracefulShutdown, Watcher};
-use hyper_util::service::TowerToHyperService;
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::time::{Instant, sleep, timeout, timeout_at};
@@ -29,12 +29,8 @@ use crate::http::Service;
 /// How long a connection may be idle, or take to send a request's head. Longer than clients' pools keep
 /// connections (mostly 60 s or less), so that it is the client that closes.
 const HEAD_TIME: Duration = Duration::from_secs(90);
-/// How long a connection by HTTP/2 may be silent before it is asked whether anybody is there, and to answer that.
-const SILENCE: (Duration, Duration) = (Duration::from_secs(60), Duration::from_secs(20));
 /// Buffer of a connection: room for any sensible head; bodies are limited elsewhere.
 const BUFFER: usize = 64 << 10;
-/// Requests of one connection by HTTP/2 at one time. What they ask for is limited as everywhere.
-const STREAMS: u32 = 128;
 /// Nothing was asked for this long in a drain: nobody is left who has not heard.
 const QUIET: Duration = Duration::from_secs(2);
 
@@ -49,7 +45,7 @@ pub async fn serve(
 ) -> usize {
     let routes = service.routes();
     let room = Arc::new(Semaphore::new(max_connections));
-    let open = Open { http2: Mutex::new(Some(GracefulShutdown::new())), ..Open::default() };
+    let open = Open::default();
     let accepting = async {
         loop {
             // Room first: who does not fit waits in the kernel's queue, and costs no memory here.
@@ -64,7 +60,7 @@ pub async fn serve(
         shutdown.await;
         let deadline = Instant::now() + drain;
         service.activity().drain();
-        open.send_http2_away();
+        open.http2.cancel();
         drained(service, drain, deadline).await;
         deadline
     };
@@ -73,8 +69,8 @@ pub async fn serve(
         () = accepting => unreachable!("accepting never ends"),
     };
     drop(listener);
-    open.silent.cancel();
-    match timeout_at(deadline, open.last.shutdown()).await {
+    open.end.cancel();
+    match timeout_at(deadline, open.http1.shutdown()).await {
         Ok(()) if room.available_permits() == max_connections => 0,
         // Those by HTTP/2 that were sent away, and still have requests.
         Ok(()) => {
@@ -88,35 +84,26 @@ pub async fn serve(
 /// Connections, by how they end.
 #[derive(Debug, Default)]
 struct Open {
-    /// By HTTP/2 from before the drain: told at its start to go elsewhere with their next request, which is what HTTP/1 says
-    /// with each answer.
-    http2: Mutex<Option<GracefulShutdown>>,
-    /// All others: told at the end of the drain.
-    last: GracefulShutdown,
-    /// Ends those that have not sent a byte.
-    silent: CancellationToken,
+    /// By HTTP/2 from before the drain: sent away at its start.
+    http2: CancellationToken,
+    /// By HTTP/1: told at the end of the drain, beside what each answer says.
+    http1: GracefulShutdown,
+    /// Ends the others: those that have come during the drain, and those that have not sent a byte.
+    end: CancellationToken,
 }
 
-/// What ends a connection, by its version of HTTP.
+/// What ends one of them.
 struct Ends {
     http1: Watcher,
-    http2: Watcher,
-    silent: CancellationToken,
+    http2: CancellationToken,
+    end: CancellationToken,
 }
 
 impl Open {
     fn ends(&self) -> Ends {
-        let http2 = self.http2.lock().unwrap_or_else(PoisonError::into_inner);
-        Ends {
-            http1: self.last.watcher(),
-            http2: http2.as_ref().unwrap_or(&self.last).watcher(),
-            silent: self.silent.clone(),
-        }
-    }
-
-    fn send_http2_away(&self) {
-        let http2 = self.http2.lock().unwrap_or_else(PoisonError::into_inner).take();
-        tokio::spawn(http2.unwrap_or_default().shutdown());
+        // Whoever comes by HTTP/2 during the drain is answered too.
+        let http2 = if self.http2.is_cancelled() { &self.end } else { &self.http2 };
+        Ends { http1: self.http1.watcher(), http2: http2.clone(), end: self.end.clone() }
     }
 }
 
@@ -145,7 +132,7 @@ fn connect(
         let first = timeout(HEAD_TIME, admin::preface::version(&stream, HEAD_TIME));
         let version = tokio::select! {
             version = first => version.ok().and_then(Result::ok),
-            () = ends.silent.cancelled() => None,
+            () = ends.end.cancelled() => None,
         };
         if let Some(version) = version {
             // What a client does to its connection is no event of ours.
@@ -159,20 +146,11 @@ fn connect(
 }
 
 async fn answer(stream: TcpStream, version: Version, routes: Router, ends: Ends) -> hyper::Result<()> {
-    // The one that does not watch must not be waited for.
     if version == Version::HTTP_2 {
+        // The drain waits for those who watch.
         drop(ends.http1);
-        let (interval, time) = SILENCE;
-        let connection = http2::Builder::new(TokioExecutor::new())
-            .timer(TokioTimer::new())
-            .max_concurrent_streams(STREAMS)
-            .max_header_list_size(BUFFER as u32)
-            .keep_alive_interval(interval)
-            .keep_alive_timeout(time)
-            .serve_connection(TokioIo::new(stream), TowerToHyperService::new(routes));
-        return Box::pin(ends.http2.watch(connection)).await;
+        return Box::pin(http2::answer(stream, routes, ends.http2)).await;
     }
-    drop(ends.http2);
     let unread = Unread::default();
     let stream = Lingering::new(stream, unread.clone());
     let connection = http1::Builder::new()

@@ -73,7 +73,9 @@ pub(crate) fn picture(image: &RgbImage, grid: Grid, drops: &[f64]) -> RgbImage {
     let (width, height) = (image.width() * factor, image.height() * factor);
     let large = imageops::resize(image, width, height, FilterType::Nearest);
     let most = drops.iter().copied().filter(|drop| drop.is_finite()).fold(0.0, f64::max);
-    let heat = |x: u32, y: u32| if most > 0.0 { (level(grid, drops, (x, y), (width, height)) / most).clamp(0.0, 1.0) } else { 0.0 };
+    let heat = |x: u32, y: u32| {
+        if most > 0.0 { (level(grid, drops, (x, y), (width, height)) / most).clamp(0.0, 1.0) } else { 0.0 }
+    };
     RgbImage::from_fn(width, height, |x, y| {
         let [r, g, b] = large.get_pixel(x, y).0.map(f64::from);
         let grey = 0.3 * r + 0.6 * g + 0.1 * b;

@@ -122,7 +122,7 @@ async fn bytes_are_taken_and_given() {
 #[case("/v2/models/..%2f..%2fetc%2fpasswd/ready", "there is no model \"../../etc/passwd\", known: \"light\"")]
 #[case(
     "/v2/nothing",
-    "there is no /v2/nothing; known: GET /ping, GET /model-info, GET /openapi.json, POST /predict, POST /predict-file, /v2"
+    "there is no /v2/nothing; known: GET /ping, GET /model-info, GET /openapi.json, POST /predict, POST /predict-file, POST /explain, /v2"
 )]
 #[tokio::test]
 async fn what_there_is_not_is_404(#[case] path: &str, #[case] message: &str) {

@@ -3,7 +3,7 @@
 use std::time::{Duration, Instant};
 
 use axum::http::{HeaderMap, HeaderName, HeaderValue};
-use wire::{header, timeout};
+use wire::{Automation, automation, header, timeout};
 
 use super::body::short;
 use super::{Problem, Service};
@@ -22,6 +22,8 @@ pub(super) struct Asking {
     request_id: Option<String>,
     priority: Priority,
     deadline: Option<Instant>,
+    /// How much the model decides, as the ModelDeployment says.
+    pub(super) automation: Automation,
 }
 
 impl Asking {
@@ -40,7 +42,16 @@ impl Asking {
         // One that ends after the end of all times is none.
         let deadline = time.transpose()?.and_then(|time| since.checked_add(time));
         let request_id = headers.get(REQUEST_ID).and_then(|id| id.to_str().ok()).map(str::to_owned);
-        Ok(Self { since, request_id, priority, deadline })
+        // A policy that is newer than this server may say anything but that the model decides all.
+        let automation = headers.get(automation::HEADER).map_or(Automation::Full, |value| {
+            value.to_str().ok().and_then(|text| text.parse().ok()).unwrap_or(Automation::Assist)
+        });
+        Ok(Self { since, request_id, priority, deadline, automation })
+    }
+
+    /// When nobody waits any more.
+    pub(super) fn deadline(&self) -> Option<Instant> {
+        self.deadline
     }
 
     /// The same, within this time from now at most.

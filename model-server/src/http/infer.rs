@@ -16,9 +16,9 @@ use serde_json::{Value, json};
 use super::asking::Asking;
 use super::inference::{INPUT, PLATFORM, SERVER};
 use super::paths::Named;
-use super::predict;
 use super::tensors::{self, Asked, DATATYPE, Signature};
 use super::{Problem, Service};
+use super::{explain, predict};
 use crate::served::Identity;
 
 /// How many bytes of a body are JSON.
@@ -39,6 +39,7 @@ pub(super) fn routes() -> Router<Arc<Service>> {
             // Ours: images, and what is known of the model.
             .route(&format!("{model}/predict"), post(predict::json))
             .route(&format!("{model}/predict-file"), post(predict::files))
+            .route(&format!("{model}/explain"), post(explain::explain))
             .route(&format!("{model}/info"), get(super::model_info));
     }
     router
