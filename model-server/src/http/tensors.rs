@@ -8,7 +8,7 @@ use std::fmt;
 
 use serde::de::{Deserialize, DeserializeSeed, Deserializer, Error, SeqAccess, Visitor};
 
-use super::body::{object, short};
+use super::text::{object, short};
 
 /// What a request asks for.
 #[derive(Debug, PartialEq)]
@@ -93,8 +93,7 @@ pub(super) fn read(body: &[u8], json: Option<&str>, signature: Signature<'_>) ->
             signature.input
         ));
     };
-    let shape: Vec<i64> = input.shape.iter().map(|side| i64::try_from(*side).unwrap_or(i64::MAX)).collect();
-    let images = images(&input.name, &input.datatype, &shape, signature)?;
+    let images = images(&input.name, &input.datatype, &input.shape, signature)?;
     let binary = outputs(&body, signature.output)?;
     let count = images * signature.shape.iter().product::<usize>();
     let Body { id, mut inputs, .. } = body;
@@ -126,10 +125,10 @@ fn outputs(body: &Body<'_>, name: &str) -> Result<bool, String> {
 }
 
 /// How many images an input has, of which this is said.
-pub(super) fn images(
+pub(super) fn images<Side: Copy + fmt::Debug + TryInto<usize>>(
     name: &str,
     datatype: &str,
-    shape: &[i64],
+    shape: &[Side],
     signature: Signature<'_>,
 ) -> Result<usize, String> {
     if name != signature.input {
@@ -146,8 +145,9 @@ pub(super) fn images(
             "the input's shape is {found:?}, allowed: [n, {channels}, {height}, {width}] with n in 1..={most}"
         )
     };
-    let images = shape.first().and_then(|n| usize::try_from(*n).ok()).filter(|n| (1..=most).contains(n));
-    let same = shape.iter().copied().skip(1).eq(signature.shape.map(|side| side as i64));
+    let mut sides = shape.iter().map(|side| (*side).try_into().ok());
+    let images = sides.next().flatten().filter(|n| (1..=most).contains(n));
+    let same = sides.eq(signature.shape.map(Some));
     images.filter(|_| same).ok_or_else(wrong)
 }
 

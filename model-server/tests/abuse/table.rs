@@ -12,7 +12,7 @@ pub(crate) enum Answer {
     Refused(u16, &'static str),
     /// This status, from what reads HTTP.
     NoHttp(u16),
-    /// Nothing at all.
+    /// Nothing of HTTP/1, and an end.
     Closed,
     /// It is good.
     Fine,
@@ -351,7 +351,7 @@ fn heads() -> Vec<Case> {
         leaving(raw("half a head", "POST /predict HTTP/1.1\r\nhost: a\r\n", Closed)),
         raw("another protocol", "SSH-2.0-OpenSSH_9.2\r\n\r\n", NoHttp(400)),
         raw("TLS", b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03", NoHttp(400)),
-        raw("HTTP/2", "PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n", Closed),
+        raw("HTTP/2 without frames", [b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n".as_slice(), &[0xff; 100]].concat(), Closed),
         raw("HTTP/3.7", "GET /ping HTTP/3.7\r\n\r\n", NoHttp(400)),
         raw("a head of 1 MB", format!("GET /ping HTTP/1.1\r\nhost: a\r\nx: {}\r\n\r\n", "a".repeat(1_000_000)), NoHttp(431)),
         raw("a path of 60 kB", format!("GET /{} HTTP/1.1\r\nhost: a\r\nconnection: close\r\n\r\n", "a".repeat(60_000)), Refused(404, "there is no /aaaa")),
