@@ -42,7 +42,7 @@ crashes: ground ## the operator is killed before and after each of its writes, a
 mutants: ground ## wrong decisions on purpose: the tests must notice each
 	hack/mutants
 
-fuzz: ground    ## bytes that nobody should send, SECONDS (60) for each of 6 readers; not part of `make test`
+fuzz: ground    ## bytes that nobody should send, SECONDS (60) for each of 10 readers; not part of `make test`
 	hack/fuzz $(or $(SECONDS),60)
 
 sweep: ground   ## a few harmless rollouts, to notice when too many are rolled back

@@ -9,6 +9,7 @@ mod asking;
 mod base64;
 mod body;
 mod explain;
+mod form;
 mod grpc;
 mod images;
 mod infer;
@@ -18,6 +19,7 @@ mod predict;
 mod problem;
 mod repository;
 mod tensors;
+mod text;
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
@@ -211,7 +213,7 @@ async fn wrong_method(method: Method, uri: Uri) -> Problem {
     let last = uri.path().rsplit('/').next().unwrap_or_default();
     let posts = ["predict", "predict-file", "explain", "infer", "index", "load", "unload"].contains(&last);
     let allowed = if posts { "POST" } else { "GET" };
-    let (path, method) = (body::short(uri.path()), body::short(method.as_str()));
+    let (path, method) = (text::short(uri.path()), text::short(method.as_str()));
     let message = format!("{path} does not take {method}, allowed: {allowed}");
     Problem::new(StatusCode::METHOD_NOT_ALLOWED, message)
 }

@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 use axum::http::{HeaderMap, HeaderName, HeaderValue};
 use wire::{Automation, automation, header, timeout};
 
-use super::body::short;
+use super::text::short;
 use super::{Problem, Service};
 use crate::Answer;
 use crate::predictions::{About, Prediction};

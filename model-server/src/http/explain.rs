@@ -16,8 +16,9 @@ use image::{ImageFormat, RgbImage};
 use serde_json::json;
 
 use super::asking::Asking;
-use super::body::{expect_type, not_json, short};
+use super::body::expect_type;
 use super::paths::Named;
+use super::text::{not_json, short};
 use super::{Problem, Service, ask, base64};
 use crate::Answer;
 use crate::queue::{Order, Priority};

@@ -2,8 +2,7 @@
 
 use std::sync::Arc;
 
-use axum::body::Body;
-use axum::extract::{FromRequest, Multipart, Request, State};
+use axum::extract::{Request, State};
 use axum::http::header::CONTENT_TYPE;
 use axum::http::{HeaderName, HeaderValue};
 use axum::response::{IntoResponse, Json, Response};
@@ -12,9 +11,11 @@ use serde::Serialize;
 use wire::Automation;
 
 use super::asking::{Asking, listed, predicted};
-use super::body::{expect_type, not_json, short};
+use super::body::expect_type;
+use super::form::{self, Form};
 use super::images::Input;
 use super::paths::Named;
+use super::text::not_json;
 use super::{Problem, Service};
 use super::{ask, base64};
 use crate::served::{Identity, Said, Served};
@@ -105,59 +106,14 @@ pub(super) async fn files(
     let served = service.find(&named).await?;
     let asking = Asking::of(request.headers())?;
     let (parts, body) = request.into_parts();
-    let content_type = parts.headers.get(CONTENT_TYPE).cloned();
     let body = service.read(body, service.limits.body_bytes).await?;
-    // The parser reads the bytes that were held: the limits apply to both ways of sending alike.
-    let mut rebuilt = Request::new(Body::from(body.bytes.clone()));
-    *rebuilt.extensions_mut() = parts.extensions;
-    if let Some(value) = content_type {
-        rebuilt.headers_mut().insert(CONTENT_TYPE, value);
-    }
-    let broken = |reason: String| Problem::bad(format!("the form is broken: {reason}"));
-    let form = Multipart::from_request(rebuilt, &()).await.map_err(|e| broken(e.body_text()))?;
-    let images = service.read_form(form, &broken).await?;
-    service.answer(&served, images, asking).await
+    let form = form::read(parts.headers.get(CONTENT_TYPE), body.bytes.clone(), service.limits.images).await;
+    let Form { files, count, top_k } = form.map_err(Problem::bad)?;
+    service.check_count(count)?;
+    service.answer(&served, Images { list: count > 1, bytes: files, top_k }, asking).await
 }
 
 impl Service {
-    async fn read_form(
-        &self,
-        mut form: Multipart,
-        broken: &impl Fn(String) -> Problem,
-    ) -> Result<Images, Problem> {
-        let (mut bytes, mut files) = (Vec::new(), 0);
-        let mut top_k = None;
-        while let Some(field) = form.next_field().await.map_err(|e| broken(e.body_text()))? {
-            let name = field.name().unwrap_or_default().to_owned();
-            let data = field.bytes().await.map_err(|e| broken(e.body_text()))?;
-            match name.as_str() {
-                "file" => {
-                    files += 1;
-                    if files <= self.limits.images {
-                        bytes.push(data);
-                    }
-                }
-                "top_k" if top_k.is_none() => {
-                    let text = String::from_utf8_lossy(&data);
-                    let wrong = |_| Problem::bad(format!("top_k is {:?}, allowed: a number", short(&text)));
-                    top_k = Some(text.parse().map_err(wrong)?);
-                }
-                _ => {
-                    let name = short(&name);
-                    let message =
-                        format!("field {name:?} is unknown or there twice, allowed: file (several), top_k");
-                    return Err(Problem::bad(message));
-                }
-            }
-        }
-        if files == 0 {
-            return Err(Problem::bad("field file is missing"));
-        }
-        self.check_count(files)?;
-        let list = bytes.len() > 1;
-        Ok(Images { bytes, top_k, list })
-    }
-
     fn check_count(&self, images: usize) -> Result<(), Problem> {
         let max = self.limits.images;
         if (1..=max).contains(&images) {

@@ -34,7 +34,7 @@ async fn index(State(service): State<Arc<Service>>, request: Request) -> Result<
     let body =
         body.map_err(|_| Problem::bad(format!("the body broke off, or has more than {BODY} bytes")))?;
     let Filter { ready } =
-        if body.is_empty() { Filter::default() } else { super::body::object(&body).map_err(Problem::bad)? };
+        if body.is_empty() { Filter::default() } else { super::text::object(&body).map_err(Problem::bad)? };
     let lines = service.models.index().into_iter().filter(|line| !ready || line.state == "READY");
     Ok(Json(lines.collect()))
 }

@@ -8,7 +8,7 @@ use std::fmt;
 
 use serde::de::{Deserialize, DeserializeSeed, Deserializer, Error, SeqAccess, Visitor};
 
-use super::body::{object, short};
+use super::text::{object, short};
 
 /// What a request asks for.
 #[derive(Debug, PartialEq)]
@@ -125,10 +125,10 @@ fn outputs(body: &Body<'_>, name: &str) -> Result<bool, String> {
 }
 
 /// How many images an input has, of which this is said.
-pub(super) fn images<N: Copy + fmt::Debug + Into<i128>>(
+pub(super) fn images<Side: Copy + fmt::Debug + TryInto<usize>>(
     name: &str,
     datatype: &str,
-    shape: &[N],
+    shape: &[Side],
     signature: Signature<'_>,
 ) -> Result<usize, String> {
     if name != signature.input {
@@ -145,9 +145,9 @@ pub(super) fn images<N: Copy + fmt::Debug + Into<i128>>(
             "the input's shape is {found:?}, allowed: [n, {channels}, {height}, {width}] with n in 1..={most}"
         )
     };
-    let images =
-        shape.first().and_then(|n| usize::try_from((*n).into()).ok()).filter(|n| (1..=most).contains(n));
-    let same = shape.iter().skip(1).map(|n| (*n).into()).eq(signature.shape.map(|side| side as i128));
+    let mut sides = shape.iter().map(|side| (*side).try_into().ok());
+    let images = sides.next().flatten().filter(|n| (1..=most).contains(n));
+    let same = sides.eq(signature.shape.map(Some));
     images.filter(|_| same).ok_or_else(wrong)
 }
 

@@ -12,7 +12,7 @@ pub(crate) enum Answer {
     Refused(u16, &'static str),
     /// This status, from what reads HTTP.
     NoHttp(u16),
-    /// Nothing at all.
+    /// Nothing of HTTP/1, and an end.
     Closed,
     /// HTTP/2 says that it is over, and ends.
     GoAway,
