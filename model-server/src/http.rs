@@ -8,6 +8,7 @@ mod ask;
 mod asking;
 mod base64;
 mod body;
+mod encoding;
 mod explain;
 mod form;
 mod grpc;

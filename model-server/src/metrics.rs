@@ -21,6 +21,9 @@ pub struct Metrics {
     pub(crate) inference_seconds: Histogram,
     pub(crate) queue_seconds: Histogram,
     pub(crate) batch_images: Histogram,
+    pub(crate) decode_seconds: Histogram,
+    pub(crate) preprocess_seconds: Histogram,
+    pub(crate) answers: IntCounterVec,
     pub(crate) queued: IntGauge,
     pub(crate) cancelled: IntCounter,
     pub(crate) late: IntCounter,
@@ -58,6 +61,18 @@ impl Metrics {
                 "queue_seconds",
                 "Time from a request's arrival in the queue to its batch.",
             ))?,
+            decode_seconds: Histogram::with_opts(histogram("decode_seconds", "Time to decode an image."))?,
+            preprocess_seconds: Histogram::with_opts(histogram(
+                "preprocess_seconds",
+                "Time to resize and normalise an image.",
+            ))?,
+            answers: IntCounterVec::new(
+                opts(
+                    "answers_total",
+                    "Answers to images and tensors, by who decides; null: numbers that are none.",
+                ),
+                &["decision"],
+            )?,
             batch_images: Histogram::with_opts(
                 histogram("batch_images", "Images of a forward pass.").buckets(BATCHES.to_vec()),
             )?,
@@ -127,6 +142,9 @@ impl Metrics {
             Box::new(queue_seconds.clone()),
             Box::new(batch_images.clone()),
             Box::new(queued.clone()),
+            Box::new(self.decode_seconds.clone()),
+            Box::new(self.preprocess_seconds.clone()),
+            Box::new(self.answers.clone()),
             Box::new(cancelled.clone()),
             Box::new(late.clone()),
             Box::new(refused.clone()),

@@ -294,3 +294,27 @@ async fn a_drain_waits_for_an_answer_on_its_way_but_not_beyond_its_deadline() {
     drop(held);
     stuck.abort();
 }
+
+/// What is sent compressed has the limits of what it unpacks to.
+#[tokio::test]
+async fn compressed_bodies_are_unpacked_within_the_limits() {
+    use std::io::Write;
+    let server = start(LIMITS, 8, Duration::from_secs(1)).await;
+    let gzip = |text: &str| {
+        let mut encoder = flate2::write::GzEncoder::new(vec![], flate2::Compression::best());
+        encoder.write_all(text.as_bytes()).unwrap();
+        encoder.finish().unwrap()
+    };
+    let post = async |encoding: &str, body: Vec<u8>| {
+        let request =
+            reqwest::Client::new().post(server.url("/predict")).header("content-encoding", encoding);
+        request.header("content-type", "application/json").body(body).send().await.unwrap()
+    };
+    let good = format!(r#"{{"image": "{}"}}"#, base64(&png(4, 4, 255)));
+    assert_eq!(post("gzip", gzip(&good)).await.status(), 200);
+    let bomb = format!(r#"{{"image": "{}"}}"#, "A".repeat(LIMITS.body_bytes));
+    let (status, message) = error_of(post("gzip", gzip(&bomb)).await).await;
+    assert_eq!((status, &*message), (413, "the body unpacks to more than 100000 bytes, allowed: 100000"));
+    assert_eq!(error_of(post("gzip", good.clone().into()).await).await.0, 400);
+    assert_eq!(error_of(post("br", good.into()).await).await.0, 415);
+}

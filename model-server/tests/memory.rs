@@ -1,5 +1,5 @@
 //! What hostile images make the decoders take. A program of its own with one test: it counts what its process allocates.
-#![allow(clippy::unwrap_used, reason = "a test program")]
+#![allow(clippy::unwrap_used, clippy::print_stdout, reason = "a test program")]
 
 mod hostile;
 

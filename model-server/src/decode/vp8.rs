@@ -69,7 +69,7 @@ impl<'a> Bools<'a> {
     }
 
     fn flag(&mut self) -> bool {
-        let split = 1 + ((self.range - 1) * 128 >> 8);
+        let split = 1 + (((self.range - 1) * 128) >> 8);
         let flag = self.value >= split << 8;
         if flag {
             self.range -= split;

@@ -188,8 +188,8 @@ impl Scan<'_> {
                     self.image(colours, 1)?;
                     let bits = match colours {
                         ..=2 => 3,
-                        ..=4 => 2,
-                        ..=16 => 1,
+                        3..=4 => 2,
+                        5..=16 => 1,
                         _ => 0,
                     };
                     width = blocks(width, bits);

@@ -81,6 +81,10 @@ impl Service {
     ) -> Result<Said, Problem> {
         let Asking { priority, deadline, .. } = *asking;
         let said = served.ask(Order { inputs, images, priority, deadline }).await?;
+        for answer in &said.answers {
+            let decision = answer.best.map_or("null", |(_, p)| asking.automation.decide(Some(p)).name());
+            self.metrics.answers.with_label_values(&[decision]).inc();
+        }
         self.write_down(served, asking, hashes, &said.answers);
         Ok(said)
     }

@@ -12,6 +12,7 @@ use axum::http::header::CONTENT_TYPE;
 use http_body_util::BodyExt;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
+use super::encoding::Encoding;
 use super::text::short;
 use super::{Problem, Service};
 
@@ -22,8 +23,11 @@ const SMALL_MEMORY: usize = 64 * SMALL;
 /// Smallest buffer of a body, in bytes, unless it is announced as smaller.
 const FIRST: usize = 16 << 10;
 
-/// The memory for bodies, counted in bytes.
-#[derive(Debug)]
+/// There is no memory for a body.
+const FULL: &str = "too many large requests at a time";
+
+/// The memory for bodies, counted in bytes. Clones share it.
+#[derive(Debug, Clone)]
 pub(super) struct Memory {
     small: Arc<Semaphore>,
     large: Arc<Semaphore>,
@@ -33,7 +37,8 @@ pub(super) struct Memory {
 #[derive(Debug)]
 pub(super) struct Held {
     pub(super) bytes: Bytes,
-    _share: Share,
+    #[allow(dead_code, reason = "held as long as the bytes")]
+    share: Share,
 }
 
 /// Memory that a body takes up; given back when dropped.
@@ -58,7 +63,37 @@ pub(super) fn expect_type(request: &Request, expected: &str) -> Result<(), Probl
 }
 
 impl Service {
-    /// Reads a body of at most `max` bytes within the limits of memory and time.
+    /// Reads the body of a request, which is at most `max` bytes also when it is unpacked, within the limits of memory and
+    /// time.
+    pub(super) async fn read_request(&self, request: Request, max: usize) -> Result<Held, Problem> {
+        let encoding = Encoding::of(request.headers())?;
+        let Held { bytes, share } = self.read(request.into_body(), max).await?;
+        let Some(encoding) = encoding else { return Ok(Held { bytes, share }) };
+        let (memory, refused) = (self.memory.clone(), self.metrics.refused.clone());
+        let unpack = move || {
+            let mut unpacked = Share { permit: None, bytes: 0, small: true };
+            let room = |length: usize| {
+                if length <= unpacked.bytes || unpacked.grow(length, &memory) {
+                    return Ok(());
+                }
+                refused.with_label_values(&["bodies"]).inc();
+                Err(Problem::busy(FULL))
+            };
+            let result = encoding.unpack(&bytes, max, room);
+            drop((bytes, share));
+            result.map(|bytes| Held { bytes: bytes.into(), share: unpacked })
+        };
+        // It may be a thousand times as much.
+        tokio::task::spawn_blocking(unpack).await.unwrap_or_else(|error| {
+            tracing::error!(%error, "the unpacking task is gone");
+            Err(Problem::new(
+                StatusCode::INTERNAL_SERVER_ERROR,
+                "unpacking failed; the server's log says why",
+            ))
+        })
+    }
+
+    /// Reads a body of at most `max` bytes, as it is, within the limits of memory and time.
     pub(super) async fn read(&self, body: Body, max: usize) -> Result<Held, Problem> {
         let time = self.limits.body_time;
         tokio::time::timeout(time, self.collect(body, max)).await.unwrap_or_else(|_| {
@@ -92,7 +127,7 @@ impl Service {
                 let room = (2 * share.bytes).max(FIRST).min(end).max(length);
                 if !share.grow(room, &self.memory) {
                     self.metrics.refused.with_label_values(&["bodies"]).inc();
-                    return Err(Problem::busy("too many large requests at a time"));
+                    return Err(Problem::busy(FULL));
                 }
                 bytes.reserve_exact(room - bytes.len());
             }
@@ -101,7 +136,7 @@ impl Service {
         if bytes.is_empty() {
             return Err(Problem::bad("the body is empty"));
         }
-        Ok(Held { bytes: bytes.into(), _share: share })
+        Ok(Held { bytes: bytes.into(), share })
     }
 }
 

@@ -38,7 +38,7 @@ pub(super) async fn explain(
     let served = service.find(&named).await?;
     let asking = Asking::of(request.headers())?;
     let as_png = wants_png(request.headers());
-    let body = service.read(request.into_body(), service.limits.body_bytes).await?;
+    let body = service.read_request(request, service.limits.body_bytes).await?;
     let asked = ask::read(&body.bytes, 1).map_err(|e| Problem::bad(not_json(&e)))?;
     drop(body);
     let (Some(text), None) = (asked.image, asked.images) else {

@@ -1,6 +1,7 @@
 //! From the bytes of images to what a model is given.
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::time::Instant;
 
 use axum::http::StatusCode;
 use bytes::Bytes;
@@ -8,7 +9,7 @@ use image::RgbImage;
 
 use super::{Problem, Service};
 use crate::decode::{self, Header};
-use crate::{PreprocessError, Preprocessing, stats};
+use crate::{Metrics, PreprocessError, Preprocessing, stats};
 
 /// Images up to this many pixels are decoded in place: handing them to another thread costs more.
 const SMALL_PIXELS: u64 = 64 << 10;
@@ -47,16 +48,16 @@ impl Service {
             return Err(Problem::new(StatusCode::PAYLOAD_TOO_LARGE, message));
         }
         if total <= SMALL_PIXELS {
-            return each(&bytes, contract, max, list, finish);
+            return each(&bytes, contract, &self.metrics, max, list, finish);
         }
-        let contract = contract.clone();
+        let (contract, metrics) = (contract.clone(), self.metrics.clone());
         let Ok(permit) = self.decoders.clone().try_acquire_owned() else {
             self.metrics.refused.with_label_values(&["decoders"]).inc();
             return Err(Problem::busy("too many large images at a time"));
         };
         let decoded = tokio::task::spawn_blocking(move || {
             let _permit = permit;
-            each(&bytes, &contract, max, list, finish)
+            each(&bytes, &contract, &metrics, max, list, finish)
         });
         decoded.await.unwrap_or_else(|error| {
             tracing::error!(%error, "the decoding task is gone");
@@ -68,14 +69,20 @@ impl Service {
 fn each<T>(
     images: &[Bytes],
     contract: &Preprocessing,
+    metrics: &Metrics,
     max_pixels: u64,
     list: bool,
     finish: fn(&Preprocessing, &RgbImage) -> T,
 ) -> Result<Vec<T>, Problem> {
     let one = |bytes: &Bytes| -> Result<T, Problem> {
+        let start = Instant::now();
         let image = decode::header(bytes, max_pixels).and_then(|header: Header<'_>| header.decode())?;
+        let decoded = Instant::now();
+        metrics.decode_seconds.observe((decoded - start).as_secs_f64());
         let unusable = |e: PreprocessError| Problem::new(StatusCode::UNPROCESSABLE_ENTITY, e.to_string());
-        Ok(finish(contract, &contract.resize(image).map_err(unusable)?))
+        let finished = finish(contract, &contract.resize(image).map_err(unusable)?);
+        metrics.preprocess_seconds.observe(decoded.elapsed().as_secs_f64());
+        Ok(finished)
     };
     let guarded = |(i, bytes)| guarded(|| one(bytes)).map_err(|p: Problem| p.of(list.then_some(i)));
     images.iter().enumerate().map(guarded).collect()

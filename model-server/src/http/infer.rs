@@ -93,7 +93,7 @@ async fn infer(
     let served = service.find(&named).await?;
     let asking = Asking::of(request.headers())?;
     let json = request.headers().get(&JSON_LENGTH).map(|v| v.to_str().unwrap_or("not text").to_owned());
-    let body = service.read(request.into_body(), service.tensor_bytes(&served)).await?;
+    let body = service.read_request(request, service.tensor_bytes(&served)).await?;
     let asked =
         tensors::read(&body.bytes, json.as_deref(), service.signature(&served)).map_err(Problem::bad)?;
     // Its numbers are held twice from here on: the queue limits how many.

@@ -76,7 +76,7 @@ pub(super) async fn json(
     expect_type(&request, "application/json")?;
     let served = service.find(&named).await?;
     let asking = Asking::of(request.headers())?;
-    let body = service.read(request.into_body(), service.limits.body_bytes).await?;
+    let body = service.read_request(request, service.limits.body_bytes).await?;
     let ask = ask::read(&body.bytes, service.limits.images).map_err(|e| Problem::bad(not_json(&e)))?;
     let (images, list) = match (ask.image, ask.images) {
         (Some(image), None) => (vec![image], false),
@@ -105,9 +105,9 @@ pub(super) async fn files(
     expect_type(&request, "multipart/form-data")?;
     let served = service.find(&named).await?;
     let asking = Asking::of(request.headers())?;
-    let (parts, body) = request.into_parts();
-    let body = service.read(body, service.limits.body_bytes).await?;
-    let form = form::read(parts.headers.get(CONTENT_TYPE), body.bytes.clone(), service.limits.images).await;
+    let content_type = request.headers().get(CONTENT_TYPE).cloned();
+    let body = service.read_request(request, service.limits.body_bytes).await?;
+    let form = form::read(content_type.as_ref(), body.bytes.clone(), service.limits.images).await;
     let Form { files, count, top_k } = form.map_err(Problem::bad)?;
     service.check_count(count)?;
     service.answer(&served, Images { list: count > 1, bytes: files, top_k }, asking).await

@@ -55,7 +55,7 @@ impl Lingering {
             let mut buffer = ReadBuf::new(&mut room);
             match ready!(Pin::new(&mut self.stream).poll_read(cx, &mut buffer)) {
                 Ok(()) if !buffer.filled().is_empty() => {
-                    self.left = self.left.saturating_sub(buffer.filled().len())
+                    self.left = self.left.saturating_sub(buffer.filled().len());
                 }
                 _ => break,
             }
