@@ -32,7 +32,12 @@ impl Asking {
     pub(super) fn of(headers: &HeaderMap) -> Result<Self, Problem> {
         let is_copy = headers.get(header::SHADOW).is_some_and(|value| value == "1");
         let priority = if is_copy { Priority::Shadow } else { Priority::Live };
-        let time = headers.get(timeout::HEADER).map(|value| {
+        let mut times = headers.get_all(timeout::HEADER).iter();
+        let (time, other) = (times.next(), times.next());
+        if other.is_some() {
+            return Err(Problem::bad(format!("{} is there twice, allowed: once", timeout::HEADER)));
+        }
+        let time = time.map(|value| {
             let text = value.to_str().unwrap_or("not text").trim();
             let wrong =
                 || Problem::bad(format!("{} is {:?}, it {}", timeout::HEADER, short(text), timeout::MUST));

@@ -363,6 +363,7 @@ fn heads() -> Vec<Case> {
         raw("a header without a name", "GET /ping HTTP/1.1\r\nhost: a\r\n: b\r\n\r\n", NoHttp(400)),
         head("no time", "connection: close\r\nx-request-timeout: soon\r\ncontent-length: 2", b"{}", Refused(400, "x-request-timeout is \"soon\"")),
         head("a time of 40 digits", "connection: close\r\nx-request-timeout: 9999999999999999999999999999999999999999\r\ncontent-length: 2", b"{}", Refused(400, "")),
+        head("two times", "connection: close\r\nx-request-timeout: 1\r\nx-request-timeout: 2\r\ncontent-length: 2", b"{}", Refused(400, "x-request-timeout is there twice")),
     ]
 }
 
