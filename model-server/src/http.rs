@@ -29,7 +29,7 @@ use std::time::{Duration, Instant};
 use axum::Router;
 use axum::extract::{DefaultBodyLimit, MatchedPath, Request, State};
 use axum::http::header::{CONNECTION, CONTENT_SECURITY_POLICY, CONTENT_TYPE};
-use axum::http::{HeaderValue, Method, StatusCode, Uri, Version};
+use axum::http::{HeaderName, HeaderValue, Method, StatusCode, Uri, Version};
 use axum::middleware::{Next, from_fn_with_state};
 use axum::response::{IntoResponse, Json, Response};
 use axum::routing::{get, post};
@@ -42,6 +42,10 @@ use crate::predictions::PredictionLog;
 use crate::served::Identity;
 use paths::Named;
 pub use problem::Problem;
+
+/// Tells routers that an answer is no prediction, though its request was posted.
+const NO_PREDICTION: (HeaderName, HeaderValue) =
+    (HeaderName::from_static(wire::header::EVIDENCE), HeaderValue::from_static(wire::header::NO_EVIDENCE));
 
 /// Questions where a model looks that are answered at one time.
 const EXPLAINING: usize = 2;

@@ -51,6 +51,7 @@ async fn an_explanation_shows_what_the_class_hangs_on() {
     let image = base64(&encode(&image.into(), ImageFormat::Png));
     let answer = post(&server, "/explain", &[], json!({"image": image})).await;
     assert_eq!(answer.status(), 200);
+    assert_eq!(answer.headers()["x-sluice-evidence"], "none");
     for header in ["x-prediction", "x-confidence", "x-input-stats"] {
         assert!(!answer.headers().contains_key(header), "{header}: an explanation is no evidence");
     }

@@ -71,7 +71,7 @@ impl Numbers {
         let unassigned = Opts::new(
             "sluice_router_unassigned_total",
             "Requests that count for no revision, by reason: refused before one was drawn, answered by nobody beside a \
-             shadow, or not a POST.",
+             shadow, not a POST, or no prediction by what the server says.",
         );
         let again = "Attempts after the first one, by which a request went on.";
         let untargeted =

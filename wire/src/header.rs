@@ -27,6 +27,12 @@ pub const CONFIDENCE: &str = "x-confidence";
 /// Input features, as `brightness=0.41 contrast=0.22 sharpness=0.07` per item.
 pub const INPUT_STATS: &str = "x-input-stats";
 
+/// On an answer that is no prediction, though its request was posted, such as an explanation: [`NO_EVIDENCE`]. Routers leave
+/// the request out of all counts, if it went well.
+pub const EVIDENCE: &str = "x-sluice-evidence";
+/// The only value of [`EVIDENCE`].
+pub const NO_EVIDENCE: &str = "none";
+
 /// Spells a class name for [`PREDICTION`]: visible ASCII stays, the rest is percent-encoded.
 #[must_use]
 pub fn encode_class(name: &str) -> String {

@@ -1,6 +1,6 @@
 //! `POST /explain`: what a model says of an image, and where it looks.
 //!
-//! The answer is no evidence: it has none of the headers that routers count, and is not in the prediction log.
+//! The answer is no evidence, says so to routers, and is not in the prediction log.
 
 use std::collections::HashMap;
 use std::io::Cursor;
@@ -19,7 +19,7 @@ use super::asking::Asking;
 use super::body::expect_type;
 use super::paths::Named;
 use super::text::{not_json, short};
-use super::{Problem, Service, ask, base64};
+use super::{NO_PREDICTION, Problem, Service, ask, base64};
 use crate::Answer;
 use crate::queue::{Order, Priority};
 use crate::saliency::{Grid, picture};
@@ -62,7 +62,7 @@ pub(super) async fn explain(
         Problem::new(StatusCode::INTERNAL_SERVER_ERROR, "drawing failed; the server's log says why")
     })?;
     if as_png {
-        return Ok(([(CONTENT_TYPE, "image/png")], png).into_response());
+        return Ok(([NO_PREDICTION], [(CONTENT_TYPE, "image/png")], png).into_response());
     }
     let Identity { metadata, revision, .. } = served.identity();
     let name = |class: usize| metadata.classes[class].as_str();
@@ -79,7 +79,7 @@ pub(super) async fn explain(
         "version": metadata.version,
         "revision": revision,
     });
-    Ok(Json(told).into_response())
+    Ok(([NO_PREDICTION], Json(told)).into_response())
 }
 
 fn wants_png(headers: &HeaderMap) -> bool {

@@ -26,7 +26,7 @@ use super::asking::Asking;
 use super::body::expect_type;
 use super::inference::{INPUT, PLATFORM, SERVER};
 use super::tensors::{self, DATATYPE, Signature};
-use super::{Problem, Service};
+use super::{NO_PREDICTION, Problem, Service};
 use crate::served::{Identity, Served};
 use messages::{
     Empty, InferRequest, InferResponse, ModelMetadata, OutputTensor, Ready, ServerLive, ServerMetadata,
@@ -64,27 +64,27 @@ async fn call(
     let request = http::Request::from_parts(parts, Full::new(held.bytes.clone()));
     Ok(match method.as_str() {
         "ServerLive" => {
-            unary(max, request, |_: Empty| async { Ok((ServerLive { live: true }, no_headers())) }).await
+            unary(max, request, |_: Empty| async { Ok((ServerLive { live: true }, no_prediction())) }).await
         }
         "ServerReady" => {
             let ready = service.readiness().1;
-            unary(max, request, move |_: Empty| async move { Ok((Ready { ready }, no_headers())) }).await
+            unary(max, request, move |_: Empty| async move { Ok((Ready { ready }, no_prediction())) }).await
         }
         "ServerMetadata" => {
             let told = server(&service);
-            unary(max, request, move |_: Empty| async move { Ok((told, no_headers())) }).await
+            unary(max, request, move |_: Empty| async move { Ok((told, no_prediction())) }).await
         }
         "ModelReady" => {
             unary(max, request, |which: Which| async move {
                 service.models.check(&which.name, version(&which.version)).map_err(Problem::from)?;
-                Ok((Ready { ready: service.readiness().1 }, no_headers()))
+                Ok((Ready { ready: service.readiness().1 }, no_prediction()))
             })
             .await
         }
         "ModelMetadata" => {
             unary(max, request, |which: Which| async move {
                 let served = find(&service, &which.name, &which.version).await?;
-                Ok((metadata(&service, &served), no_headers()))
+                Ok((metadata(&service, &served), no_prediction()))
             })
             .await
         }
@@ -257,8 +257,9 @@ fn status(problem: Problem) -> Status {
     Status::with_metadata(code, problem.message, metadata)
 }
 
-fn no_headers() -> http::HeaderMap {
-    http::HeaderMap::new()
+/// For answers of methods that ask no model.
+fn no_prediction() -> http::HeaderMap {
+    [NO_PREDICTION].into_iter().collect()
 }
 
 #[cfg(test)]

@@ -5,11 +5,11 @@ use std::sync::Arc;
 use axum::Router;
 use axum::extract::{Request, State};
 use axum::http::StatusCode;
-use axum::response::Json;
+use axum::response::{IntoResponse, Json};
 use axum::routing::post;
 
 use super::paths::Named;
-use super::{Problem, Service};
+use super::{NO_PREDICTION, Problem, Service};
 use crate::models::{Models, ModelsError};
 use crate::repository::{Line, Repository};
 
@@ -29,17 +29,17 @@ struct Filter {
     ready: bool,
 }
 
-async fn index(State(service): State<Arc<Service>>, request: Request) -> Result<Json<Vec<Line>>, Problem> {
+async fn index(State(service): State<Arc<Service>>, request: Request) -> Result<impl IntoResponse, Problem> {
     let body = axum::body::to_bytes(request.into_body(), BODY).await;
     let body =
         body.map_err(|_| Problem::bad(format!("the body broke off, or has more than {BODY} bytes")))?;
     let Filter { ready } =
         if body.is_empty() { Filter::default() } else { super::text::object(&body).map_err(Problem::bad)? };
     let lines = service.models.index().into_iter().filter(|line| !ready || line.state == "READY");
-    Ok(Json(lines.collect()))
+    Ok(([NO_PREDICTION], Json(lines.collect::<Vec<Line>>())))
 }
 
-async fn load(State(service): State<Arc<Service>>, named: Named) -> Result<Json<serde_json::Value>, Problem> {
+async fn load(State(service): State<Arc<Service>>, named: Named) -> Result<impl IntoResponse, Problem> {
     let repository = service.controlled()?;
     let listed = repository.refresh().await;
     listed.map_err(|error| {
@@ -50,15 +50,12 @@ async fn load(State(service): State<Arc<Service>>, named: Named) -> Result<Json<
         )
     })?;
     repository.find(named.name(), None).await.map_err(ModelsError::from)?;
-    Ok(Json(serde_json::json!({})))
+    Ok(([NO_PREDICTION], Json(serde_json::json!({}))))
 }
 
-async fn unload(
-    State(service): State<Arc<Service>>,
-    named: Named,
-) -> Result<Json<serde_json::Value>, Problem> {
+async fn unload(State(service): State<Arc<Service>>, named: Named) -> Result<impl IntoResponse, Problem> {
     service.controlled()?.unload(named.name()).map_err(ModelsError::from)?;
-    Ok(Json(serde_json::json!({})))
+    Ok(([NO_PREDICTION], Json(serde_json::json!({}))))
 }
 
 impl Service {

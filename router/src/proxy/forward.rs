@@ -10,6 +10,7 @@ use http::{HeaderName, HeaderValue, Response, StatusCode, header};
 use http_body::Body;
 use hyper::body::Incoming;
 use wire::Outcome;
+use wire::header::NO_EVIDENCE;
 
 use super::answer::{self, Meaning, Relayed};
 use super::cargo::{Cargo, Source, attempt};
@@ -26,6 +27,7 @@ use crate::places::{Full, Place};
 use crate::upstream::{Endpoint, Errand, Fault, Link, Reply};
 
 const PREDICTION_ID: HeaderName = HeaderName::from_static(wire::header::PREDICTION_ID);
+const EVIDENCE: HeaderName = HeaderName::from_static(wire::header::EVIDENCE);
 const REVISION: HeaderName = HeaderName::from_static(wire::header::REVISION);
 
 /// A request that was assigned.
@@ -250,6 +252,13 @@ impl<'a> Journey<'a> {
         let Arrived { response, revision, link } = arrived;
         self.ticket.record().into_iter().for_each(|record| record.answered_by(revision.clone()));
         let (mut parts, body) = response.into_parts();
+        // rule: C1. Neither it nor a copy of it says what a prediction says. Failures count whatever they call themselves.
+        if parts.status.is_success() && parts.headers.get(EVIDENCE).is_some_and(|value| value == NO_EVIDENCE)
+        {
+            self.proxy.numbers.unassigned.with_label_values(&["no_prediction"]).inc();
+            self.ticket = self.ticket.uncounted();
+            self.draft = None;
+        }
         let meaning = match self.fallback {
             Some(outcome) => Meaning::Other(outcome),
             None => Meaning::Own {

@@ -341,3 +341,24 @@ async fn copies_and_requests_share_no_connection() {
     }
     assert_eq!((b.seen().len(), b.connections()), (10, 2));
 }
+
+// rule: C1
+#[tokio::test(flavor = "multi_thread")]
+async fn what_is_no_prediction_is_not_counted_and_not_copied_unless_it_fails() {
+    let script = |n: usize, _: &Message| {
+        let status = if n < 20 { 200 } else { 500 };
+        Act::Answer(status, "x-sluice-evidence: none\r\n", "a picture".into())
+    };
+    let (a, b) = (Server::start(script).await, Server::start(|_, _| ok()).await);
+    let rig = rig(100, &a, &b).await;
+    let mut wire = Wire::connect(rig.address).await.unwrap();
+    for _ in 0..20 {
+        assert_eq!(wire.post("", b"x").await.unwrap().status(), 200);
+    }
+    assert_eq!(rig.requests(), 0);
+    assert_eq!(wire.post("", b"x").await.unwrap().status(), 500);
+    assert_eq!(rig.counts("a", Assignment::Split).outcome(Outcome::Error), 1);
+    // The failure's copy is the only one.
+    until("the copy is counted", || rig.counts("b", Assignment::Shadow).requests() == 1).await;
+    assert_eq!(b.seen().len(), 1);
+}

@@ -71,6 +71,7 @@ async fn ask(service: &Arc<Service>, request: http::Request<Body>) -> Answer {
 
 async fn told<Q: Message, A: Message + Default>(method: &str, question: &Q) -> A {
     let answer = ask(&service(8), request(method, framed(question))).await;
+    assert_eq!(answer.headers["x-sluice-evidence"], "none");
     A::decode(&*answer.message.unwrap()).unwrap()
 }
 
@@ -119,6 +120,7 @@ async fn tensors_are_answered_as_bytes_and_counted_by_the_router() {
         let answer = ask(&service(8), request("ModelInfer", framed(&asked))).await;
         assert_eq!(answer.headers["x-prediction"], "dog,cat");
         assert_eq!(answer.headers["x-model-version"], "1.0.0");
+        assert!(!answer.headers.contains_key("x-sluice-evidence"));
         let message = InferResponse::decode(&*answer.message.unwrap()).unwrap();
         assert_eq!((&*message.model_version, &*message.id), ("1.0.0", "seven"));
         assert_eq!(message.outputs[0].shape, [2, 2]);
