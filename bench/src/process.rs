@@ -8,6 +8,18 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, bail};
 
+/// Processor time of all programs that this one has started and waited for.
+pub(crate) fn of_finished() -> Result<Duration> {
+    let stat = fs::read_to_string("/proc/self/stat")?;
+    ticks(&stat, CHILDREN)
+        .map(|ticks| Duration::from_secs_f64(ticks / TICKS))
+        .context("a line of /proc/self/stat")
+}
+
+/// Where times stand in `/proc/<pid>/stat`, behind the name: of the process, and of its children.
+const OWN: usize = 11;
+const CHILDREN: usize = 13;
+
 /// Clock ticks per second in `/proc/<pid>/stat`: 100 on every Linux that programs see.
 const TICKS: f64 = 100.0;
 /// Longest time until a program listens, and until it has stopped.
@@ -72,6 +84,12 @@ impl Program {
         lines[lines.len().saturating_sub(5)..].join(" | ")
     }
 
+    /// The first line with this text that it printed.
+    pub(crate) fn line(&self, text: &str) -> Option<String> {
+        let log = fs::read_to_string(&self.log).unwrap_or_default();
+        log.lines().find(|line| line.contains(text)).map(str::to_owned)
+    }
+
     pub(crate) fn log(&self) -> &Path {
         &self.log
     }
@@ -108,6 +126,11 @@ impl Program {
     /// Whether it has ended by itself.
     pub(crate) fn has_ended(&mut self) -> Result<bool> {
         Ok(self.child.try_wait()?.is_some())
+    }
+
+    /// Holds it and its workers up, or lets them go on.
+    pub(crate) fn pause(&self, paused: bool) {
+        send(if paused { "STOP" } else { "CONT" }, &self.pids());
     }
 
     /// Asks it to stop, and waits until it has.
@@ -161,6 +184,7 @@ impl Drop for Program {
         // A master must have the time to stop its workers. Not all do: what is left of them is nobody's then.
         let mut workers = vec![];
         if let Ok(None) = self.child.try_wait() {
+            self.pause(false);
             workers = self.pids().split_off(1);
             self.signal("TERM");
             let start = Instant::now();
@@ -184,13 +208,15 @@ impl Drop for Program {
 pub fn cpu(pid: u32) -> Result<Duration> {
     let path = format!("/proc/{pid}/stat");
     let stat = fs::read_to_string(&path).context(path)?;
-    ticks(&stat).map(|ticks| Duration::from_secs_f64(ticks / TICKS)).context("a line of /proc/<pid>/stat")
+    ticks(&stat, OWN)
+        .map(|ticks| Duration::from_secs_f64(ticks / TICKS))
+        .context("a line of /proc/<pid>/stat")
 }
 
-/// Fields 14 and 15; the name before them may hold anything but ends with the last bracket.
-fn ticks(stat: &str) -> Option<f64> {
+/// In programs and in the kernel; the name before them may hold anything but ends with the last bracket.
+fn ticks(stat: &str, at: usize) -> Option<f64> {
     let (_, rest) = stat.rsplit_once(") ")?;
-    let mut fields = rest.split(' ').skip(11);
+    let mut fields = rest.split(' ').skip(at);
     let (user, system): (f64, f64) = (fields.next()?.parse().ok()?, fields.next()?.parse().ok()?);
     Some(user + system)
 }
@@ -250,7 +276,7 @@ mod tests {
     #[test]
     fn fields_are_found() {
         let stat = "7 (a) b) S 1 7 7 0 -1 4194560 1 0 0 0 250 50 0 0 20 0 1 0 5 1 1";
-        assert_eq!(ticks(stat), Some(300.0));
+        assert_eq!((ticks(stat, OWN), ticks(stat, CHILDREN)), (Some(300.0), Some(0.0)));
         let stat = "cpu  9 9 9 9 9 9 9 9 0 0\ncpu0 100 0 50 7 0 0 3 25 0 0\ncpu1 1 1 1 1 1 1 1 1 0 0\n";
         let seconds = Duration::from_millis;
         assert_eq!(core_of(stat, "0"), Some(CoreTime { busy: seconds(1500), stolen: seconds(250) }));

@@ -34,7 +34,7 @@ pub struct Paths {
     peers: PathBuf,
     /// Folder that models.py there has written.
     #[arg(long)]
-    pub(super) models: PathBuf,
+    pub(super) made: PathBuf,
     /// Artefact of the digits, as hack/models makes it.
     #[arg(long)]
     pub(super) digits: PathBuf,

@@ -58,7 +58,7 @@ impl Model {
     pub(super) fn folder(self, paths: &Paths) -> PathBuf {
         match self {
             Self::Digits => paths.digits.clone(),
-            _ => paths.models.join(self.name()),
+            _ => paths.made.join(self.name()),
         }
     }
 
@@ -77,7 +77,7 @@ impl Model {
 impl Images {
     /// A file with a body in each line.
     pub(super) fn file(self, paths: &Paths) -> PathBuf {
-        paths.models.join(match self {
+        paths.made.join(match self {
             Self::Png32 => "png-32.jsonl",
             Self::Jpeg224 => "jpeg-224.jsonl",
         })

@@ -58,29 +58,42 @@ pub(super) fn run(bench: &mut Bench, model: Model, parts: &[Part]) -> Result<()>
         raws.map(|(_, precision)| Raw::fastest(&paths, model, precision)).collect::<Result<Vec<_>>>()?;
     eprintln!("{}: starting all contestants", model.name());
     let mut stand = Stand::start(&paths, model, &Peer::all(), first.images)?;
+    let without = stand.refuse_bf16();
+    if let Some(why) = &without {
+        bench.report.say(&format!("\n{}: no bf16: {why}", model.name()));
+    }
     let idle = stand.idle()?;
     let busy = idle.iter().filter(|(_, part)| *part >= 0.01);
     let busy: Vec<String> =
         busy.map(|(peer, part)| format!("{} {:.0} %", peer.name(), 100.0 * part)).collect();
     let busy = if busy.is_empty() { "none".to_owned() } else { busy.join(", ") };
-    bench
-        .report
-        .say(&format!("\n{}: who uses 1 % of a core or more while nobody asks: {busy}", model.name()));
+    bench.report.say(&format!(
+        "\n{}: who uses 1 % of a core or more while nobody asks: {busy}; all but the one in turn are held up",
+        model.name()
+    ));
     let pace = Pace { rounds: bench.report.of(5, 3), seconds: bench.report.of(2, 1) };
     let mut rows = vec![];
     for workload in workloads {
+        stand.pause(false);
         for (peer, why) in stand.check(&workload.images.bodies(&paths)?)? {
             bench.report.say(&format!("{} answers wrongly and is not measured: {why}", peer.name()));
         }
-        let row = turns::rounds(&paths, model, &stand, workload, &raws, pace)?;
-        table(&bench.report, &paths, model, &row, &raws)?;
+        stand.pause(true);
+        let is_small = workload.images == Images::Png32 && workload != Workload::MAIN;
+        let raws = if is_small { &[] } else { &raws[..] };
+        let row = turns::rounds(&paths, model, &stand, workload, raws, pace)?;
+        table(&bench.report, &paths, model, &row, raws)?;
         rows.push(row);
     }
     if parts.contains(&Part::S4) && model.is_judged() {
         waiting(&mut bench.report, &paths, &stand, model)?;
     }
     if model.is_judged() {
-        rows.iter().for_each(|row| judge(&mut bench.report, model, row, parts));
+        let ours: Vec<_> = OURS
+            .into_iter()
+            .filter(|(peer, _)| *peer == Peer::Sluice || has_amx() && without.is_none())
+            .collect();
+        rows.iter().for_each(|row| judge(&mut bench.report, model, row, parts, &ours));
     }
     let failed: u64 = rows.iter().flat_map(|row| OURS.map(|(peer, _)| row.failed(peer))).sum();
     let what = format!("S1-S4 {}: requests that sluice did not answer well", model.name());
@@ -91,7 +104,7 @@ pub(super) fn run(bench: &mut Bench, model: Model, parts: &[Part]) -> Result<()>
 fn table(report: &Report, paths: &Paths, model: Model, row: &Row, raws: &[Raw]) -> Result<()> {
     report.say(&format!("\nS1-S4  {}, {}, as fast as answered", model.name(), row.workload));
     report.say(
-        "      contestant    requests/s    p50 ms    p99 ms    CPU us   stolen   failed   sluice/it by rate      by CPU               \
+        "      contestant    requests/s    p50 ms    p99 ms    CPU us   others   failed   sluice/it by rate      by CPU               \
          bf16/it by rate",
     );
     for (peer, _) in &row.turns {
@@ -104,7 +117,7 @@ fn table(report: &Report, paths: &Paths, model: Model, row: &Row, raws: &[Raw]) 
             row.median(*peer, |turn| turn.wrk.p50 / 1e3),
             row.median(*peer, |turn| turn.wrk.p99 / 1e3),
             row.median(*peer, |turn| turn.cpu),
-            100.0 * row.median(*peer, |turn| turn.stolen),
+            100.0 * row.median(*peer, |turn| turn.others),
             row.failed(*peer),
             rate(Peer::Sluice).to_string(),
             cpu.to_string(),
@@ -144,8 +157,11 @@ fn waiting(report: &mut Report, paths: &Paths, stand: &Stand, model: Model) -> R
         let (_, text) = page(super::contestants::Server::of(model).admin(), "/metrics")?;
         Ok(["sum", "count"].map(|what| metric(&text, &format!("sluice_server_queue_seconds_{what}"))))
     };
+    // Held up since its last turn, it says nothing.
+    ours.program.pause(false);
     let before = sum()?;
     turns::turn(paths, ours, Workload::ALONE, 2)?;
+    ours.program.pause(false);
     let after = sum()?;
     let micros = 1e6 * (after[0] - before[0]) / (after[1] - before[1]);
     let what = format!("S4 {}: wait for a batch, 1 connection, mean", model.name());
@@ -164,11 +180,8 @@ fn metric(text: &str, name: &str) -> f64 {
     line.and_then(|value| value.trim().parse().ok()).unwrap_or(f64::NAN)
 }
 
-fn judge(report: &mut Report, model: Model, row: &Row, parts: &[Part]) {
-    for (i, (ours, precision)) in OURS.into_iter().enumerate() {
-        if ours == Peer::SluiceBf16 && !has_amx() {
-            continue;
-        }
+fn judge(report: &mut Report, model: Model, row: &Row, parts: &[Part], ours: &[(Peer, &str)]) {
+    for (i, (ours, precision)) in ours.iter().copied().enumerate() {
         let about = |goal: &str| format!("{goal} {}, {precision}", model.name());
         if row.workload == Workload::MAIN && parts.contains(&Part::S1) {
             for (peer, least) in RATES {

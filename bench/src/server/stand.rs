@@ -44,6 +44,19 @@ impl Stand {
         Ok(stand)
     }
 
+    /// Leaves the model server with bf16 out where it does not use it, and says why.
+    pub(super) fn refuse_bf16(&mut self) -> Option<String> {
+        let at = self.contestants.iter().position(|contestant| contestant.peer == Peer::SluiceBf16)?;
+        let why = self.contestants[at].program.line("bf16 is not used")?;
+        self.contestants.remove(at);
+        Some(why)
+    }
+
+    /// Holds all up, or lets all go on.
+    pub(super) fn pause(&self, paused: bool) {
+        self.contestants.iter().for_each(|contestant| contestant.program.pause(paused));
+    }
+
     /// Leaves those out that say something else of these images than we do; what they said instead.
     pub(super) fn check(&mut self, bodies: &[String]) -> Result<Vec<(Peer, String)>> {
         let ours: Vec<Said> = answers::all(Peer::Sluice.address(), Peer::Sluice.path(), bodies)?;
