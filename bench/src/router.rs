@@ -115,8 +115,7 @@ impl Options {
         let cores = process::own_cores()?;
         ensure!(
             cores == LOAD_CORE,
-            "this runs on the cores {cores}; it must have core {} alone: start it by hack/bench-router",
-            LOAD_CORE
+            "this runs on the cores {cores}; it must have core {LOAD_CORE} alone: start it by hack/bench-router"
         );
         let (paths, report) = (self.paths.clone(), Report::new(self.manner));
         let mut bench = Bench { paths, report, capacity: BTreeMap::new() };

@@ -9,6 +9,7 @@ use super::stand::Stand;
 use super::turns::{self, Pace, Row};
 use super::{Bench, Part};
 use crate::http::page;
+use crate::limits::Figures;
 use crate::report::Report;
 use crate::rounds::Spread;
 
@@ -125,7 +126,8 @@ fn table(report: &Report, paths: &Paths, model: Model, row: &Row, raws: &[Raw]) 
         ));
     }
     for (raw, (ours, _)) in raws.iter().zip(OURS) {
-        let (rates, micros) = (row.raw(raw.precision, |f| f.rate()), row.raw(raw.precision, |f| f.micros()));
+        let (rates, micros) =
+            (row.raw(raw.precision, Figures::rate), row.raw(raw.precision, Figures::micros));
         report.say(&format!(
             "      model alone, {}, batches of {}: {:.0} images/s on both cores, {:.0} CPU us each; {} has {} of its rate, and a \
              request of it {} of the CPU time",
@@ -196,7 +198,7 @@ fn judge(report: &mut Report, model: Model, row: &Row, parts: &[Part], ours: &[(
             }
         }
         if row.workload == Workload::MAIN && parts.contains(&Part::S2) {
-            let found = Spread::ratio(&row.raw(precision, |f| f.micros()), &row.cpu(ours));
+            let found = Spread::ratio(&row.raw(precision, Figures::micros), &row.cpu(ours));
             let what = format!("{}: CPU of the model alone / of a request", about("S2"));
             report.targets.line(
                 &what,

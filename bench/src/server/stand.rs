@@ -94,10 +94,7 @@ pub(super) fn first_answer(peer: Peer, program: &mut Program, body: &str) -> Res
     let (start, request) = (Instant::now(), answers::request(peer.path(), body));
     loop {
         let answer = Connection::open(peer.address()).and_then(|mut c| answers::ask(&mut c, &request));
-        let failure = match answer {
-            Ok(_) => return Ok(start.elapsed()),
-            Err(failure) => failure,
-        };
+        let Err(failure) = answer else { return Ok(start.elapsed()) };
         if program.has_ended()? || start.elapsed() > PATIENCE {
             bail!("{} does not answer: {failure}; {}", peer.name(), program.last_words());
         }
