@@ -3,7 +3,7 @@ export CARGO_TARGET_DIR ?= $(or $(XDG_CACHE_HOME),$(HOME)/.cache)/sluice/target
 export INSTA_UPDATE ?= no
 SHELL_SCRIPTS = $(shell grep -rlE '^#!.*bash' hack .ci router/tests)
 
-.PHONY: help demo demo-down test lint unit crashes mutants sweep api bench-evidence bench-operator bench-rollback bench-router clients fuzz e2e cluster cluster-down images ground crds
+.PHONY: help demo demo-down test lint unit crashes mutants sweep api bench-evidence bench-operator bench-rollback bench-router bench-server clients fuzz e2e cluster cluster-down images ground crds
 
 help:           ## this list
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 16
@@ -66,6 +66,10 @@ bench-router: ground ## the router beside nginx, HAProxy, Pingora and hyper, on 
 	cargo build --profile lean -p router --bin router
 	cargo build --release -p bench
 	hack/bench-router
+
+bench-server: ground ## the model server beside FastAPI, LitServe, TorchServe and the model alone: S1 to S8
+	cargo build --release -p model-server -p bench -p limits
+	hack/bench-server
 
 bench-rollback: images ## 300 rollbacks by a person on a real node: how long each takes
 	hack/models

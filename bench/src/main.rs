@@ -5,7 +5,7 @@ use std::process::ExitCode;
 
 use bench::targets::Targets;
 use bench::{
-    bandit, detection, false_rollbacks, images, pictures, promotion, robustness, router, speed, sweep,
+    bandit, detection, false_rollbacks, images, pictures, promotion, robustness, router, server, speed, sweep,
 };
 use clap::{Args, Parser, ValueEnum};
 
@@ -21,6 +21,9 @@ enum Bench {
     /// Measures the router beside nginx, HAProxy and minimal proxies on Pingora and hyper, and prints a line per target
     /// and a summary line last. Misses are printed, and no failure. Started by hack/bench-router.
     Router(router::Options),
+    /// Measures the model server beside FastAPI, LitServe, TorchServe and the model alone, and prints a line per target and
+    /// a summary line last. Misses are printed, and no failure. Started by hack/bench-server.
+    Server(server::Options),
     /// Plays model servers for `router`.
     #[command(hide = true)]
     Model(router::Model),
@@ -114,6 +117,7 @@ fn main() -> anyhow::Result<ExitCode> {
         Bench::Evidence(evidence) => evidence.run().map(|()| true)?,
         Bench::Sweep(sweep) => sweep::run(sweep.rollouts),
         Bench::Router(options) => options.run().map(|()| true)?,
+        Bench::Server(options) => options.run().map(|()| true)?,
         Bench::Model(model) => model.run().map(|()| true)?,
     };
     Ok(if good { ExitCode::SUCCESS } else { ExitCode::FAILURE })

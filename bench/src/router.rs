@@ -5,7 +5,7 @@
 //! ```
 //!
 //! All contestants split one tenth to a candidate, sticky by user; Sluice alone counts, compares and obeys a table.
-//! They take turns, round by round ([`rounds`]); no time of one is compared with a time of another round. Beside the rate
+//! They take turns, round by round ([`crate::rounds`]); no time of one is compared with a time of another round. Beside the rate
 //! stands the processor time per request, which is steadier. Clients are wrk for capacity, and threads that check every
 //! answer ([`load`]) for everything else. What is not answered well is counted and shown.
 
@@ -21,13 +21,11 @@ mod losses;
 mod memory;
 mod mirror;
 mod model;
-mod process;
-mod rounds;
+mod shape;
 mod sluice;
 mod split;
 mod turns;
 mod weights;
-mod wrk;
 
 #[cfg(test)]
 mod tests;
@@ -36,14 +34,18 @@ use std::collections::BTreeMap;
 
 use anyhow::{Result, ensure};
 use clap::{Args, ValueEnum};
-use serde::Serialize;
-use serde_json::{Map, Value, json};
 
-use crate::targets::Targets;
+use crate::process;
+use crate::report::{Manner, Report};
 use contestants::Peer;
 
 pub use contestants::Paths;
 pub use model::Model;
+
+/// The core of the proxy alone.
+const PROXY_CORE: &str = "0";
+/// The core of everything else: clients, servers, API server.
+const LOAD_CORE: &str = "1";
 
 /// Arguments of `bench router`.
 #[derive(Debug, Args)]
@@ -53,12 +55,8 @@ pub struct Options {
     /// The parts to run, all by default.
     #[arg(long, value_enum, value_delimiter = ',')]
     only: Vec<Part>,
-    /// Fewer and shorter rounds, for a first look.
-    #[arg(long)]
-    quick: bool,
-    /// Print everything as one JSON document instead of the tables, which go to stderr.
-    #[arg(long)]
-    json: bool,
+    #[command(flatten)]
+    manner: Manner,
 }
 
 /// A part of the benchmark, named after its goal.
@@ -87,29 +85,12 @@ enum Part {
 /// What all parts share.
 struct Bench {
     paths: Paths,
-    quick: bool,
-    targets: Targets,
-    figures: Map<String, Value>,
+    report: Report,
     /// Requests per second with 1 KB and 32 connections, once they were measured.
     capacity: BTreeMap<Peer, f64>,
 }
 
 impl Bench {
-    /// The larger number, or the smaller one for a first look.
-    fn of<T>(&self, full: T, quick: T) -> T {
-        if self.quick { quick } else { full }
-    }
-
-    fn say(&self, text: &str) {
-        self.targets.print(text);
-    }
-
-    /// Keeps figures for the JSON document.
-    fn keep(&mut self, part: &str, figures: impl Serialize) -> Result<()> {
-        self.figures.insert(part.to_owned(), serde_json::to_value(figures)?);
-        Ok(())
-    }
-
     fn run(&mut self, part: Part) -> Result<()> {
         match part {
             Part::R1 => capacity::run(self),
@@ -133,24 +114,17 @@ impl Options {
     pub fn run(&self) -> Result<()> {
         let cores = process::own_cores()?;
         ensure!(
-            cores == process::LOAD_CORE,
-            "this runs on the cores {cores}; it must have core {} alone: start it by hack/bench-router",
-            process::LOAD_CORE
+            cores == LOAD_CORE,
+            "this runs on the cores {cores}; it must have core {LOAD_CORE} alone: start it by hack/bench-router"
         );
-        let targets = if self.json { Targets::aside() } else { Targets::default() };
-        let (paths, quick) = (self.paths.clone(), self.quick);
-        let mut bench = Bench { paths, quick, targets, figures: Map::new(), capacity: BTreeMap::new() };
-        bench.say(&process::machine());
+        let (paths, report) = (self.paths.clone(), Report::new(self.manner));
+        let mut bench = Bench { paths, report, capacity: BTreeMap::new() };
+        bench.report.say(&process::machine());
         for part in Part::value_variants() {
             if self.only.is_empty() || self.only.contains(part) {
                 bench.run(*part)?;
             }
         }
-        bench.targets.summary();
-        if self.json {
-            let document = json!({"figures": bench.figures, "targets": bench.targets.lines()});
-            println!("{}", serde_json::to_string_pretty(&document)?);
-        }
-        Ok(())
+        bench.report.finish()
     }
 }

@@ -4,9 +4,9 @@ use anyhow::Result;
 
 use super::Bench;
 use super::contestants::{Peer, Stand};
-use super::rounds::Spread;
+use super::shape::Shape;
 use super::turns::{self, Row};
-use super::wrk::Shape;
+use crate::rounds::Spread;
 
 /// What the targets are about.
 const MAIN: Shape = Shape { connections: 32, body: 1_000 };
@@ -24,8 +24,8 @@ const STEADY: f64 = 0.9;
 pub(super) fn run(bench: &mut Bench) -> Result<()> {
     let shape = |body| CONNECTIONS.map(|connections| Shape { connections, body });
     let all: Vec<Shape> = BODIES.into_iter().flat_map(shape).collect();
-    let shapes = bench.of(all, FEW.to_vec());
-    let rows = measure(bench, &shapes, bench.of(5, 3), bench.of(2, 1))?;
+    let shapes = bench.report.of(all, FEW.to_vec());
+    let rows = measure(bench, &shapes, bench.report.of(5, 3), bench.report.of(2, 1))?;
     rows.iter().for_each(|row| print(bench, row));
     for row in [MAIN, MANY].into_iter().filter_map(|shape| find(&rows, shape)) {
         judge(bench, row);
@@ -34,11 +34,16 @@ pub(super) fn run(bench: &mut Bench) -> Result<()> {
         let kept = |peer| Spread::ratio(&many.rates(peer), &few.rates(peer));
         let (ours, nginx) = (kept(Peer::Sluice), kept(Peer::Nginx));
         let found = format!("{ours} of the rate; nginx {nginx}");
-        bench.targets.line("R1 from 32 to 128 connections", &found, ">= 0.9", ours.median >= STEADY);
+        bench.report.targets.line("R1 from 32 to 128 connections", &found, ">= 0.9", ours.median >= STEADY);
     }
     let failed: u64 = rows.iter().map(|row| row.failed(Peer::Sluice)).sum();
-    bench.targets.line("R1 requests that sluice did not answer well", &failed.to_string(), "0", failed == 0);
-    bench.keep("r1", &rows)
+    bench.report.targets.line(
+        "R1 requests that sluice did not answer well",
+        &failed.to_string(),
+        "0",
+        failed == 0,
+    );
+    bench.report.keep("r1", &rows)
 }
 
 /// Measures the capacity in a short look, if it is not known.
@@ -73,21 +78,23 @@ fn judge(bench: &mut Bench, row: &Row) {
         let what =
             format!("R1 per core against {}, 1 KB, {} connections", peer.name(), row.shape.connections);
         let reached = rate.median.min(cpu.median) >= least;
-        bench.targets.line(&what, &found, &format!(">= {least}"), reached);
+        bench.report.targets.line(&what, &found, &format!(">= {least}"), reached);
     }
 }
 
 fn print(bench: &Bench, row: &Row) {
     let Shape { connections, body } = row.shape;
-    bench.say(&format!("\nR1  POST of {} KB, {connections} connections, as fast as answered", body / 1_000));
-    bench.say(
+    bench
+        .report
+        .say(&format!("\nR1  POST of {} KB, {connections} connections, as fast as answered", body / 1_000));
+    bench.report.say(
         "      contestant   requests/s   p50 ms   p99 ms   CPU us   core busy   others   candidate   failed   \
          sluice/it by rate   by CPU",
     );
     for (peer, _) in &row.turns {
         let rate = Spread::ratio(&row.rates(Peer::Sluice), &row.rates(*peer));
         let cpu = Spread::ratio(&row.cpu(*peer), &row.cpu(Peer::Sluice));
-        bench.say(&format!(
+        bench.report.say(&format!(
             "      {:<10} {:>12.0} {:>8.3} {:>8.3} {:>8.1} {:>9.0} % {:>6.1} % {:>9.1} % {:>8}   {:<19} {}",
             peer.name(),
             row.median(*peer, |turn| turn.wrk.rate()),

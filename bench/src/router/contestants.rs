@@ -8,9 +8,10 @@ use anyhow::{Context, Result};
 use clap::Args;
 use serde::{Serialize, Serializer};
 
-use super::process::{LOAD_CORE, PROXY_CORE, Program, pinned};
 use super::sluice::Sluice;
+use super::{LOAD_CORE, PROXY_CORE};
 use super::{api_server::ApiServer, model};
+use crate::process::{Program, pinned};
 
 /// Ports of the servers: stable's, and the candidate's. The peers' configurations name them.
 pub(super) const STABLE: SocketAddr = local(18101);
@@ -199,6 +200,6 @@ pub(super) fn servers(
 
 /// What a server has seen.
 pub(super) fn seen(address: SocketAddr) -> Result<model::Seen> {
-    let (_, text) = super::client::page(address, model::SEEN)?;
+    let (_, text) = crate::http::page(address, model::SEEN)?;
     serde_json::from_str(&text).with_context(|| format!("{address}{}: {text:?}", model::SEEN))
 }

@@ -9,10 +9,12 @@ use anyhow::{Context, Result};
 use serde_json::json;
 
 use super::Bench;
-use super::client::{Connection, Request};
+use super::PROXY_CORE;
+use super::client::Request;
 use super::contestants::{Peer, Stand};
-use super::process::{PROXY_CORE, Program, pinned};
 use super::sluice::{Route, Sluice};
+use crate::http::Connection;
+use crate::process::{Program, pinned};
 
 /// Requests of two runs: what they differ by is the requests' alone.
 const REQUESTS: [u64; 2] = [1_000, 3_000];
@@ -32,7 +34,7 @@ pub(super) fn run(bench: &mut Bench) -> Result<()> {
     let committed: BTreeMap<String, f64> = serde_json::from_str(&text).with_context(|| text.clone())?;
     let stand = Stand::start(&bench.paths, &[])?;
     Sluice::prepare(&stand.api);
-    bench.say("\nInstructions of the router per request of 1 KB on one connection, by callgrind");
+    bench.report.say("\nInstructions of the router per request of 1 KB on one connection, by callgrind");
     for (name, route) in CASES {
         eprintln!("instructions: {name}");
         let [few, many] = REQUESTS.map(|requests| count(&stand, route, requests));
@@ -40,8 +42,8 @@ pub(super) fn run(bench: &mut Bench) -> Result<()> {
         let known = committed.get(name).with_context(|| format!("{name} in {}", path.display()))?;
         let (what, found) =
             (format!("instructions per request, {name}"), format!("{each:.0}, committed {known:.0}"));
-        bench.targets.line(&what, &found, "<= 5 % more", each <= known * MOST);
-        bench.keep(&what, json!({"each": each, "committed": known}))?;
+        bench.report.targets.line(&what, &found, "<= 5 % more", each <= known * MOST);
+        bench.report.keep(&what, json!({"each": each, "committed": known}))?;
     }
     Ok(())
 }
@@ -60,7 +62,7 @@ fn count(stand: &Stand, route: Route, requests: u64) -> Result<u64> {
     let mut request = Request::of_users(1_000);
     for n in 0..requests {
         request.set_user(n % 100);
-        connection.send(&request)?;
+        request.ask(&mut connection)?;
     }
     drop(connection);
     let log = program.log().to_owned();

@@ -7,13 +7,14 @@ use serde::Serialize;
 
 use super::Bench;
 use super::api_server::Condition;
-use super::client::{Connection, Request, page};
+use super::client::Request;
 use super::contestants::{CANDIDATE, Peer, STABLE, Stand, local, seen};
 use super::load::{Load, Plan, Target};
 use super::model::{DIGEST, STALL};
-use super::rounds::{Spread, quantile};
+use super::shape::{self, Shape};
 use super::sluice::{Route, Sluice};
-use super::wrk::{self, Shape};
+use crate::http::{Connection, page};
+use crate::rounds::{Spread, quantile};
 
 /// Requests per second: what one core does easily with copies too.
 const RATE: f64 = 5_000.0;
@@ -52,7 +53,7 @@ struct Rig {
 }
 
 pub(super) fn run(bench: &mut Bench) -> Result<()> {
-    let (rounds, time) = (bench.of(7, 3), Duration::from_secs(bench.of(4, 2)));
+    let (rounds, time) = (bench.report.of(7, 3), Duration::from_secs(bench.report.of(4, 2)));
     let mut rig = Rig { stand: Stand::start(&bench.paths, &[Peer::Sluice])?, generation: 1 };
     let mut all: Vec<(Shadow, Users)> = SHADOWS.map(|shadow| (shadow, Users::default())).into();
     for round in 1..=rounds {
@@ -69,34 +70,36 @@ pub(super) fn run(bench: &mut Bench) -> Result<()> {
         std::thread::sleep(STALLED);
     }
     judge(bench, &all);
-    let (peak, failed) = rig.stress(bench.of(5, 2))?;
+    let (peak, failed) = rig.stress(bench.report.of(5, 2))?;
     let found = format!("{:.1} MiB, {failed} requests failed", peak as f64 / f64::from(1 << 20));
     let what = "R4 memory, 128 connections x 150 KB beside a shadow that stalls";
-    bench.targets.line(what, &found, "<= 128 MiB, 0 failed", peak <= CAP && failed == 0);
+    bench.report.targets.line(what, &found, "<= 128 MiB, 0 failed", peak <= CAP && failed == 0);
     let same = rig.large()?;
     let found = if same { "the same bytes" } else { "not the same bytes" };
-    bench.targets.line("R4 copy of a body of 8 MiB", found, "the same bytes", same);
-    bench.keep("r4", (all, peak))
+    bench.report.targets.line("R4 copy of a body of 8 MiB", found, "the same bytes", same);
+    bench.report.keep("r4", (all, peak))
 }
 
 fn judge(bench: &mut Bench, all: &[(Shadow, Users)]) {
-    bench.say(&format!(
+    bench.report.say(&format!(
         "\nR4  users beside a shadow that gets copies of all requests, {RATE:.0} requests/s, 1 KB"
     ));
-    bench.say("      shadow      p50 ms    p99 ms   failed   p99 of that without copies");
+    bench.report.say("      shadow      p50 ms    p99 ms   failed   p99 of that without copies");
     let none = &all[0].1;
     for (shadow, users) in all {
         let ratio = Spread::ratio(&users.p99, &none.p99);
         let median = |values: &[f64]| Spread::of(values.iter().copied()).median;
         let (p50, p99, failed) = (median(&users.p50), median(&users.p99), users.failed);
-        bench.say(&format!("      {:<8} {p50:>9.3} {p99:>9.3} {failed:>8}   {ratio}", format!("{shadow:?}")));
+        bench
+            .report
+            .say(&format!("      {:<8} {p50:>9.3} {p99:>9.3} {failed:>8}   {ratio}", format!("{shadow:?}")));
     }
     for (shadow, users) in &all[1..] {
         let ratio = Spread::ratio(&users.p99, &none.p99);
         let found = format!("p99 {ratio} of that without copies, {} failed", users.failed);
         let what = format!("R4 users beside a shadow: {shadow:?}");
         let reached = ratio.median <= P99 && users.failed == 0;
-        bench.targets.line(&what, &found, "<= 1.05, 0 failed", reached);
+        bench.report.targets.line(&what, &found, "<= 1.05, 0 failed", reached);
     }
 }
 
@@ -120,7 +123,7 @@ impl Rig {
     fn stress(&mut self, seconds: u32) -> Result<(u64, u64)> {
         self.set(Shadow::Stalls)?;
         let shape = Shape { connections: 128, body: 150_000 };
-        let figures = wrk::run(&self.stand.paths.script(), Peer::Sluice.address(), shape, seconds)?;
+        let figures = shape::run(&self.stand.paths.script(), Peer::Sluice.address(), shape, seconds)?;
         let peak = self.stand.program(Peer::Sluice)?.peak()?;
         std::thread::sleep(STALLED);
         Ok((peak, figures.failed()))
@@ -132,7 +135,7 @@ impl Rig {
         self.serve(100)?;
         let before = seen(CANDIDATE)?.copies;
         let request = Request::new(LARGE, &format!("{DIGEST}: 1\r\n"));
-        Connection::open(Peer::Sluice.address())?.send(&request).context("the large request")?;
+        request.ask(&mut Connection::open(Peer::Sluice.address())?).context("the large request")?;
         let start = Instant::now();
         while seen(CANDIDATE)?.copies == before {
             if start.elapsed() > Duration::from_secs(5) {

@@ -8,8 +8,8 @@ use serde::Serialize;
 
 use super::contestants::{Peer, Stand};
 use super::load::{Load, Plan, Target};
-use super::rounds::{Spread, quantile};
 use super::{Bench, capacity};
+use crate::rounds::{Spread, quantile};
 
 /// Of the slowest contestant's capacity.
 const PART: f64 = 0.5;
@@ -27,7 +27,7 @@ pub(super) fn run(bench: &mut Bench) -> Result<()> {
     capacity::look(bench)?;
     let slowest = bench.capacity.iter().min_by(|a, b| a.1.total_cmp(b.1)).context("a capacity")?;
     let (rate, slowest) = (PART * slowest.1, slowest.0.name());
-    let (rounds, time) = (bench.of(7, 3), Duration::from_secs(bench.of(4, 2)));
+    let (rounds, time) = (bench.report.of(7, 3), Duration::from_secs(bench.report.of(4, 2)));
     let stand = Stand::start(&bench.paths, &Peer::SPLITTING)?;
     let mut all: Vec<(Peer, Latencies)> = Peer::SPLITTING.map(|peer| (peer, Latencies::default())).into();
     for round in 1..=rounds {
@@ -41,24 +41,24 @@ pub(super) fn run(bench: &mut Bench) -> Result<()> {
             latencies.p99.push(millis(0.99));
         }
     }
-    bench.say(&format!(
+    bench.report.say(&format!(
         "\nR2  latency at {rate:.0} requests/s, half of what {slowest} can, 1 KB, {CLIENTS} connections, from the moment a request is due"
     ));
     table(bench, &all);
-    bench.keep("r2", &all)
+    bench.report.keep("r2", &all)
 }
 
 fn table(bench: &mut Bench, all: &[(Peer, Latencies)]) {
     let of = |peer: Peer| &all.iter().find(|(p, _)| *p == peer).expect("each peer has an entry").1;
     let (direct, nginx, sluice) = (of(Peer::Direct), of(Peer::Nginx), of(Peer::Sluice));
     let added = |it: &Latencies| -> Vec<f64> { it.p50.iter().zip(&direct.p50).map(|(a, b)| a - b).collect() };
-    bench.say(
+    bench.report.say(
         "      contestant    p50 ms   added ms    p99 ms   sluice/it at p50   at p50, added      at p99",
     );
     for (peer, it) in all {
         let median = |values: &[f64]| Spread::of(values.iter().copied()).median;
         let added_ratio = Spread::ratio(&added(sluice), &added(it));
-        bench.say(&format!(
+        bench.report.say(&format!(
             "      {:<10} {:>9.3} {:>10.3} {:>9.3}   {}   {}   {}",
             peer.name(),
             median(&it.p50),
@@ -72,6 +72,6 @@ fn table(bench: &mut Bench, all: &[(Peer, Latencies)]) {
     let (p50, p99) = (Spread::ratio(&added(sluice), &added(nginx)), Spread::ratio(&sluice.p99, &nginx.p99));
     let names = ["R2 latency added at p50, of what nginx adds", "R2 latency at p99, of nginx's"];
     for ((what, found), most) in names.into_iter().zip([p50, p99]).zip(TARGETS) {
-        bench.targets.line(what, &found.to_string(), &format!("<= {most}"), found.median <= most);
+        bench.report.targets.line(what, &found.to_string(), &format!("<= {most}"), found.median <= most);
     }
 }

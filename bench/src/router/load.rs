@@ -11,7 +11,8 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Result, ensure};
 
-use super::client::{Connection, Failure, Request, Revision};
+use super::client::{Request, Revision};
+use crate::http::{Connection, Failure, precisely};
 
 /// Where new connections go: as a Service, it may name another router from one moment to the next.
 #[derive(Clone)]
@@ -120,17 +121,6 @@ impl Load {
     }
 }
 
-/// Threads that are started by this sleep as precisely as the kernel can, where that is allowed: it wakes others up to
-/// 50 us late, to save power. The limit is inherited from the main thread, whose own is put back.
-fn precisely<T>(start: impl FnOnce() -> T) -> T {
-    let slack = |nanoseconds: &str| std::fs::write("/proc/self/timerslack_ns", nanoseconds);
-    // Refused to some; then all contestants are measured a little late.
-    let _ = slack("1");
-    let started = start();
-    let _ = slack("0");
-    started
-}
-
 impl Seen {
     pub(super) fn requests(&self) -> u64 {
         self.answers.iter().sum::<u64>() + self.failed()
@@ -225,7 +215,7 @@ impl Client {
             Some(connection) => connection,
             None => Connection::open(self.target.get())?,
         };
-        let answer = connection.send(request)?;
+        let answer = request.ask(&mut connection)?;
         if !answer.last {
             *kept = Some(connection);
         }

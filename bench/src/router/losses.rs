@@ -15,8 +15,8 @@ use super::Bench;
 use super::api_server::Condition;
 use super::contestants::{self, Peer, Stand};
 use super::load::{Load, Plan, Target};
-use super::process::Program;
 use super::sluice::{Ports, Route, Sluice};
+use crate::process::Program;
 
 const CLIENTS: u64 = 16;
 const PODS: usize = 3;
@@ -55,7 +55,7 @@ struct Events {
 }
 
 pub(super) fn run(bench: &mut Bench) -> Result<()> {
-    let requests = bench.of(1_000_000, 100_000);
+    let requests = bench.report.of(1_000_000, 100_000);
     eprintln!("losses: {requests} requests");
     let mut cluster = Cluster::start(bench)?;
     let plan = Plan { requests, time: PATIENCE, ..Plan::new(CLIENTS) };
@@ -74,20 +74,20 @@ pub(super) fn run(bench: &mut Bench) -> Result<()> {
         cluster.events.again += Sluice::retries(*ports)?;
     }
     let Events { restarted, killed, routers, again } = cluster.events;
-    bench.say(&format!(
+    bench.report.say(&format!(
         "\nR6  {CLIENTS} clients beside {restarted} servers that restarted, {killed} that were killed, {routers} routers that were replaced, in {seconds:.0} s"
     ));
     let failed = seen.failed() + seen.moved;
-    bench.say(&format!(
+    bench.report.say(&format!(
         "      {failed} of {} requests lost: {}; routers sent {again} to a second server",
         seen.requests(),
         seen.spelt()
     ));
     ensure!(seen.requests() >= requests, "only {} requests within {PATIENCE:?}", seen.requests());
     let found = format!("{failed} of {}", seen.requests());
-    bench.targets.line("R6 requests lost", &found, &format!("0 of >= {requests}"), failed == 0);
+    bench.report.targets.line("R6 requests lost", &found, &format!("0 of >= {requests}"), failed == 0);
     let spelt = seen.spelt();
-    bench.keep(
+    bench.report.keep(
         "r6",
         json!({"requests": seen.requests(), "lost": failed, "how": spelt, "events": cluster.events}),
     )

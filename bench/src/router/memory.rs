@@ -8,10 +8,11 @@ use anyhow::{Context, Result};
 use serde::Serialize;
 
 use super::Bench;
-use super::client::{Connection, Request};
+use super::client::Request;
 use super::contestants::{Peer, Stand};
-use super::process::{Memory, Program};
-use super::wrk::{self, Shape};
+use super::shape::{self, Shape};
+use crate::http::Connection;
+use crate::process::{Memory, Program};
 
 const KEPT: usize = 1_000;
 const LARGE: Shape = Shape { connections: 128, body: 150_000 };
@@ -26,25 +27,31 @@ struct Row {
 }
 
 pub(super) fn run(bench: &mut Bench) -> Result<()> {
-    bench.say("\nR8  memory in MB, resident (and with shared pages divided by who shares them); nginx: master and worker");
-    bench.say("      contestant            idle      1,000 kept    128 x 150 KB");
+    bench.report.say("\nR8  memory in MB, resident (and with shared pages divided by who shares them); nginx: master and worker");
+    bench.report.say("      contestant            idle      1,000 kept    128 x 150 KB");
     let mut rows = vec![];
     for peer in Peer::SPLITTING.into_iter().filter(|peer| *peer != Peer::Direct) {
         eprintln!("memory: {}", peer.name());
         // Each freshly started.
         let stand = Stand::start(&bench.paths, &[peer])?;
-        let states = measure(&stand, peer, bench.of(4, 2)).with_context(|| peer.name())?;
+        let states = measure(&stand, peer, bench.report.of(4, 2)).with_context(|| peer.name())?;
         let spelt = states.map(|m| format!("{:.1} ({:.1})", m.rss as f64 / MB, m.pss as f64 / MB));
-        bench.say(&format!("      {:<10} {:>15} {:>15} {:>15}", peer.name(), spelt[0], spelt[1], spelt[2]));
+        bench.report.say(&format!(
+            "      {:<10} {:>15} {:>15} {:>15}",
+            peer.name(),
+            spelt[0],
+            spelt[1],
+            spelt[2]
+        ));
         rows.push(Row { peer, states });
     }
     let sluice = rows.iter().find(|row| row.peer == Peer::Sluice).context("sluice was measured")?;
     for ((what, most), memory) in TARGETS.into_iter().zip(sluice.states) {
         let rss = memory.rss as f64 / MB;
         let (what, found) = (format!("R8 memory {what}"), format!("{rss:.1} MB"));
-        bench.targets.line(&what, &found, &format!("<= {most} MB"), rss <= most);
+        bench.report.targets.line(&what, &found, &format!("<= {most} MB"), rss <= most);
     }
-    bench.keep("r8", &rows)
+    bench.report.keep("r8", &rows)
 }
 
 fn measure(stand: &Stand, peer: Peer, seconds: u32) -> Result<[Memory; 3]> {
@@ -55,7 +62,7 @@ fn measure(stand: &Stand, peer: Peer, seconds: u32) -> Result<[Memory; 3]> {
     let mut kept = vec![];
     for _ in 0..KEPT {
         let mut connection = Connection::open(peer.address())?;
-        connection.send(&request)?;
+        request.ask(&mut connection)?;
         kept.push(connection);
     }
     let many = program.memory()?;
@@ -63,7 +70,7 @@ fn measure(stand: &Stand, peer: Peer, seconds: u32) -> Result<[Memory; 3]> {
     Ok([
         idle,
         many,
-        most(program, || wrk::run(&stand.paths.script(), peer.address(), LARGE, seconds).map(drop))?,
+        most(program, || shape::run(&stand.paths.script(), peer.address(), LARGE, seconds).map(drop))?,
     ])
 }
 

@@ -5,10 +5,10 @@ use wire::PairOutcome;
 
 use super::Bench;
 use super::contestants::{Peer, Stand};
-use super::rounds::Spread;
+use super::shape::Shape;
 use super::sluice::{Route, Sluice};
 use super::turns::{self, Row, Turn};
-use super::wrk::Shape;
+use crate::rounds::Spread;
 
 /// The last one copies nothing: what a proxy on hyper can do without.
 const PEERS: [Peer; 3] = [Peer::NginxMirror, Peer::Sluice, Peer::Hyper];
@@ -24,13 +24,13 @@ pub(super) fn run(bench: &mut Bench) -> Result<()> {
     let stand = Stand::start(&bench.paths, &PEERS)?;
     Sluice::serve(&stand.api, Sluice::FIRST, Route { generation: 2, candidate: 0, copied: 100 })?;
     let shapes = BODIES.map(|(body, _)| Shape { connections: CONNECTIONS, body });
-    let rows = turns::rounds(&stand, &shapes, bench.of(5, 3), bench.of(3, 1))?;
+    let rows = turns::rounds(&stand, &shapes, bench.report.of(5, 3), bench.report.of(3, 1))?;
     for (row, (_, least)) in rows.iter().zip(BODIES) {
         print(bench, row);
         judge(bench, row, least);
     }
-    bench.say(&format!("      copies of sluice by what became of them: {}", outcomes()?));
-    bench.keep("r3", &rows)
+    bench.report.say(&format!("      copies of sluice by what became of them: {}", outcomes()?));
+    bench.report.keep("r3", &rows)
 }
 
 fn outcomes() -> Result<String> {
@@ -43,13 +43,13 @@ fn outcomes() -> Result<String> {
 
 fn print(bench: &Bench, row: &Row) {
     let Shape { connections, body } = row.shape;
-    bench.say(&format!(
+    bench.report.say(&format!(
         "\nR3  copies of all requests, POST of {} KB, {connections} connections",
         body / 1_000
     ));
-    bench.say("      contestant     requests/s   p50 ms    p99 ms   CPU us   core busy   others     copies   failed");
+    bench.report.say("      contestant     requests/s   p50 ms    p99 ms   CPU us   core busy   others     copies   failed");
     for (peer, _) in &row.turns {
-        bench.say(&format!(
+        bench.report.say(&format!(
             "      {:<12} {:>12.0} {:>8.3} {:>9.3} {:>8.1} {:>9.0} % {:>6.1} % {:>8.1} % {:>8}",
             if *peer == Peer::Hyper { "hyper, none" } else { peer.name() },
             row.median(*peer, |turn| turn.wrk.rate()),
@@ -71,13 +71,13 @@ fn judge(bench: &mut Bench, row: &Row, least: f64) {
     let kb = row.shape.body / 1_000;
     let rate = ratio(|turn| turn.wrk.rate());
     let what = format!("R3 rate of nginx's mirror, {kb} KB");
-    bench.targets.line(&what, &rate.to_string(), &format!(">= {least}"), rate.median >= least);
+    bench.report.targets.line(&what, &rate.to_string(), &format!(">= {least}"), rate.median >= least);
     let p99 = ratio(|turn| turn.wrk.p99);
     let what = format!("R3 p99 of nginx's mirror, {kb} KB");
-    bench.targets.line(&what, &p99.to_string(), &format!("<= {P99}"), p99.median <= P99);
+    bench.report.targets.line(&what, &p99.to_string(), &format!("<= {P99}"), p99.median <= P99);
     let copies = Spread::of(row.of(Peer::Sluice, |turn| turn.copies));
     let found = format!("{:.1} %, in the worst round {:.1} %", 100.0 * copies.median, 100.0 * copies.min);
     let what = format!("R3 requests that were copied, {kb} KB");
     let reached = copies.median >= ALL && row.failed(Peer::Sluice) == 0;
-    bench.targets.line(&what, &found, ">= 99 %, 0 failed", reached);
+    bench.report.targets.line(&what, &found, ">= 99 %, 0 failed", reached);
 }

@@ -7,10 +7,12 @@ use anyhow::{Context, Result, ensure};
 use serde_json::{Value, json};
 use wire::{Page, RouteReport, SLOTS, endpoint};
 
+use super::PROXY_CORE;
 use super::api_server::{ApiServer, Condition, NAME, NAMESPACE};
-use super::client::{USER, page};
+use super::client::USER;
 use super::contestants::{CANDIDATE, STABLE, Stand, local};
-use super::process::{PROXY_CORE, Program, pinned};
+use crate::http::page;
+use crate::process::{Program, pinned};
 
 /// Longest time until it serves a table.
 const PATIENCE: Duration = Duration::from_secs(20);

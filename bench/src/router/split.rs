@@ -15,7 +15,7 @@ const RAISED: f64 = 0.2;
 const SIGMAS: f64 = 3.0;
 
 pub(super) fn run(bench: &mut Bench) -> Result<()> {
-    let requests = bench.of(1_000_000, 100_000);
+    let requests = bench.report.of(1_000_000, 100_000);
     eprintln!("split: four times up to {requests} requests");
     let stand = Stand::start(&bench.paths, &[Peer::Sluice])?;
     let send = |requests, users| {
@@ -23,7 +23,7 @@ pub(super) fn run(bench: &mut Bench) -> Result<()> {
         let seen = Load::start(&Target::new(Peer::Sluice.address()), &plan).finish();
         seen.check("sluice").map(|()| seen)
     };
-    bench.say(&format!(
+    bench.report.say(&format!(
         "\nR7  a candidate with {:.0} % of the slots, then {:.0} %",
         100.0 * SHARE,
         100.0 * RAISED
@@ -35,14 +35,14 @@ pub(super) fn run(bench: &mut Bench) -> Result<()> {
     let again = send(requests, Users::InTurn(requests))?;
     let [stay, _, _] = moves(&first, &again);
     let found = format!("{stay} of {requests}");
-    bench.targets.line("R7 users that stay where they were", &found, "all", stay == requests);
+    bench.report.targets.line("R7 users that stay where they were", &found, "all", stay == requests);
     let candidate = (RAISED * f64::from(wire::SLOTS)) as u16;
     Sluice::serve(&stand.api, Sluice::FIRST, Route { generation: 2, candidate, copied: 0 })?;
     let raised = send(requests, Users::InTurn(requests))?;
     let [stayed, up, down] = moves(&again, &raised);
     share(bench, "R7 users that a larger share moves", RAISED - SHARE, up, requests);
-    bench.targets.line("R7 users that it takes from the candidate", &down.to_string(), "0", down == 0);
-    bench.keep(
+    bench.report.targets.line("R7 users that it takes from the candidate", &down.to_string(), "0", down == 0);
+    bench.report.keep(
         "r7",
         json!({"requests": requests, "drawn": drawn.answers, "users": first.answers, "stay": stay,
             "raised": {"stayed": stayed, "moved": up, "back": down}}),
@@ -56,7 +56,7 @@ fn share(bench: &mut Bench, what: &str, share: f64, found: u64, all: u64) {
     let off = (found as f64 / all - share) / sigma;
     let found = format!("{:.3} % of {all}, {off:+.2} sigma", 100.0 * found as f64 / all);
     let target = format!("{:.0} % within {SIGMAS} sigma", 100.0 * share);
-    bench.targets.line(what, &found, &target, off.abs() <= SIGMAS);
+    bench.report.targets.line(what, &found, &target, off.abs() <= SIGMAS);
 }
 
 /// Users that stay, that move to the candidate, and that move back to stable.

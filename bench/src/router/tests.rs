@@ -5,11 +5,12 @@ use std::net::TcpStream;
 use std::time::{Duration, Instant};
 
 use super::api_server::{ApiServer, Condition};
-use super::client::{Connection, Failure, Request, Revision, page};
+use super::client::{Request, Revision};
 use super::contestants::{local, seen};
 use super::load::{Load, Plan, Target, Users};
 use super::model::{self, DIGEST, STALL};
 use super::sluice::Route;
+use crate::http::{Connection, Failure, page};
 
 #[test]
 fn every_answer_is_checked_and_counted() {
@@ -20,7 +21,7 @@ fn every_answer_is_checked_and_counted() {
     assert!(found.assigned.len() == 10 && found.assigned.values().all(|r| *r == Revision::Candidate));
     assert_eq!(seen(address).unwrap().requests, 400);
     let (other, _runtime) = model::tests::start("9.9.9");
-    let answer = Connection::open(other).unwrap().send(&Request::new(1, ""));
+    let answer = Request::new(1, "").ask(&mut Connection::open(other).unwrap());
     assert_eq!(answer, Err(Failure::Wrong("unknown version")));
     let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
     let liar = listener.local_addr().unwrap();
@@ -35,7 +36,7 @@ fn every_answer_is_checked_and_counted() {
             let _ = stream.write_all(answer.as_bytes());
         }
     });
-    let ask = || Connection::open(liar).and_then(|mut c| c.send(&Request::new(1, ""))).unwrap_err();
+    let ask = || Connection::open(liar).and_then(|mut c| Request::new(1, "").ask(&mut c)).unwrap_err();
     assert_eq!([ask(), ask()], [Failure::Wrong("another body"), Failure::Status(503)]);
     assert!(matches!(ask(), Failure::Broken(_)));
     assert!(matches!(Connection::open(local(1)), Err(Failure::Connect(_))));
@@ -59,7 +60,8 @@ fn large_bodies_are_read_and_told_apart() {
     let mut connection = Connection::open(address).unwrap();
     let mut digests = vec![];
     for length in [0, 1_000, 200_000, 200_001] {
-        connection.send(&Request::new(length, &format!("{DIGEST}: 1\r\nx-sluice-shadow: 1\r\n"))).unwrap();
+        let request = Request::new(length, &format!("{DIGEST}: 1\r\nx-sluice-shadow: 1\r\n"));
+        request.ask(&mut connection).unwrap();
         let found = seen(address).unwrap();
         assert_eq!(found.length, length as u64);
         digests.push(found.digest);

@@ -5,11 +5,13 @@ use std::time::Duration;
 use anyhow::Result;
 use serde::Serialize;
 
+use super::PROXY_CORE;
 use super::contestants::{CANDIDATE, Contestant, Peer, STABLE, Stand, seen};
 use super::load::{Load, Plan, Target, Users};
-use super::process::{Program, core_time};
-use super::rounds::Spread;
-use super::wrk::{self, Figures, Shape};
+use super::shape::{self, Shape};
+use crate::process::{Program, core_time};
+use crate::rounds::Spread;
+use crate::wrk::Figures;
 
 /// Time for copies, which are behind the answers.
 const SETTLE: Duration = Duration::from_millis(100);
@@ -62,14 +64,14 @@ pub(super) fn rounds(stand: &Stand, shapes: &[Shape], rounds: usize, seconds: u3
 fn turn(stand: &Stand, contestant: &Contestant, shape: Shape, seconds: u32) -> Result<Turn> {
     let cpu = || contestant.program.as_ref().map_or(Ok(Duration::ZERO), Program::cpu);
     let address = contestant.peer.address();
-    let (stable, candidate, core, spent) = (seen(STABLE)?, seen(CANDIDATE)?, core_time()?, cpu()?);
+    let (stable, candidate, core, spent) = (seen(STABLE)?, seen(CANDIDATE)?, core_time(PROXY_CORE)?, cpu()?);
     let checks =
         Plan { rate: Some(100.0), body: shape.body as usize, users: Users::InTurn(20), ..Plan::new(1) };
     let checking = Load::start(&Target::new(address), &checks);
-    let figures = wrk::run(&stand.paths.script(), address, shape, seconds)?;
+    let figures = shape::run(&stand.paths.script(), address, shape, seconds)?;
     let checked = checking.stop();
     let spent = (cpu()? - spent).as_secs_f64();
-    let now = core_time()?;
+    let now = core_time(PROXY_CORE)?;
     let others = (now.busy - core.busy + now.stolen - core.stolen).as_secs_f64() - spent;
     std::thread::sleep(SETTLE);
     let of_stable = seen(STABLE)?.requests - stable.requests;

@@ -13,11 +13,12 @@ use serde_json::json;
 use wire::SLOTS;
 
 use super::Bench;
-use super::client::{Connection, Request, Revision};
+use super::client::{Request, Revision};
 use super::contestants::{Peer, Stand};
 use super::load::{Load, Plan, Seen, Target, Users};
-use super::rounds::quantile;
 use super::sluice::{Route, Sluice};
+use crate::http::Connection;
+use crate::rounds::quantile;
 
 /// Requests per second beside the probe.
 const RATE: f64 = 3_000.0;
@@ -26,7 +27,7 @@ const MOST: Duration = Duration::from_millis(5);
 const PATIENCE: Duration = Duration::from_secs(10);
 
 pub(super) fn run(bench: &mut Bench) -> Result<()> {
-    let changes = bench.of(1_000, 200);
+    let changes = bench.report.of(1_000, 200);
     eprintln!("weights: {changes} changes");
     let stand = Stand::start(&bench.paths, &[Peer::Sluice])?;
     Sluice::serve(&stand.api, Sluice::FIRST, Route { generation: 2, candidate: 0, copied: 0 })?;
@@ -50,7 +51,7 @@ fn probe(tell: &Sender<(Instant, Revision)>, stop: &AtomicBool) -> Result<u64> {
     let mut connection = Connection::open(Peer::Sluice.address())?;
     let (mut before, mut probes) = (Revision::Stable, 0);
     while !stop.load(Relaxed) {
-        let answer = connection.send(&request).with_context(|| format!("probe {probes}"))?;
+        let answer = request.ask(&mut connection).with_context(|| format!("probe {probes}"))?;
         probes += 1;
         if answer.last {
             connection = Connection::open(Peer::Sluice.address())?;
@@ -88,11 +89,11 @@ fn change(stand: &Stand, told: &Receiver<(Instant, Revision)>, changes: u64) -> 
 fn report(bench: &mut Bench, took: &[u64], seen: &Seen, probes: u64) -> Result<()> {
     let millis = |share| quantile(took, share) as f64 / 1e6;
     let (changes, requests) = (took.len(), seen.requests() + probes);
-    bench.say(&format!(
+    bench.report.say(&format!(
         "\nR5  {changes} changes of all weights under {RATE:.0} requests/s: from the watch event to the first answer of the other \
          revision"
     ));
-    bench.say(&format!(
+    bench.report.say(&format!(
         "      p50 {:.2} ms, p95 {:.2} ms, p99 {:.2} ms, most {:.2} ms; {} of {requests} requests failed: {}",
         millis(0.5),
         millis(0.95),
@@ -102,9 +103,14 @@ fn report(bench: &mut Bench, took: &[u64], seen: &Seen, probes: u64) -> Result<(
         seen.spelt()
     ));
     let reached = millis(0.99) <= MOST.as_secs_f64() * 1e3;
-    bench.targets.line("R5 weight change, p99", &format!("{:.2} ms", millis(0.99)), "<= 5 ms", reached);
+    bench.report.targets.line(
+        "R5 weight change, p99",
+        &format!("{:.2} ms", millis(0.99)),
+        "<= 5 ms",
+        reached,
+    );
     let failed = seen.failed();
     let what = format!("R5 requests that failed in {changes} changes");
-    bench.targets.line(&what, &format!("{failed} of {requests}"), "0", failed == 0);
-    bench.keep("r5", json!({"nanoseconds": took, "requests": requests, "failed": failed}))
+    bench.report.targets.line(&what, &format!("{failed} of {requests}"), "0", failed == 0);
+    bench.report.keep("r5", json!({"nanoseconds": took, "requests": requests, "failed": failed}))
 }

@@ -7,15 +7,15 @@ use serde::Serialize;
 
 /// Median, least and most of some values.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Serialize)]
-pub(super) struct Spread {
-    pub(super) median: f64,
-    pub(super) min: f64,
-    pub(super) max: f64,
+pub(crate) struct Spread {
+    pub(crate) median: f64,
+    pub(crate) min: f64,
+    pub(crate) max: f64,
 }
 
 impl Spread {
     /// Of any number of values; without a value it is not a number, which reaches no target.
-    pub(super) fn of(values: impl IntoIterator<Item = f64>) -> Self {
+    pub(crate) fn of(values: impl IntoIterator<Item = f64>) -> Self {
         let mut values: Vec<f64> = values.into_iter().collect();
         values.sort_by(f64::total_cmp);
         let (Some(&min), Some(&max)) = (values.first(), values.last()) else {
@@ -27,7 +27,7 @@ impl Spread {
     }
 
     /// Of the ratios of two series, round by round.
-    pub(super) fn ratio(ours: &[f64], theirs: &[f64]) -> Self {
+    pub(crate) fn ratio(ours: &[f64], theirs: &[f64]) -> Self {
         Self::of(ours.iter().zip(theirs).map(|(a, b)| a / b))
     }
 }
@@ -39,7 +39,7 @@ impl fmt::Display for Spread {
 }
 
 /// The value below which this share of the sorted values lies.
-pub(super) fn quantile(sorted: &[u64], share: f64) -> u64 {
+pub(crate) fn quantile(sorted: &[u64], share: f64) -> u64 {
     let last = sorted.len().saturating_sub(1);
     sorted.get(((sorted.len() as f64 * share) as usize).min(last)).copied().unwrap_or_default()
 }
