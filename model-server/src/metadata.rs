@@ -22,8 +22,9 @@ pub struct Metadata {
     pub output: Output,
     /// How an image becomes an input.
     pub preprocessing: Preprocessing,
-    /// How the model came about.
-    pub training: Training,
+    /// How the model came about, if `train` made it: who brings a model has no such record.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub training: Option<Training>,
 }
 
 /// The record of a training. Nothing in it depends on the time or place, so the same command gives the same
