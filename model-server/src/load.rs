@@ -9,7 +9,7 @@ use crate::metrics::Metrics;
 use crate::queue::{Queue, Room};
 use crate::served::{Identity, Served};
 use crate::{
-    Artefact, ArtefactError, Engine, EngineError, Metadata, Model, ModelError, Output, Program, precision,
+    Artefact, ArtefactError, Engine, EngineError, Metadata, Model, ModelError, Output, precision,
 };
 
 /// How long sizes of batches are tried, beside the smallest and the largest.
