@@ -133,6 +133,14 @@ pub(crate) mod tests {
         assert_eq!(serde_json::to_value(&metadata).unwrap(), example());
     }
 
+    #[test]
+    fn who_brings_a_model_has_no_record_of_a_training() {
+        let mut json = example();
+        json.as_object_mut().unwrap().remove("training");
+        let metadata = Metadata::parse(json.to_string().as_bytes()).unwrap();
+        assert_eq!((&metadata.training, serde_json::to_value(&metadata).unwrap()), (&None, json));
+    }
+
     #[rstest]
     #[case("/version", json!("1.0"), "metadata.json: version is \"1.0\", allowed: a semantic version such as 1.2.0")]
     #[case("/classes", json!(["cat"]), "metadata.json: classes is a list of 1, allowed: 2..=10000 names")]

@@ -86,9 +86,9 @@ fn builder(threads: usize) -> ort::Result<SessionBuilder> {
         .with_inter_op_spinning(false)?
         // For the threads of ONNX Runtime; a worker sets its own.
         .with_flush_to_zero()?
-        // Batches differ in size.
+        // What a large batch needed is given back after it: of several models each would keep it for each worker.
         .with_memory_pattern(false)?
-        .with_execution_providers([CPU::default().with_arena_allocator(true).build()])?
+        .with_execution_providers([CPU::default().with_arena_allocator(false).build()])?
         .with_log_level(LogLevel::Error)?)
 }
 

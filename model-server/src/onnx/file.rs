@@ -16,7 +16,7 @@ pub(super) enum FileError {
     #[error("the file has {found} bytes, allowed: at most {most}")]
     Size { found: usize, most: usize },
     #[error("this is no ONNX file, or a part of one: {0}")]
-    Protobuf(#[from] prost::DecodeError),
+    Protobuf(String),
     #[error(
         "the numbers of a tensor are in another file ({0:?}), allowed: all within this one (torch.onnx.export with \
         external_data=False, onnx.save without save_as_external_data)"
@@ -116,11 +116,16 @@ pub(super) fn check(bytes: &[u8], most: usize) -> Result<(), FileError> {
     if bytes.len() > most {
         return Err(FileError::Size { found: bytes.len(), most });
     }
-    let Model { graph, trainings, functions } = Model::decode(bytes)?;
+    let Model { graph, trainings, functions } = Model::decode(bytes).map_err(|e| FileError::Protobuf(reason(&e)))?;
     graph.iter().try_for_each(Graph::check)?;
     trainings.iter().flat_map(|t| t.first.iter().chain(&t.step)).try_for_each(Graph::check)?;
     functions.iter().flat_map(|f| &f.nodes).flat_map(|n| &n.attributes).try_for_each(Attribute::check)?;
     functions.iter().flat_map(|f| &f.attributes).try_for_each(Attribute::check)
+}
+
+/// Before the reason prost names every message around the place.
+fn reason(error: &prost::DecodeError) -> String {
+    error.to_string().rsplit(": ").next().unwrap_or_default().to_owned()
 }
 
 impl Graph {

@@ -1,6 +1,7 @@
 //! Finds ONNX Runtime and loads it, once per process.
 
 use std::env;
+use std::error::Error as _;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
 
@@ -44,7 +45,7 @@ pub(super) fn load() -> Result<(), LibraryError> {
     let named = env::var_os(VARIABLE).filter(|path| !path.is_empty());
     let path = find(named.map(PathBuf::from), env::current_exe().ok())?;
     let wrong = |reason: &str| LibraryError::Wrong { path: path.clone(), reason: one_line(reason) };
-    let environment = ort::init_from(&path).map_err(|e| wrong(&e.to_string()))?;
+    let environment = ort::init_from(&path).map_err(|e| wrong(&reason(&e)))?;
     let log = |_: LogLevel, _: &str, _: &str, _: &str, message: &str| {
         tracing::warn!(message = one_line(message), "ONNX Runtime");
     };
@@ -55,6 +56,14 @@ pub(super) fn load() -> Result<(), LibraryError> {
     tracing::info!(path = %path.display(), "ONNX Runtime is loaded");
     *loaded = true;
     Ok(())
+}
+
+/// What the system says of a file that it cannot load, which ort leaves out.
+fn reason(error: &ort::LoadDynamicError) -> String {
+    match error {
+        ort::LoadDynamicError::Dlopen { error, .. } => error.source().unwrap_or(error).to_string(),
+        other => other.to_string(),
+    }
 }
 
 /// The one that is named; else beside the program's folder, as in an image; else the checkout's.

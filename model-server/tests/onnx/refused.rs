@@ -31,7 +31,10 @@ fn said(bytes: &[u8]) -> String {
     "the graph has 2 outputs (\"scores\", \"flat\"), allowed: one output, of 32-bit floats, [images, 3]"
 )]
 #[case::another_size(
-    |graph: &mut Graph| graph.inputs[0] = value("pixels", FLOAT, &[-1, 3, 3, 2]),
+    |graph: &mut Graph| {
+        graph.inputs[0] = value("pixels", FLOAT, &[-1, 3, 3, 2]);
+        graph.weights = vec![weights("picks", &[18, 3], &[0.0; 54])];
+    },
     "the graph has the input \"pixels\": f32 [any, 3, 3, 2], allowed: one input, of 32-bit floats, [images, 3, 2, 2]"
 )]
 #[case::flat(
@@ -43,7 +46,10 @@ fn said(bytes: &[u8]) -> String {
     "the input \"pixels\": f32 [4, 3, 2, 2], allowed"
 )]
 #[case::huge(
-    |graph: &mut Graph| graph.inputs[0] = value("pixels", FLOAT, &[-1, 3, i64::MAX, i64::MAX]),
+    |graph: &mut Graph| {
+        graph.inputs[0] = value("pixels", FLOAT, &[-1, 3, i64::MAX, i64::MAX]);
+        graph.nodes = vec![node("GlobalAveragePool", &["pixels"], "mean"), node("Flatten", &["mean"], "scores")];
+    },
     "f32 [any, 3, 9223372036854775807, 9223372036854775807], allowed"
 )]
 #[case::integers(

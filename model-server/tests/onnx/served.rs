@@ -95,7 +95,7 @@ fn a_library_that_is_missing_or_another_is_told_to_those_who_need_it_alone() {
     assert!(!done && said.starts_with(start) && said.contains(end), "{said}");
 
     let text = directory.path().join("text.so");
-    fs::write(&text, "no library").unwrap();
+    fs::write(&text, "no library, but a text that is as long as the head of one").unwrap();
     for (library, reason) in [(text.as_path(), "invalid ELF header"), (&libc(), "does not export `OrtGetApiBase`")] {
         let (done, said) = evaluate(&fixture("onnx"), Some(library));
         let named = format!("and {} is none that can be used: ", library.display());

@@ -46,8 +46,23 @@ pub(crate) struct Node {
     pub(crate) outputs: Vec<String>,
     #[prost(string, tag = "4")]
     pub(crate) kind: String,
+    #[prost(message, repeated, tag = "5")]
+    pub(crate) attributes: Vec<Attribute>,
     #[prost(string, tag = "7")]
     pub(crate) domain: String,
+}
+
+/// A number, or a list of them, as its kind says.
+#[derive(Clone, PartialEq, Message)]
+pub(crate) struct Attribute {
+    #[prost(string, tag = "1")]
+    pub(crate) name: String,
+    #[prost(int64, tag = "3")]
+    pub(crate) number: i64,
+    #[prost(int64, repeated, tag = "8")]
+    pub(crate) numbers: Vec<i64>,
+    #[prost(int32, tag = "20")]
+    pub(crate) kind: i32,
 }
 
 #[derive(Clone, PartialEq, Message)]
@@ -127,7 +142,20 @@ pub(crate) fn weights(name: &str, lengths: &[i64], numbers: &[f32]) -> Tensor {
 
 pub(crate) fn node(kind: &str, inputs: &[&str], output: &str) -> Node {
     let inputs = inputs.iter().map(|&name| name.into()).collect();
-    Node { kind: kind.into(), inputs, outputs: vec![output.into()], domain: String::new() }
+    Node { kind: kind.into(), inputs, outputs: vec![output.into()], ..Node::default() }
+}
+
+impl Node {
+    pub(crate) fn with(mut self, name: &str, number: i64) -> Self {
+        self.attributes.push(Attribute { name: name.into(), number, kind: 2, ..Attribute::default() });
+        self
+    }
+
+    pub(crate) fn with_list(mut self, name: &str, numbers: &[i64]) -> Self {
+        let (name, numbers) = (name.into(), numbers.to_vec());
+        self.attributes.push(Attribute { name, numbers, kind: 7, ..Attribute::default() });
+        self
+    }
 }
 
 /// Takes `[images, 3, 2, 2]`, gives `[images, 3]`: numbers 0, 1 and 2 of an image.
