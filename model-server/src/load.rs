@@ -8,9 +8,7 @@ use torchscript::Precision;
 use crate::metrics::Metrics;
 use crate::queue::{Queue, Room};
 use crate::served::{Identity, Served};
-use crate::{
-    Artefact, ArtefactError, Engine, EngineError, Metadata, Model, ModelError, Output, precision,
-};
+use crate::{Artefact, ArtefactError, Engine, EngineError, Metadata, Model, ModelError, Output, precision};
 
 /// How long sizes of batches are tried, beside the smallest and the largest.
 const WARM_UP: Duration = Duration::from_secs(5);
@@ -123,11 +121,10 @@ fn warm_up(engine: &mut dyn Engine, metadata: &Metadata, largest: usize) -> Resu
 }
 
 /// Bytes of memory that a model is taken to need: each worker has a graph of its own, and a graph holds its weights as
-/// they were and as the processor likes them. ONNX Runtime keeps twice as much. Of an artefact without a model, 0.
+/// they were and as the processor likes them. Of an artefact without a model, 0.
 #[must_use]
 pub fn memory(folder: &Path, workers: usize) -> u64 {
     let length = |file: &str| std::fs::metadata(folder.join(file)).map_or(0, |m| m.len());
-    let copies = |file: &str| if file == crate::model::ONNX { 4 } else { 2 };
-    let needed = crate::model::FILES.iter().map(|file| length(file).saturating_mul(copies(file)));
-    needed.fold(0, u64::saturating_add).saturating_mul(workers as u64)
+    let file: u64 = crate::model::FILES.iter().map(|file| length(file)).sum();
+    file.saturating_mul(2).saturating_mul(workers as u64)
 }

@@ -117,7 +117,8 @@ fn simulate_drift(mut args: args::SimulateDrift) -> Result<()> {
             let line = if args.json { serde_json::to_string(row)? } else { row.csv() };
             writeln!(out, "{line}")
         };
-        let done = simulate::simulate(engine.as_mut(), &artefact.metadata, &data, condition, args.seed, write)?;
+        let done =
+            simulate::simulate(engine.as_mut(), &artefact.metadata, &data, condition, args.seed, write)?;
         let confidence = done.mean_confidence.map_or("none".to_owned(), |c| format!("{c:.4}"));
         let (corruption, severity) = condition;
         let (name, accuracy, classes) = (corruption.name(), done.accuracy, done.predicted_classes);

@@ -127,6 +127,9 @@ impl Model {
             let reason = one_line(&error);
             ModelError::Trace { file, architecture: architecture.name, reason }
         };
-        architecture.archive(weights, &size).map(|archive| Program::TorchScript(archive.into())).map_err(failed)
+        architecture
+            .archive(weights, &size)
+            .map(|archive| Program::TorchScript(archive.into()))
+            .map_err(failed)
     }
 }

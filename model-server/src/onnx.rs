@@ -47,7 +47,8 @@ impl Onnx {
     fn run_together(&mut self, inputs: &[f32], images: usize) -> Result<Vec<f32>, EngineError> {
         let failed = |e: ort::Error| EngineError::Run(one_line(e.message()));
         let [channels, height, width] = self.shape;
-        let input = TensorRef::from_array_view(([images, channels, height, width], inputs)).map_err(failed)?;
+        let input =
+            TensorRef::from_array_view(([images, channels, height, width], inputs)).map_err(failed)?;
         let outputs = self.session.run(ort::inputs![input]).map_err(failed)?;
         let (shape, numbers) = outputs[0].try_extract_tensor::<f32>().map_err(failed)?;
         let length = |n: usize| i64::try_from(n).unwrap_or(i64::MAX);

@@ -116,7 +116,8 @@ pub(super) fn check(bytes: &[u8], most: usize) -> Result<(), FileError> {
     if bytes.len() > most {
         return Err(FileError::Size { found: bytes.len(), most });
     }
-    let Model { graph, trainings, functions } = Model::decode(bytes).map_err(|e| FileError::Protobuf(reason(&e)))?;
+    let Model { graph, trainings, functions } =
+        Model::decode(bytes).map_err(|e| FileError::Protobuf(reason(&e)))?;
     graph.iter().try_for_each(Graph::check)?;
     trainings.iter().flat_map(|t| t.first.iter().chain(&t.step)).try_for_each(Graph::check)?;
     functions.iter().flat_map(|f| &f.nodes).flat_map(|n| &n.attributes).try_for_each(Attribute::check)?;
@@ -156,7 +157,9 @@ impl Tensor {
             return Ok(());
         }
         let named = self.external.iter().find(|pair| pair.key == "location");
-        Err(FileError::Elsewhere(named.map_or_else(String::new, |pair| pair.value.chars().take(100).collect())))
+        Err(FileError::Elsewhere(
+            named.map_or_else(String::new, |pair| pair.value.chars().take(100).collect()),
+        ))
     }
 }
 
@@ -186,7 +189,10 @@ mod tests {
         let all = [
             Model { graph: Some(weights.clone()), ..Model::default() },
             Model { graph: Some(Graph { weights: vec![marked], ..Graph::default() }), ..Model::default() },
-            Model { graph: Some(Graph { sparse_weights: vec![sparse.clone()], ..Graph::default() }), ..Model::default() },
+            Model {
+                graph: Some(Graph { sparse_weights: vec![sparse.clone()], ..Graph::default() }),
+                ..Model::default()
+            },
             Model { graph: Some(nested), ..Model::default() },
             Model { trainings: vec![Training { first: None, step: Some(weights) }], ..Model::default() },
             Model {
@@ -194,7 +200,10 @@ mod tests {
                 ..Model::default()
             },
             Model {
-                functions: vec![Function { nodes: vec![Node { attributes: vec![attribute] }], attributes: vec![] }],
+                functions: vec![Function {
+                    nodes: vec![Node { attributes: vec![attribute] }],
+                    attributes: vec![],
+                }],
                 ..Model::default()
             },
         ];
@@ -203,7 +212,11 @@ mod tests {
             assert!(matches!(found, Err(FileError::Elsewhere(_))), "{i}: {found:?}");
         }
         let message = check(&all[0].encode_to_vec(), MOST).unwrap_err().to_string();
-        assert!(message.starts_with("the numbers of a tensor are in another file (\"../secret\"), allowed: all within"));
+        assert!(
+            message.starts_with(
+                "the numbers of a tensor are in another file (\"../secret\"), allowed: all within"
+            )
+        );
         for field in 0..2 {
             // The same field twice is one: the second half must not hide the first.
             let mut twice = Model { graph: Some(Graph::default()), ..Model::default() }.encode_to_vec();

@@ -25,7 +25,9 @@ pub(super) fn check(
     let output = one("output", session.outputs(), &[classes])?;
     let fixed = [input, output].contains(&Some(1));
     if fixed {
-        tracing::warn!("the graph takes one image at a time: batches of requests gain nothing (export it with a dynamic batch)");
+        tracing::warn!(
+            "the graph takes one image at a time: batches of requests gain nothing (export it with a dynamic batch)"
+        );
     }
     Ok(fixed.then_some(1))
 }

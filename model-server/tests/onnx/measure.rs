@@ -107,7 +107,8 @@ fn microseconds_per_image() {
             (0..3).for_each(|_| drop(engine.run(&inputs, images).unwrap()));
             engine.run(&inputs, images).unwrap()
         });
-        let off = |i: usize| outputs[i].iter().zip(&outputs[0]).map(|(a, b)| (a - b).abs()).fold(0.0, f32::max);
+        let off =
+            |i: usize| outputs[i].iter().zip(&outputs[0]).map(|(a, b)| (a - b).abs()).fold(0.0, f32::max);
         assert!(off(2) < 1e-4 && off(1) < 0.2, "{} {}", off(2), off(1));
         let mut times = [const { vec![] }; 3];
         for _ in 0..ROUNDS {
@@ -123,7 +124,9 @@ fn microseconds_per_image() {
         for (i, (name, _)) in engines.iter().enumerate() {
             let ratios = times[i].iter().zip(&times[0]).map(|(time, fp32)| time / fp32).collect();
             let ((time, ..), (ratio, least, most)) = (median(times[i].clone()), median(ratios));
-            println!("{images:>2} images, {name:<16}: {time:>6.1} us per image, {ratio:.2} ({least:.2}-{most:.2})");
+            println!(
+                "{images:>2} images, {name:<16}: {time:>6.1} us per image, {ratio:.2} ({least:.2}-{most:.2})"
+            );
         }
     }
 }
@@ -131,8 +134,15 @@ fn microseconds_per_image() {
 /// Seconds of processor that this process has used.
 fn used() -> f64 {
     let stat = fs::read_to_string("/proc/self/stat").unwrap();
-    let fields: Vec<f64> =
-        stat.rsplit(')').next().unwrap().split_whitespace().skip(11).take(2).map(|n| n.parse().unwrap()).collect();
+    let fields: Vec<f64> = stat
+        .rsplit(')')
+        .next()
+        .unwrap()
+        .split_whitespace()
+        .skip(11)
+        .take(2)
+        .map(|n| n.parse().unwrap())
+        .collect();
     // Clock ticks of Linux.
     (fields[0] + fields[1]) / 100.0
 }

@@ -100,7 +100,8 @@ fn elsewhere(place: &str) -> impl FnOnce(&mut Graph) {
 #[case::memory_of_this_process("*/_ORT_MEM_ADDR_/*")]
 fn numbers_from_elsewhere_are_not_read(#[case] place: &str) {
     let said = said(&changed(elsewhere(place)));
-    let message = format!("the numbers of a tensor are in another file ({place:?}), allowed: all within this one");
+    let message =
+        format!("the numbers of a tensor are in another file ({place:?}), allowed: all within this one");
     assert!(said.contains(&message), "{said}");
 }
 

@@ -30,10 +30,10 @@ async fn a_file_is_served_and_named_and_bf16_changes_nothing() {
     let info: Value = reqwest::get(url("/model-info")).await.unwrap().json().await.unwrap();
     assert_eq!((&info["digest"], info.get("training")), (&json!(sum), None));
 
-    let all: Value =
-        serde_json::from_slice(&fs::read(fixture("../artefacts.json")).unwrap()).unwrap();
+    let all: Value = serde_json::from_slice(&fs::read(fixture("../artefacts.json")).unwrap()).unwrap();
     let client = reqwest::Client::new();
-    for (image, logits) in formula::images(2, 8, 8).into_iter().zip(all["onnx"]["logits"].as_array().unwrap()) {
+    for (image, logits) in formula::images(2, 8, 8).into_iter().zip(all["onnx"]["logits"].as_array().unwrap())
+    {
         let ask = json!({"image": base64(&encode(&image.into(), ImageFormat::Png))});
         let sent = client.post(url("/predict")).json(&ask).send().await.unwrap();
         assert_eq!(sent.status(), 200);
@@ -41,7 +41,8 @@ async fn a_file_is_served_and_named_and_bf16_changes_nothing() {
         let powers: Vec<f64> = logits.as_array().unwrap().iter().map(|l| l.as_f64().unwrap().exp()).collect();
         for (class, power) in ["cat", "dog", "eel"].into_iter().zip(&powers) {
             let told = answer["probabilities"].as_array().unwrap();
-            let told = told.iter().find(|told| told["class"] == class).unwrap()["probability"].as_f64().unwrap();
+            let told =
+                told.iter().find(|told| told["class"] == class).unwrap()["probability"].as_f64().unwrap();
             assert!((told - power / powers.iter().sum::<f64>()).abs() < 1e-5, "{class}: {told}");
         }
     }
@@ -95,12 +96,17 @@ fn a_library_that_is_missing_or_another_is_told_to_those_who_need_it_alone() {
     assert!(!done && said.starts_with(start) && said.contains(end), "{said}");
 
     let text = directory.path().join("text.so");
-    fs::write(&text, "no library, but a text that is as long as the head of one").unwrap();
-    for (library, reason) in [(text.as_path(), "invalid ELF header"), (&libc(), "does not export `OrtGetApiBase`")] {
+    fs::write(&text, "no library ".repeat(20)).unwrap();
+    for (library, reason) in
+        [(text.as_path(), "invalid ELF header"), (&libc(), "does not export `OrtGetApiBase`")]
+    {
         let (done, said) = evaluate(&fixture("onnx"), Some(library));
         let named = format!("and {} is none that can be used: ", library.display());
         assert!(!done && said.contains(&named) && said.contains(reason), "{said}");
-        assert!(said.contains("ORT_DYLIB_PATH can name another") && said.trim().lines().count() == 1, "{said}");
+        assert!(
+            said.contains("ORT_DYLIB_PATH can name another") && said.trim().lines().count() == 1,
+            "{said}"
+        );
     }
     // Weights need none.
     assert!(evaluate(&fixture("zip"), Some(&missing)).0);
@@ -109,5 +115,9 @@ fn a_library_that_is_missing_or_another_is_told_to_those_who_need_it_alone() {
 /// A library that every process has loaded.
 fn libc() -> std::path::PathBuf {
     let maps = fs::read_to_string("/proc/self/maps").unwrap();
-    maps.lines().filter_map(|line| line.split_whitespace().last()).find(|path| path.ends_with("/libc.so.6")).unwrap().into()
+    maps.lines()
+        .filter_map(|line| line.split_whitespace().last())
+        .find(|path| path.ends_with("/libc.so.6"))
+        .unwrap()
+        .into()
 }

@@ -137,7 +137,13 @@ pub(crate) fn value(name: &str, kind: i32, lengths: &[i64]) -> Value {
 
 pub(crate) fn weights(name: &str, lengths: &[i64], numbers: &[f32]) -> Tensor {
     let data = numbers.iter().flat_map(|number| number.to_le_bytes()).collect();
-    Tensor { name: name.into(), kind: FLOAT, lengths: lengths.to_vec(), data: Some(data), ..Tensor::default() }
+    Tensor {
+        name: name.into(),
+        kind: FLOAT,
+        lengths: lengths.to_vec(),
+        data: Some(data),
+        ..Tensor::default()
+    }
 }
 
 pub(crate) fn node(kind: &str, inputs: &[&str], output: &str) -> Node {
@@ -169,11 +175,7 @@ pub(crate) fn model() -> Model {
         inputs: vec![value("pixels", FLOAT, &[-1, 3, 2, 2])],
         outputs: vec![value("scores", FLOAT, &[-1, 3])],
     };
-    Model {
-        ir_version: 7,
-        graph: Some(graph),
-        opsets: vec![Opset { domain: String::new(), version: 13 }],
-    }
+    Model { ir_version: 7, graph: Some(graph), opsets: vec![Opset { domain: String::new(), version: 13 }] }
 }
 
 /// The same, changed.
