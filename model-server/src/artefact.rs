@@ -102,7 +102,8 @@ impl Artefact {
         profile.digest.clone_from(&digest);
         let mut models: Vec<Model> =
             model::FILES.iter().filter_map(|file| Some(Model::new(file, files.remove(*file)?))).collect();
-        let model = models.pop().ok_or_else(|| missing("model.pt, model.safetensors or model.pth"))?;
+        let model =
+            models.pop().ok_or_else(|| missing("model.pt, model.safetensors, model.pth or model.onnx"))?;
         if models.is_empty() {
             return Ok(Self { digest, metadata, profile, model });
         }

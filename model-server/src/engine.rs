@@ -1,4 +1,4 @@
-//! What runs a model. One small trait, so that the server does not know libtorch.
+//! What runs a model. One small trait, so that the server knows neither libtorch nor ONNX Runtime.
 
 /// Why an engine gave no outputs. The text is one line and fit for a log.
 #[derive(Debug, thiserror::Error)]

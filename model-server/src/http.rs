@@ -177,7 +177,7 @@ async fn around(State(service): State<Arc<Service>>, request: Request, next: Nex
 async fn model_info(State(service): State<Arc<Service>>, named: Named) -> Result<Json<Value>, Problem> {
     let served = service.find(&named).await?;
     let Identity { metadata, digest, revision, name, .. } = served.identity();
-    Ok(Json(json!({
+    let mut info = json!({
         "name": name,
         "version": metadata.version,
         "revision": revision,
@@ -186,14 +186,17 @@ async fn model_info(State(service): State<Arc<Service>>, named: Named) -> Result
         "classes": metadata.classes,
         "output": metadata.output,
         "preprocessing": metadata.preprocessing,
-        "training": metadata.training,
         "limits": {
             "bodyBytes": service.limits.body_bytes,
             "pixels": service.limits.pixels,
             "images": service.limits.images,
             "tensorBytes": service.tensor_bytes(&served),
         },
-    })))
+    });
+    if let Some(training) = &metadata.training {
+        info["training"] = json!(training);
+    }
+    Ok(Json(info))
 }
 
 /// What clients and generators of clients read; checked against the server by `hack/clients`.

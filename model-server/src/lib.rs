@@ -5,7 +5,7 @@
 //!
 //! | to find out | look at |
 //! |---|---|
-//! | what an artefact is, and its digest | [`Artefact`], [`digest`], [`Metadata`], [`Model`] |
+//! | what an artefact is, and its digest | [`Artefact`], [`digest`], [`Metadata`], [`Model`], [`Program`] |
 //! | where a model looks | `saliency` |
 //! | what happens to an image | [`mod@decode`], [`Preprocessing`], [`stats`] |
 //! | how a model is trained | [`dataset`], [`train`], [`profile`] |
@@ -32,11 +32,13 @@ mod metrics;
 mod model;
 pub mod models;
 mod net;
+mod onnx;
 mod plot;
 mod precision;
 pub mod predictions;
 mod preprocess;
 pub mod profile;
+mod program;
 pub mod queue;
 pub mod repository;
 mod saliency;
@@ -54,6 +56,8 @@ pub use engine::{Engine, EngineError, Reference};
 pub use metadata::{Metadata, MetadataError, Training};
 pub use metrics::Metrics;
 pub use model::{Model, ModelError};
+pub use onnx::Onnx;
 pub use preprocess::{PreprocessError, Preprocessing, Resize};
+pub use program::Program;
 pub use torch::{Torch, limit_threads};
 pub use torchscript::Precision;

@@ -1,7 +1,6 @@
 //! From an artefact to a model that is warm.
 
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use torchscript::Precision;
@@ -9,7 +8,7 @@ use torchscript::Precision;
 use crate::metrics::Metrics;
 use crate::queue::{Queue, Room};
 use crate::served::{Identity, Served};
-use crate::{Artefact, ArtefactError, Engine, EngineError, Metadata, ModelError, Output, Torch, precision};
+use crate::{Artefact, ArtefactError, Engine, EngineError, Metadata, Model, ModelError, Output, precision};
 
 /// How long sizes of batches are tried, beside the smallest and the largest.
 const WARM_UP: Duration = Duration::from_secs(5);
@@ -76,24 +75,31 @@ pub fn load(wanted: &Wanted, settings: &Settings, metrics: &Metrics) -> Result<S
         return Err(LoadError::NoLogits);
     }
     // Neither is kept after this: the graphs have copies of their own.
-    let archive: Arc<[u8]> = model.archive(&metadata)?.into();
+    let program = model.program(&metadata)?;
     drop(model);
-    let precision = precision::choose(settings.precision, &archive, &metadata)?;
+    let platform = program.platform();
+    let precision = precision::choose(settings.precision, &program, &metadata)?;
     let maker = || {
-        let (archive, metadata) = (archive.clone(), metadata.clone());
+        let (program, metadata) = (program.clone(), metadata.clone());
         move || {
-            crate::limit_threads(threads);
-            torchscript::flush_denormal();
-            let mut engine = Torch::load(&archive, &metadata, precision)?;
-            warm_up(&mut engine, &metadata, room.batch)?;
-            Ok(Box::new(engine) as Box<dyn Engine>)
+            let mut engine = program.engine(&metadata, threads, precision)?;
+            warm_up(engine.as_mut(), &metadata, room.batch)?;
+            Ok(engine)
         }
     };
     let makers = (0..workers).map(|_| maker()).collect();
     let queue = Queue::start(makers, room, metrics)?;
     let revision = wanted.revision.clone().unwrap_or_else(|| format!("{}-{}", wanted.name, &digest[..8]));
-    let identity = Identity { metadata, digest, revision, name: wanted.name.clone(), infer_output };
+    let identity = Identity { metadata, digest, revision, name: wanted.name.clone(), platform, infer_output };
     Ok(Served::new(identity, queue, Some(profile)))
+}
+
+/// The right engine for a model, on the calling thread and for it alone, at full precision.
+///
+/// # Errors
+/// If the model does not load.
+pub fn engine(model: &Model, metadata: &Metadata, threads: usize) -> Result<Box<dyn Engine>, LoadError> {
+    Ok(model.program(metadata)?.engine(metadata, threads, Precision::Fp32)?)
 }
 
 /// Runs every size of a batch until libtorch has profiled and compiled the graph for it (it does so in the first two

@@ -12,7 +12,7 @@ use anyhow::{Context, Result, bail};
 use clap::Parser;
 use model_server::corrupt::Corruption;
 use model_server::dataset::Dataset;
-use model_server::{Artefact, Precision, Torch, data, digest, evaluate, serve, simulate, train};
+use model_server::{Artefact, Engine, data, digest, evaluate, load, serve, simulate, train};
 
 use crate::args::{Cli, Command, Data};
 
@@ -64,7 +64,7 @@ fn train_model(args: args::Train) -> Result<()> {
     let mut shown = progress::Shown::new(settings.epochs, settings.folds);
     let trained = train::train(&settings, &mut shown)?;
     let seconds = shown.finish();
-    let training = &trained.metadata.training;
+    let training = trained.metadata.training.as_ref().expect("`train` writes a record");
     print(&format!("version            {}", trained.metadata.version));
     print(&format!("images             {}", training.images));
     print(&format!("held-out accuracy  {:.4}", training.held_out_accuracy));
@@ -77,7 +77,7 @@ fn train_model(args: args::Train) -> Result<()> {
 
 fn evaluate_model(args: &args::Evaluate) -> Result<()> {
     let (artefact, data, mut engine) = open(&args.model, &args.data)?;
-    let answers = evaluate::answers(&mut engine, &artefact.metadata, &data)?;
+    let answers = evaluate::answers(engine.as_mut(), &artefact.metadata, &data)?;
     if let Some(path) = &args.predictions {
         let list = evaluate::predictions(&artefact.metadata, &data, &answers);
         write_json(path, &list)?;
@@ -117,7 +117,8 @@ fn simulate_drift(mut args: args::SimulateDrift) -> Result<()> {
             let line = if args.json { serde_json::to_string(row)? } else { row.csv() };
             writeln!(out, "{line}")
         };
-        let done = simulate::simulate(&mut engine, &artefact.metadata, &data, condition, args.seed, write)?;
+        let done =
+            simulate::simulate(engine.as_mut(), &artefact.metadata, &data, condition, args.seed, write)?;
         let confidence = done.mean_confidence.map_or("none".to_owned(), |c| format!("{c:.4}"));
         let (corruption, severity) = condition;
         let (name, accuracy, classes) = (corruption.name(), done.accuracy, done.predicted_classes);
@@ -132,7 +133,7 @@ fn simulate_drift(mut args: args::SimulateDrift) -> Result<()> {
 }
 
 /// A model, images of its classes, and an engine that uses all cores.
-fn open(model: &Path, data_file: &Path) -> Result<(Artefact, Dataset, Torch)> {
+fn open(model: &Path, data_file: &Path) -> Result<(Artefact, Dataset, Box<dyn Engine>)> {
     let artefact = Artefact::read(model)?;
     let data = Dataset::file(data_file)?;
     if data.classes != artefact.metadata.classes {
@@ -143,10 +144,7 @@ fn open(model: &Path, data_file: &Path) -> Result<(Artefact, Dataset, Torch)> {
             data.classes
         );
     }
-    model_server::limit_threads(cores());
-    let archive = artefact.model.archive(&artefact.metadata)?;
-    let engine = Torch::load(&archive, &artefact.metadata, Precision::Fp32)?;
-    drop(archive);
+    let engine = load::engine(&artefact.model, &artefact.metadata, cores())?;
     Ok((artefact, data, engine))
 }
 

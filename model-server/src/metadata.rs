@@ -22,8 +22,9 @@ pub struct Metadata {
     pub output: Output,
     /// How an image becomes an input.
     pub preprocessing: Preprocessing,
-    /// How the model came about.
-    pub training: Training,
+    /// How the model came about, if `train` made it: who brings a model has no such record.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub training: Option<Training>,
 }
 
 /// The record of a training. Nothing in it depends on the time or place, so the same command gives the same
@@ -130,6 +131,14 @@ pub(crate) mod tests {
     fn it_reads_what_it_writes() {
         let metadata = Metadata::parse(example().to_string().as_bytes()).unwrap();
         assert_eq!(serde_json::to_value(&metadata).unwrap(), example());
+    }
+
+    #[test]
+    fn who_brings_a_model_has_no_record_of_a_training() {
+        let mut json = example();
+        json.as_object_mut().unwrap().remove("training");
+        let metadata = Metadata::parse(json.to_string().as_bytes()).unwrap();
+        assert_eq!((&metadata.training, serde_json::to_value(&metadata).unwrap()), (&None, json));
     }
 
     #[rstest]

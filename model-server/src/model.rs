@@ -1,19 +1,19 @@
-//! The file that holds the model: a TorchScript graph, which runs as it is, or weights of a known architecture, which
-//! become such a graph here.
-
-use std::borrow::Cow;
+//! The file that holds the model: a graph (TorchScript or ONNX), which runs as it is, or weights of a known architecture,
+//! which become a TorchScript graph here.
 
 use tch::TchError;
 use weights::{Limits, Mismatch, ReadError, Weights};
 
 use crate::architecture::{Architecture, Size};
 use crate::torch::one_line;
-use crate::{Metadata, Output};
+use crate::{Metadata, Output, Program};
 
 /// The name that a TorchScript graph has.
 pub(crate) const GRAPH: &str = "model.pt";
-/// The names that a model can have. What a file is, its content says, but for a graph, which has one name.
-pub(crate) const FILES: [&str; 3] = [GRAPH, "model.safetensors", "model.pth"];
+/// The name that an ONNX file has.
+pub(crate) const ONNX: &str = "model.onnx";
+/// The names that a model can have. What a file is, its content says, but for graphs, each of which has one name.
+pub(crate) const FILES: [&str; 4] = [GRAPH, "model.safetensors", "model.pth", ONNX];
 
 /// A model as it was shipped.
 #[derive(Debug)]
@@ -36,7 +36,7 @@ pub enum ModelError {
     /// Nobody knows what to do with the weights.
     #[error(
         "metadata.json: architecture is {found:?}, and {file} holds weights; those of {} can be served, \
-        anything else as TorchScript ({GRAPH})",
+        anything else as TorchScript ({GRAPH}) or as ONNX ({ONNX})",
         Architecture::names()
     )]
     Architecture {
@@ -93,15 +93,20 @@ impl Model {
         self.file
     }
 
-    /// The TorchScript archive: the file itself, or made of the architecture that the description names and the weights
-    /// in the file. Of a file of weights nothing is executed.
+    /// What is run: the file itself, or a TorchScript archive made of the architecture that the description names and the
+    /// weights in the file. Of a file of weights nothing is executed.
     ///
     /// # Errors
     /// If it is neither, or the weights are not of this architecture.
-    pub fn archive(&self, metadata: &Metadata) -> Result<Cow<'_, [u8]>, ModelError> {
+    pub fn program(&self, metadata: &Metadata) -> Result<Program, ModelError> {
         let file = self.file;
+        if file == ONNX {
+            return Ok(Program::Onnx(self.bytes.as_slice().into()));
+        }
         let weights = match Weights::read(&self.bytes, &Limits::default()) {
-            Err(ReadError::TorchScript) if file == GRAPH => return Ok(Cow::Borrowed(&self.bytes)),
+            Err(ReadError::TorchScript) if file == GRAPH => {
+                return Ok(Program::TorchScript(self.bytes.as_slice().into()));
+            }
             read => read.map_err(|source| ModelError::Read { file, source })?,
         };
         let found = &metadata.architecture;
@@ -122,6 +127,9 @@ impl Model {
             let reason = one_line(&error);
             ModelError::Trace { file, architecture: architecture.name, reason }
         };
-        architecture.archive(weights, &size).map(Cow::Owned).map_err(failed)
+        architecture
+            .archive(weights, &size)
+            .map(|archive| Program::TorchScript(archive.into()))
+            .map_err(failed)
     }
 }

@@ -4,7 +4,7 @@ use rand::rngs::StdRng;
 use rand::{Rng, SeedableRng};
 use torchscript::Precision;
 
-use crate::{Answer, Engine, EngineError, Metadata, Torch};
+use crate::{Answer, Engine, EngineError, Metadata, Program, Torch};
 
 /// Images of noise that both precisions are asked about.
 const IMAGES: usize = 64;
@@ -18,12 +18,16 @@ const MOST: f64 = 0.05;
 /// If the model does not run.
 pub(crate) fn choose(
     asked: Precision,
-    archive: &[u8],
+    program: &Program,
     metadata: &Metadata,
 ) -> Result<Precision, EngineError> {
     if asked == Precision::Fp32 {
         return Ok(asked);
     }
+    let Program::TorchScript(archive) = program else {
+        tracing::warn!("bf16 is not used: an ONNX file is run in the numbers that it is written in");
+        return Ok(Precision::Fp32);
+    };
     if !has_amx(&std::fs::read_to_string("/proc/cpuinfo").unwrap_or_default()) {
         tracing::warn!("bf16 is not used: this processor has no AMX, and would be slower");
         return Ok(Precision::Fp32);

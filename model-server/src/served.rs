@@ -17,6 +17,8 @@ pub struct Identity {
     pub revision: String,
     /// Name of the model under `/v2`.
     pub name: String,
+    /// What runs it, as `/v2` calls it.
+    pub platform: &'static str,
     /// What `/v2` answers with.
     pub infer_output: Output,
 }

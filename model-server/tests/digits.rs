@@ -12,7 +12,7 @@ use model_server::dataset::Dataset;
 use model_server::serve::{Options, What, run};
 use model_server::simulate::simulate;
 use model_server::train::{Epoch, Part, Progress, Settings, train};
-use model_server::{Artefact, Precision, Torch, data, evaluate};
+use model_server::{Artefact, Engine, Precision, data, evaluate, load};
 use serde_json::{Value, json};
 
 #[derive(Default)]
@@ -74,12 +74,12 @@ async fn a_model_is_trained_repeatably_evaluated_and_served() {
     let artefact = Artefact::read(&model).unwrap();
     assert_eq!((artefact.profile.images, &artefact.profile.digest), (1437, &trained.digest));
     let test = Dataset::test(&set).unwrap();
-    let archive = artefact.model.archive(&artefact.metadata).unwrap();
-    let mut engine = Torch::load(&archive, &artefact.metadata, Precision::Fp32).unwrap();
-    let answers = evaluate::answers(&mut engine, &artefact.metadata, &test).unwrap();
-    assert_eq!(evaluate::accuracy(&test, &answers), artefact.metadata.training.test_accuracy);
+    let mut engine = load::engine(&artefact.model, &artefact.metadata, 1).unwrap();
+    let answers = evaluate::answers(engine.as_mut(), &artefact.metadata, &test).unwrap();
+    let training = artefact.metadata.training.as_ref().unwrap();
+    assert_eq!(evaluate::accuracy(&test, &answers), training.test_accuracy);
 
-    drift_shows_in_the_answers(&mut engine, &artefact, &test);
+    drift_shows_in_the_answers(engine.as_mut(), &artefact, &test);
     // In fewer bits an answer moves a little, on a processor that is faster in them, and not at all on others.
     for (precision, furthest) in [(Precision::Fp32, 1e-5), (Precision::Bf16, 0.05)] {
         serves_the_same_answers(&set, &model, &trained.digest, &answers, (precision, furthest)).await;
@@ -88,12 +88,13 @@ async fn a_model_is_trained_repeatably_evaluated_and_served() {
 }
 
 /// What a known change does to a CNN that has learned upright, grey digits.
-fn drift_shows_in_the_answers(engine: &mut Torch, artefact: &Artefact, test: &Dataset) {
+fn drift_shows_in_the_answers(engine: &mut dyn Engine, artefact: &Artefact, test: &Dataset) {
     let mut under = |corruption, severity| {
         simulate(engine, &artefact.metadata, test, (corruption, severity), 1, |_| Ok(())).unwrap()
     };
     let clean = under(Corruption::None, 0);
-    assert_eq!((clean.accuracy, clean.predicted_classes), (artefact.metadata.training.test_accuracy, 10));
+    let training = artefact.metadata.training.as_ref().unwrap();
+    assert_eq!((clean.accuracy, clean.predicted_classes), (training.test_accuracy, 10));
     let grey = under(Corruption::ChannelSwap, 5);
     assert_eq!(grey, clean, "red and blue of a grey image are the same");
     let [light, flat] = [Corruption::Brightness, Corruption::Contrast].map(|c| under(c, 5));

@@ -47,6 +47,7 @@ fn load(wanted: &Wanted, metrics: &Metrics) -> Result<Served, LoadError> {
         digest: "d".repeat(64),
         revision: format!("{}-1", wanted.name),
         name: wanted.name.clone(),
+        platform: "sluice_torchscript",
         infer_output: Output::Probabilities,
     };
     Ok(Served::new(identity, queue, None))

@@ -24,7 +24,7 @@ use tower::service_fn;
 
 use super::asking::Asking;
 use super::body::expect_type;
-use super::inference::{INPUT, PLATFORM, SERVER};
+use super::inference::{INPUT, SERVER};
 use super::tensors::{self, DATATYPE, Signature};
 use super::{NO_PREDICTION, Problem, Service};
 use crate::served::{Identity, Served};
@@ -223,7 +223,7 @@ fn server(service: &Service) -> ServerMetadata {
 }
 
 fn metadata(service: &Service, served: &Served) -> ModelMetadata {
-    let Identity { name, metadata, .. } = served.identity();
+    let Identity { name, metadata, platform, .. } = served.identity();
     let Signature { output, shape: [channels, height, width], .. } = service.signature(served);
     let tensor = |name: &str, shape: Vec<i64>| TensorMetadata {
         name: name.to_owned(),
@@ -234,7 +234,7 @@ fn metadata(service: &Service, served: &Served) -> ModelMetadata {
     ModelMetadata {
         name: name.clone(),
         versions: service.versions(served),
-        platform: PLATFORM.to_owned(),
+        platform: (*platform).to_owned(),
         inputs: vec![tensor(INPUT, [-1].into_iter().chain(sides).collect())],
         outputs: vec![tensor(output, vec![-1, metadata.classes.len() as i64])],
     }

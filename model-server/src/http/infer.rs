@@ -14,7 +14,7 @@ use axum::routing::{get, post};
 use serde_json::{Value, json};
 
 use super::asking::Asking;
-use super::inference::{INPUT, PLATFORM, SERVER};
+use super::inference::{INPUT, SERVER};
 use super::paths::Named;
 use super::tensors::{self, Asked, DATATYPE, Signature};
 use super::{Problem, Service};
@@ -69,13 +69,13 @@ async fn model_ready(State(service): State<Arc<Service>>, named: Named) -> Resul
 
 async fn metadata(State(service): State<Arc<Service>>, named: Named) -> Result<Json<Value>, Problem> {
     let served = service.find(&named).await?;
-    let Identity { name, metadata, .. } = served.identity();
+    let Identity { name, metadata, platform, .. } = served.identity();
     let Signature { output, shape: [channels, height, width], .. } = service.signature(&served);
     let versions = service.versions(&served);
     Ok(Json(json!({
         "name": name,
         "versions": versions,
-        "platform": PLATFORM,
+        "platform": platform,
         "inputs": [{"name": INPUT, "datatype": DATATYPE, "shape": [-1, channels, height, width]}],
         "outputs": [{
             "name": output,

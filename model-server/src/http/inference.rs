@@ -12,8 +12,6 @@ use crate::{Output, predictions};
 
 /// Name and version of the server.
 pub(super) const SERVER: (&str, &str) = ("sluice", env!("CARGO_PKG_VERSION"));
-/// What runs the models.
-pub(super) const PLATFORM: &str = "sluice_torchscript";
 /// The name of every model's input.
 pub(super) const INPUT: &str = "input";
 /// What a number of an input needs at most as JSON, in bytes.

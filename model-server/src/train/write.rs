@@ -53,7 +53,7 @@ fn fill(
     net.trace()?.save(&path)?;
 
     let (held_out_loss, held_out_accuracy) = across(&folds, data.samples.len());
-    let training = Training {
+    let mut training = Training {
         data_digest: data.digest(),
         images: data.samples.len() as u64,
         seed: settings.seed,
@@ -71,13 +71,14 @@ fn fill(
         classes: data.classes.clone(),
         output: Output::Logits,
         preprocessing: contract,
-        training,
+        training: None,
     };
     // The test goes through the graph as it was written, by the same engine that serves it.
     let bytes = std::fs::read(&path).map_err(|e| TrainError::Write { path, reason: e.to_string() })?;
     let answers = evaluate::answers(&mut Torch::load(&bytes, &metadata, Precision::Fp32)?, &metadata, test)?;
     let test_accuracy = evaluate::accuracy(test, &answers);
-    metadata.training.test_accuracy = test_accuracy;
+    training.test_accuracy = test_accuracy;
+    metadata.training = Some(training);
 
     let images = folds.iter().flat_map(|fold| &fold.answers);
     let images = images.map(|(index, answer)| (&data.samples[*index].image, answer));

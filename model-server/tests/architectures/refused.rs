@@ -3,7 +3,7 @@
 use std::fs;
 use std::path::Path;
 
-use model_server::{Artefact, Output};
+use model_server::{Artefact, Output, Program};
 use rstest::rstest;
 
 use crate::formula::{self, Tensors};
@@ -13,7 +13,7 @@ use crate::{describe, described, fixture, network};
 fn said(directory: &Path) -> String {
     match Artefact::read(directory) {
         Err(error) => error.to_string(),
-        Ok(artefact) => artefact.model.archive(&artefact.metadata).unwrap_err().to_string(),
+        Ok(artefact) => artefact.model.program(&artefact.metadata).unwrap_err().to_string(),
     }
 }
 
@@ -34,7 +34,7 @@ fn an_unknown_architecture_is_told_the_known_ones() {
     assert_eq!(
         said_of(&network("cnn-3conv-2fc").tensors, "resnet-18", 32, 10),
         "metadata.json: architecture is \"resnet-18\", and model.safetensors holds weights; those of cnn-3conv-2fc, \
-        mobilenet-v2, resnet18, resnet18-cifar can be served, anything else as TorchScript (model.pt)"
+        mobilenet-v2, resnet18, resnet18-cifar can be served, anything else as TorchScript (model.pt) or as ONNX (model.onnx)"
     );
 }
 
@@ -96,7 +96,7 @@ fn probabilities_are_not_what_an_architecture_ends_in() {
 fn an_artefact_has_one_model() {
     let (directory, _) = described("cnn-3conv-2fc", 8, 8, 3);
     let place = directory.path().display();
-    let none = "has no model.pt, model.safetensors or model.pth; an artefact holds a model, metadata.json and reference.json";
+    let none = "has no model.pt, model.safetensors, model.pth or model.onnx; an artefact holds a model, metadata.json and reference.json";
     assert_eq!(said(directory.path()), format!("{place} {none}"));
     fs::write(directory.path().join("model.pt"), of_weights("torchscript.pt")).unwrap();
     fs::copy(fixture("artefacts/zip/model.pth"), directory.path().join("model.pth")).unwrap();
@@ -113,7 +113,8 @@ fn a_graph_is_served_as_it_is_under_its_own_name_alone() {
     assert!(said(directory.path()).starts_with(message), "{}", said(directory.path()));
     fs::rename(directory.path().join("model.pth"), directory.path().join("model.pt")).unwrap();
     let artefact = Artefact::read(directory.path()).unwrap();
-    assert_eq!(artefact.model.archive(&artefact.metadata).unwrap(), graph);
+    let Program::TorchScript(archive) = artefact.model.program(&artefact.metadata).unwrap() else { panic!() };
+    assert_eq!(*archive, *graph);
 }
 
 #[test]

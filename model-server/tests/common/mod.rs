@@ -75,6 +75,7 @@ where
         digest: "d".repeat(64),
         revision: "light-1".into(),
         name: "light".into(),
+        platform: "sluice_torchscript",
         infer_output: Output::Probabilities,
     };
     let models = Models::One(Arc::new(Served::new(identity, queue, None)));

@@ -20,6 +20,7 @@ fn service(capacity: usize) -> Arc<Service> {
         digest: "d".repeat(64),
         revision: "light-1".into(),
         name: "light".into(),
+        platform: "sluice_torchscript",
         infer_output: Output::Probabilities,
     };
     let limits = crate::http::Limits {
