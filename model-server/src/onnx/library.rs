@@ -43,7 +43,7 @@ pub(super) fn load() -> Result<(), LibraryError> {
         return Ok(());
     }
     let named = env::var_os(VARIABLE).filter(|path| !path.is_empty());
-    let path = find(named.map(PathBuf::from), env::current_exe().ok())?;
+    let path = find(named.map(PathBuf::from), env::current_exe().ok().as_deref())?;
     let wrong = |reason: &str| LibraryError::Wrong { path: path.clone(), reason: one_line(reason) };
     let environment = ort::init_from(&path).map_err(|e| wrong(&reason(&e)))?;
     let log = |_: LogLevel, _: &str, _: &str, _: &str, message: &str| {
@@ -67,11 +67,11 @@ fn reason(error: &ort::LoadDynamicError) -> String {
 }
 
 /// The one that is named; else beside the program's folder, as in an image; else the checkout's.
-fn find(named: Option<PathBuf>, program: Option<PathBuf>) -> Result<PathBuf, LibraryError> {
+fn find(named: Option<PathBuf>, program: Option<&Path>) -> Result<PathBuf, LibraryError> {
     if let Some(named) = named {
         return if named.is_file() { Ok(named) } else { Err(LibraryError::Missing(vec![named])) };
     }
-    let beside = program.as_deref().and_then(Path::parent).and_then(Path::parent).map(|up| up.join("lib"));
+    let beside = program.and_then(Path::parent).and_then(Path::parent).map(|up| up.join("lib"));
     let places: Vec<PathBuf> =
         beside.into_iter().chain([PathBuf::from(CHECKOUT)]).map(|folder| folder.join(FILE)).collect();
     places.iter().find(|path| path.is_file()).cloned().ok_or(LibraryError::Missing(places))
@@ -97,10 +97,10 @@ mod tests {
         let directory = tempfile::tempdir().unwrap();
         let program = directory.path().join("bin/model-server");
         let beside = directory.path().join("lib").join(FILE);
-        let other = find(None, Some(program.clone()));
+        let other = find(None, Some(&program));
         assert_ne!(other.ok(), Some(beside.clone()));
         std::fs::create_dir(directory.path().join("lib")).unwrap();
         std::fs::write(&beside, "").unwrap();
-        assert_eq!(find(None, Some(program)).unwrap(), beside);
+        assert_eq!(find(None, Some(&program)).unwrap(), beside);
     }
 }
