@@ -102,6 +102,12 @@ fn one() -> u32 {
 /// A model version: what a team ships.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, KubeSchema)]
 #[serde(rename_all = "camelCase")]
+#[x_kube(
+    validation = Rule::new("!self.uri.startsWith('http://') || has(self.sha256)")
+        .message("model.sha256: must be set for http://, where anyone on the way could change the model"),
+    validation = Rule::new("!has(self.secretName) || self.uri.matches('^(s3|gs|az)://')")
+        .message("model.secretName: only s3, gs and az take credentials")
+)]
 pub struct Model {
     /// Semantic version, as in the artefact's `metadata.json`.
     #[schemars(length(min = 5, max = 64))]
@@ -110,16 +116,30 @@ pub struct Model {
             .message("model.version: must be a semantic version such as 1.4.0")
     )]
     pub version: String,
-    /// Where the artefact directory is: `pvc://<claim>/<path>` in the same namespace, or `file:///<path>` in
-    /// the server's image.
+    /// Where the artefact directory is: `pvc://<claim>/<path>` in the same namespace, `file:///<path>` in the server's
+    /// image, or what a container fetches before the server starts: `s3://`, `gs://` or `az://` with `<bucket>/<path>`,
+    /// `https://<host>/<path>` with `/` at its end, or of an archive (`.tar`, `.tar.gz`, `.tgz`), and `http://` likewise, with
+    /// a `sha256` only.
     #[schemars(length(min = 8, max = 512))]
     #[x_kube(
-        validation = Rule::new("self.matches('^pvc://[a-z0-9]([-a-z0-9.]*[a-z0-9])?/[A-Za-z0-9._/-]+$') || self.matches('^file:///[A-Za-z0-9._/-]+$')")
-            .message("model.uri: must be pvc://<claim>/<path> or file:///<path>; other schemes are not loaded by this release"),
+        validation = Rule::new("!self.matches('^(pvc|file)://') || self.matches('^pvc://[a-z0-9]([-a-z0-9.]*[a-z0-9])?/[A-Za-z0-9._/-]+$') || self.matches('^file:///[A-Za-z0-9._/-]+$')")
+            .message("model.uri: must be pvc://<claim>/<path> or file:///<path>"),
+        validation = Rule::new("!self.matches('^(s3|gs|az)://') || self.matches('^(s3|gs|az)://[a-z0-9][a-z0-9._-]{1,220}[a-z0-9](/[A-Za-z0-9_~+@=,:-][A-Za-z0-9._~+@=,:-]*)+/?$')")
+            .message("model.uri: must be s3://<bucket>/<path>, gs://<bucket>/<path> or az://<container>/<path>, without hidden names"),
+        validation = Rule::new("!self.matches('^https?://') || self.matches('^https?://[A-Za-z0-9][A-Za-z0-9.-]*(:[0-9]{1,5})?((/[A-Za-z0-9_~+@=,:-][A-Za-z0-9._~+@=,:-]*)*/|(/[A-Za-z0-9_~+@=,:-][A-Za-z0-9._~+@=,:-]*)+[.](tar|tar[.]gz|tgz))$')")
+            .message("model.uri: over http(s) nothing can be listed: must be an archive (.tar, .tar.gz, .tgz) or end in /, without a query and without hidden names"),
+        validation = Rule::new("self.matches('^(pvc|file|https?|s3|gs|az)://')")
+            .message("model.uri: must begin with pvc://, file://, http://, https://, s3://, gs:// or az://"),
         validation = Rule::new("!self.split('/').exists(p, p == '..')")
             .message("model.uri: the path must not contain ..")
     )]
     pub uri: String,
+    /// Name of a Secret in the same namespace whose keys become variables of the container that fetches, and of no other:
+    /// credentials and settings of `s3` (`AWS_*`), `gs` (`GOOGLE_*`) or `az` (`AZURE_*`). Pods start once it is there.
+    /// Absent: requests are not signed, unless the cluster gives pods an identity of their own.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(min = 1, max = 253), regex(pattern = r"^[a-z0-9]([-.a-z0-9]*[a-z0-9])?$"))]
+    pub secret_name: Option<String>,
     /// Digest of the artefact as `model-server digest` prints it: 64 hex digits. Verified at load.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(equal = 64), regex(pattern = r"^[0-9a-f]{64}$"))]

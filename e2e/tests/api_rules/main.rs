@@ -147,8 +147,27 @@ fn settings_are_bounded(#[case] pointer: &str, #[case] value: Value, #[case] mes
 #[case("/spec/model/version", json!("v1.0.0"), Some("model.version: must be a semantic version such as 1.4.0"))]
 #[case("/spec/model/uri", json!("file:///models/1"), None)]
 #[case("/spec/model/uri", json!("pvc://claim/a"), None)]
-#[case("/spec/model/uri", json!("s3://bucket/a"), Some("model.uri: must be pvc://<claim>/<path> or file:///<path>"))]
-#[case("/spec/model/uri", json!("https://host/a"), Some("other schemes are not loaded by this release"))]
+#[case("/spec/model/uri", json!("s3://bucket/a"), None)]
+#[case("/spec/model/uri", json!("s3://team-models/digits/1.0.0/"), None)]
+#[case("/spec/model/uri", json!("gs://team_models.example/a"), None)]
+#[case("/spec/model/uri", json!("az://models/a/b_c"), None)]
+#[case("/spec/model/uri", json!("s3://bucket"), Some("model.uri: must be s3://<bucket>/<path>"))]
+#[case("/spec/model/uri", json!("s3://bucket/"), Some("model.uri: must be s3://<bucket>/<path>"))]
+#[case("/spec/model/uri", json!("s3://Bucket/a"), Some("model.uri: must be s3://<bucket>/<path>"))]
+#[case("/spec/model/uri", json!("gs://bucket/.hidden"), Some("without hidden names"))]
+#[case("/spec/model/uri", json!("az://bucket/a//b"), Some("model.uri: must be s3://<bucket>/<path>"))]
+#[case("/spec/model/uri", json!("s3://bucket/a?versionId=1"), Some("model.uri: must be s3://<bucket>/<path>"))]
+#[case("/spec/model/uri", json!("https://host/a/"), None)]
+#[case("/spec/model/uri", json!("https://host:8443/a/b.tar.gz"), None)]
+#[case("/spec/model/uri", json!("https://host/b.tgz"), None)]
+#[case("/spec/model/uri", json!("http://host/a.tar"), None)]
+#[case("/spec/model/uri", json!("https://host/a"), Some("model.uri: over http(s) nothing can be listed"))]
+#[case("/spec/model/uri", json!("https://host/a.tar?sig=1"), Some("without a query"))]
+#[case("/spec/model/uri", json!("https://me:pw@host/a/"), Some("model.uri: over http(s) nothing can be listed"))]
+#[case("/spec/model/uri", json!("https://host/%2e%2e/"), Some("model.uri: over http(s) nothing can be listed"))]
+#[case("/spec/model/uri", json!("https://host/a/../"), Some("model.uri: over http(s) nothing can be listed"))]
+#[case("/spec/model/uri", json!("ftp://host/a/"), Some("model.uri: must begin with pvc://"))]
+#[case("/spec/model/secretName", json!("s3"), Some("model.secretName: only s3, gs and az take credentials"))]
 #[case("/spec/model/uri", json!("pvc://claim/"), Some("model.uri: must be pvc://<claim>/<path>"))]
 #[case("/spec/model/uri", json!("pvc://claim/a/../b"), Some("model.uri: the path must not contain .."))]
 #[case("/spec/model/uri", json!("file:///.."), Some("model.uri: the path must not contain .."))]
@@ -157,6 +176,22 @@ fn settings_are_bounded(#[case] pointer: &str, #[case] value: Value, #[case] mes
 #[case("/spec/model/sha256", json!("A".repeat(64)), Some("spec.model.sha256"))]
 fn models_are_named_exactly(#[case] pointer: &str, #[case] value: Value, #[case] message: Option<&str>) {
     check(pointer, value, message);
+}
+
+#[rstest]
+#[case(json!({"uri": "s3://bucket/a", "secretName": "s3"}), None)]
+#[case(json!({"uri": "s3://bucket/a", "secretName": "S3"}), Some("spec.model.secretName"))]
+#[case(json!({"uri": "s3://bucket/a", "secretName": "s".repeat(254)}), Some("spec.model.secretName"))]
+#[case(json!({"uri": "s3://bucket/a", "sha256": null}), None)]
+#[case(json!({"uri": "https://host/a/", "secretName": "s3"}), Some("model.secretName: only s3, gs and az"))]
+#[case(json!({"uri": "http://host/a/", "sha256": null}), Some("model.sha256: must be set for http://"))]
+fn a_model_of_elsewhere_is_safe_to_fetch(#[case] fields: Value, #[case] message: Option<&str>) {
+    let mut model = valid()["spec"]["model"].clone();
+    for (name, value) in fields.as_object().unwrap() {
+        model[name] = value.clone();
+    }
+    model.as_object_mut().unwrap().retain(|_, value| !value.is_null());
+    check("/spec/model", model, message);
 }
 
 #[rstest]

@@ -12,7 +12,8 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 use image::RgbImage;
-use model_server::{Artefact, Engine, Metadata, Precision, Torch, digest};
+use model_server::{Artefact, Engine, Metadata, Precision, Torch};
+use sources::digest;
 use rstest::rstest;
 use serde::Deserialize;
 use serde::de::DeserializeOwned;
