@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use clap::{Args, Parser, Subcommand, value_parser};
 use model_server::corrupt::Corruption;
 
-mod serve;
+pub(crate) mod serve;
 
 pub(crate) use serve::Serve;
 

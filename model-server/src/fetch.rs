@@ -25,7 +25,7 @@ pub(crate) struct Fetch {
     #[arg(long)]
     pub(crate) to: PathBuf,
     /// Digest that the artefact must have, as `model-server digest` prints it. One that is there already is not fetched.
-    #[arg(long, value_parser = crate::args::sha256)]
+    #[arg(long, value_parser = crate::args::serve::sha256)]
     pub(crate) sha256: Option<String>,
     /// Replace another artefact that is there.
     #[arg(long)]
@@ -37,10 +37,10 @@ pub(crate) struct Fetch {
     #[arg(long, default_value_t = 10_000, value_parser = value_parser!(u32).range(1..=10_000))]
     pub(crate) max_files: u32,
     /// Time for all of it.
-    #[arg(long, default_value = "30m", value_parser = crate::args::duration)]
+    #[arg(long, default_value = "30m", value_parser = crate::args::serve::duration)]
     pub(crate) timeout: Duration,
     /// Longest time without an answer, or without the next piece of one.
-    #[arg(long, default_value = "30s", value_parser = crate::args::duration)]
+    #[arg(long, default_value = "30s", value_parser = crate::args::serve::duration)]
     pub(crate) stall: Duration,
     /// How often a file is asked for again, all its failures together.
     #[arg(long, default_value_t = 5, value_parser = value_parser!(u32).range(..=100))]

@@ -156,11 +156,11 @@ fn quoted(etag: &str) -> Option<String> {
     (!etag.starts_with("W/")).then(|| format!("\"{}\"", etag.trim_matches('"')))
 }
 
-/// Whether a request will be answered the same way again: 4xx, but for those that ask for patience.
+/// Whether a request will be answered the same way again: 3xx and 4xx, but for those that ask for patience.
 fn is_refusal(reason: &str) -> bool {
     let status = reason.split_once("status code: ").map_or("", |(_, rest)| rest);
     let redirect = reason.contains("redirect without LOCATION");
-    redirect || (status.starts_with('4') && !status.starts_with("408") && !status.starts_with("429"))
+    redirect || (status.starts_with(['3', '4']) && !status.starts_with("408") && !status.starts_with("429"))
 }
 
 /// Takes out objects without bytes that only say that there is a folder.
@@ -235,14 +235,21 @@ fn gs(bucket: &str, uri: &str, settings: &Settings<'_>) -> Result<GoogleCloudSto
 
 fn az(container: &str, uri: &str, settings: &Settings<'_>) -> Result<MicrosoftAzureBuilder, FetchError> {
     let set = |builder: MicrosoftAzureBuilder, (key, value)| builder.with_config(key, value);
-    let builder =
-        settings_of::<Azure>(settings.variables, "AZURE_").fold(MicrosoftAzureBuilder::new(), set);
+    // Ways to plain HTTP, to the node's metadata service and to a program of this machine.
+    let is_ours = |(key, _): &(Azure, String)| {
+        !matches!(key, Azure::UseEmulator | Azure::CredentialType | Azure::UseAzureCli)
+    };
+    let ours = settings_of::<Azure>(settings.variables, "AZURE_").filter(is_ours);
+    let builder = ours.fold(MicrosoftAzureBuilder::new(), set);
     let has = |key: Azure| builder.get_config_value(&key).is_some();
     if !has(Azure::AccountName) {
         let reason = "AZURE_STORAGE_ACCOUNT_NAME is not set".to_owned();
         return Err(FetchError::Settings { uri: uri.to_owned(), reason });
     }
-    let signs = has(Azure::AccessKey) || has(Azure::SasKey) || has(Azure::Token) || has(Azure::ClientId);
+    let signs = has(Azure::AccessKey)
+        || has(Azure::SasKey)
+        || has(Azure::Token)
+        || (has(Azure::ClientId) && (has(Azure::ClientSecret) || has(Azure::FederatedTokenFile)));
     let endpoint = builder.get_config_value(&Azure::Endpoint);
     let options = options(endpoint.as_deref(), uri, settings.is_checked)?;
     let builder = if signs { builder } else { builder.with_skip_signature(true) };

@@ -61,14 +61,13 @@ impl Download<'_> {
 
     async fn one(&self, item: Item, of_files: usize) -> Result<(), FetchError> {
         let at = format!("{}{}{}", self.uri, if item.path.is_empty() { "" } else { " " }, item.path);
-        let (mut item, mut is_stale, mut is_first) = (item, false, true);
+        let (mut item, mut is_stale, mut had) = (item, false, None);
         patiently(self.patience, &at, async || {
-            if std::mem::take(&mut is_stale) {
-                is_stale = true;
-                item = self.again(&item).await?;
+            if is_stale {
+                item = self.again(&item, had.unwrap_or(0)).await?;
                 is_stale = false;
             }
-            let done = self.attempt(&item, of_files, std::mem::take(&mut is_first)).await;
+            let done = self.attempt(&item, of_files, &mut had).await;
             is_stale = matches!(done, Err(Trouble::Changed(_)));
             done
         })
@@ -78,23 +77,25 @@ impl Download<'_> {
         Ok(())
     }
 
-    /// What a file has become.
-    async fn again(&self, item: &Item) -> Result<Item, Trouble> {
+    /// What a file has become. Where nobody said or says its size, what is there counts in its place.
+    async fn again(&self, item: &Item, had: u64) -> Result<Item, Trouble> {
         let now = self.source.look(&item.path).await?;
-        self.counts.planned.fetch_sub(item.size.unwrap_or(0), Relaxed);
-        let planned = self.counts.planned.fetch_add(now.size.unwrap_or(0), Relaxed);
-        self.check(planned.saturating_add(now.size.unwrap_or(0)))?;
+        let (before, after) = (item.size.unwrap_or(had), now.size.unwrap_or(had));
+        self.counts.planned.fetch_sub(before, Relaxed);
+        let planned = self.counts.planned.fetch_add(after, Relaxed);
+        self.check(planned.saturating_add(after))?;
         Ok(now)
     }
 
-    async fn attempt(&self, item: &Item, of_files: usize, is_first: bool) -> Result<(), Trouble> {
+    /// One try. `had` is what was counted of the file until now; nothing before the first.
+    async fn attempt(&self, item: &Item, of_files: usize, had: &mut Option<u64>) -> Result<(), Trouble> {
         let mut part = self.work.part(item)?;
         let counts = &self.counts;
-        if is_first {
+        if had.is_none() {
             counts.kept.fetch_add(part.length, Relaxed);
-            counts.here.fetch_add(part.length, Relaxed);
-            self.tell(of_files);
         }
+        self.count(item, had, part.length)?;
+        self.tell(of_files);
         if item.size == Some(part.length) {
             return Ok(part.finish().await?);
         }
@@ -104,26 +105,19 @@ impl Download<'_> {
             return Err(Trouble::Changed("it is no longer what was listed".to_owned()));
         }
         if opened.start != part.length {
-            counts.here.fetch_sub(part.length, Relaxed);
-            if item.size.is_none() {
-                counts.planned.fetch_sub(part.length, Relaxed);
-            }
             part.restart()?;
+            self.count(item, had, 0)?;
         }
         while let Some(bytes) = opened.body.next().await {
             let bytes = bytes.map_err(Trouble::Passing)?;
             let length = bytes.len() as u64;
-            match item.size {
-                Some(size) if part.length + length > size => {
-                    let (at, reason) = (self.uri.to_owned(), format!("more than its {size} bytes came"));
-                    return Err(Trouble::Final(FetchError::Refused { at, reason }));
-                }
-                Some(_) => {}
-                None => self.check(counts.planned.fetch_add(length, Relaxed).saturating_add(length))?,
+            if let Some(size) = item.size.filter(|size| part.length + length > *size) {
+                let (at, reason) = (self.uri.to_owned(), format!("more than its {size} bytes came"));
+                return Err(Trouble::Final(FetchError::Refused { at, reason }));
             }
+            self.count(item, had, part.length + length)?;
             part.write(&bytes)?;
             counts.came.fetch_add(length, Relaxed);
-            counts.here.fetch_add(length, Relaxed);
             self.tell(of_files);
         }
         match item.size.or(opened.size) {
@@ -132,6 +126,20 @@ impl Download<'_> {
             }
             _ => Ok(part.finish().await?),
         }
+    }
+
+    /// Counts what is there of a file; of one whose size nobody said, against the limit.
+    fn count(&self, item: &Item, had: &mut Option<u64>, now: u64) -> Result<(), FetchError> {
+        let before = had.replace(now).unwrap_or(0);
+        let change = |of: &AtomicU64| {
+            of.fetch_sub(before, Relaxed);
+            of.fetch_add(now, Relaxed).saturating_add(now)
+        };
+        change(&self.counts.here);
+        if item.size.is_none() {
+            self.check(change(&self.counts.planned))?;
+        }
+        Ok(())
     }
 
     fn check(&self, found: u64) -> Result<(), FetchError> {

@@ -113,7 +113,8 @@ pub async fn fetch(request: &Request, tell: &(dyn Fn(Tally) + Sync)) -> Result<F
     Ok(Fetched { sha256, downloaded, resumed, present: is_same })
 }
 
-/// The digest of what is in the place; none where nothing is. What is no artefact has one that no artefact has.
+/// The digest of what is in the place; none where nothing is, or a folder
+/// without files. What is no artefact has one that no artefact has.
 fn present(to: &Path) -> Result<Option<String>, FetchError> {
     match fs::symlink_metadata(to) {
         Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(None),
@@ -123,7 +124,7 @@ fn present(to: &Path) -> Result<Option<String>, FetchError> {
     }
     match digest::of_directory(to) {
         Ok(digest) => Ok(Some(digest)),
-        Err(DigestError::Count { many: false, .. }) => Ok(Some("an empty folder".to_owned())),
+        Err(DigestError::Count { many: false, .. }) => Ok(None),
         Err(DigestError::NotRegular { .. } | DigestError::Count { .. }) => Ok(Some("no artefact".to_owned())),
         Err(error) => Err(error.into()),
     }

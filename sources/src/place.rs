@@ -13,6 +13,8 @@ use crate::work::gone;
 /// removed. Both lie on the same file system.
 pub(crate) fn place(from: &Path, to: &Path, replace: bool) -> Result<(), FetchError> {
     sync(from).map_err(FetchError::disk(from))?;
+    // Somebody may have made it empty; one that is not stays.
+    let _ = fs::remove_dir(to);
     let flags = if replace && to.exists() { RenameFlags::EXCHANGE } else { RenameFlags::NOREPLACE };
     renameat_with(CWD, from, CWD, to, flags).map_err(|error| FetchError::disk(to)(error.into()))?;
     if let Some(parent) = to.parent() {

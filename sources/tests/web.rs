@@ -160,7 +160,7 @@ async fn a_stall_ends_a_try() {
 
 #[tokio::test]
 async fn a_slow_server_is_no_stall() {
-    let case = Case::new(100_000).await;
+    let case = Case::new(200_000).await;
     // 100 bytes a millisecond: longer than the stall as a whole, never in between.
     case.site.change(MODEL, |page| page.pace = 100);
     let begun = Instant::now();
@@ -279,6 +279,10 @@ async fn two_at_once_do_not_mix() {
 #[tokio::test]
 async fn another_artefact_is_replaced_in_one_step() {
     let mut case = Case::new(1000).await;
+    std::fs::create_dir(&case.request.to).unwrap();
+    get(&case.request).await.unwrap();
+    case.is_placed();
+    std::fs::remove_dir_all(&case.request.to).unwrap();
     write(&case.request.to, &artefact(5));
     case.request.replace = true;
     get(&case.request).await.unwrap();

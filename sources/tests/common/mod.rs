@@ -2,7 +2,9 @@
 
 #![allow(dead_code, reason = "each test uses a part of it")]
 
+pub mod proxy;
 pub mod site;
+pub mod upload;
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -67,7 +69,7 @@ pub fn request(uri: &str, to: &Path) -> Request {
         limits: Limits::default(),
         patience: Patience {
             connect: Duration::from_secs(2),
-            stall: Duration::from_millis(500),
+            stall: Duration::from_secs(1),
             retries: 3,
             pause: Duration::from_millis(5),
         },

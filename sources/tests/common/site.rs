@@ -75,7 +75,7 @@ pub struct Asked {
 pub struct Site {
     pub address: String,
     pub pages: Arc<Mutex<BTreeMap<String, Page>>>,
-    asked: Arc<Mutex<Vec<Asked>>>,
+    pub asked: Arc<Mutex<Vec<Asked>>>,
 }
 
 impl Site {
