@@ -103,10 +103,8 @@ fn one() -> u32 {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, KubeSchema)]
 #[serde(rename_all = "camelCase")]
 #[x_kube(
-    validation = Rule::new("!self.uri.startsWith('http://') || has(self.sha256)")
-        .message("model.sha256: must be set for http://, where anyone on the way could change the model"),
-    validation = Rule::new("!has(self.secretName) || self.uri.matches('^(s3|gs|az)://')")
-        .message("model.secretName: only s3, gs and az take credentials")
+    validation = Rule::new("(!self.uri.startsWith('http://') || has(self.sha256)) && (!has(self.secretName) || self.uri.matches('^(s3|gs|az):'))")
+        .message("model: http:// needs a sha256, and only s3, gs and az take a secretName")
 )]
 pub struct Model {
     /// Semantic version, as in the artefact's `metadata.json`.
@@ -116,27 +114,14 @@ pub struct Model {
             .message("model.version: must be a semantic version such as 1.4.0")
     )]
     pub version: String,
-    /// Where the artefact directory is: `pvc://<claim>/<path>` in the same namespace, `file:///<path>` in the server's
-    /// image, or what a container fetches before the server starts: `s3://`, `gs://` or `az://` with `<bucket>/<path>`,
-    /// `https://<host>/<path>` with `/` at its end, or of an archive (`.tar`, `.tar.gz`, `.tgz`), and `http://` likewise, with
-    /// a `sha256` only.
+    /// The artefact: in a volume (`pvc://`), in the image (`file://`), or fetched first (`s3://`, `gs://`, `az://`, `https://`, `http://`).
     #[schemars(length(min = 8, max = 512))]
     #[x_kube(
-        validation = Rule::new("!self.matches('^(pvc|file)://') || self.matches('^pvc://[a-z0-9]([-a-z0-9.]*[a-z0-9])?/[A-Za-z0-9._/-]+$') || self.matches('^file:///[A-Za-z0-9._/-]+$')")
-            .message("model.uri: must be pvc://<claim>/<path> or file:///<path>"),
-        validation = Rule::new("!self.matches('^(s3|gs|az)://') || self.matches('^(s3|gs|az)://[a-z0-9][a-z0-9._-]{1,220}[a-z0-9](/[A-Za-z0-9_~+@=,:-][A-Za-z0-9._~+@=,:-]*)+/?$')")
-            .message("model.uri: must be s3://<bucket>/<path>, gs://<bucket>/<path> or az://<container>/<path>, without hidden names"),
-        validation = Rule::new("!self.matches('^https?://') || self.matches('^https?://[A-Za-z0-9][A-Za-z0-9.-]*(:[0-9]{1,5})?((/[A-Za-z0-9_~+@=,:-][A-Za-z0-9._~+@=,:-]*)*/|(/[A-Za-z0-9_~+@=,:-][A-Za-z0-9._~+@=,:-]*)+[.](tar|tar[.]gz|tgz))$')")
-            .message("model.uri: over http(s) nothing can be listed: must be an archive (.tar, .tar.gz, .tgz) or end in /, without a query and without hidden names"),
-        validation = Rule::new("self.matches('^(pvc|file|https?|s3|gs|az)://')")
-            .message("model.uri: must begin with pvc://, file://, http://, https://, s3://, gs:// or az://"),
-        validation = Rule::new("!self.split('/').exists(p, p == '..')")
-            .message("model.uri: the path must not contain ..")
+        validation = Rule::new(r"self.matches(r'^[\w.~+@=,:/-]+$') && self.matches(r'^(pvc://[a-z0-9]([-a-z0-9.]*[a-z0-9])?/.|file:///.|(s3|gs|az)://[a-z0-9][a-z0-9._-]+[a-z0-9](/[^./][^/]*)+/?$|https?://[A-Za-z0-9.-]+(:\d+)?(/[^./][^/]*)*(/|/[^./][^/]*[.](tar|tar[.]gz|tgz))$)') && !self.matches('/[.][.](/|$)')")
+            .message("model.uri: must be pvc://<claim>/<path>, file:///<path>, {s3,gs,az}://<bucket>/<path>, or http(s)://<host>/<path>{/,.tar,.tar.gz,.tgz}, without .. and hidden names")
     )]
     pub uri: String,
-    /// Name of a Secret in the same namespace whose keys become variables of the container that fetches, and of no other:
-    /// credentials and settings of `s3` (`AWS_*`), `gs` (`GOOGLE_*`) or `az` (`AZURE_*`). Pods start once it is there.
-    /// Absent: requests are not signed, unless the cluster gives pods an identity of their own.
+    /// Secret with `AWS_*`, `GOOGLE_*` or `AZURE_*` variables of the container that fetches.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(min = 1, max = 253), regex(pattern = r"^[a-z0-9]([-.a-z0-9]*[a-z0-9])?$"))]
     pub secret_name: Option<String>,

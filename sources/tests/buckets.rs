@@ -70,11 +70,10 @@ impl Emulator {
     }
 
     fn az() -> Self {
-        Self::start("azurite/node_modules/.bin/azurite-blob", |port, data| {
-            let port = port.to_string();
+        Self::start("azurite/node_modules/.bin/azurite-blob", |port, _| {
             let flags = ["--silent", "--inMemoryPersistence", "--skipApiVersionCheck", "--blobHost", "127.0.0.1"];
             let mut all: Vec<String> = flags.map(str::to_owned).into();
-            all.extend(["--blobPort".into(), port, "--location".into(), data.display().to_string()]);
+            all.extend(["--blobPort".into(), port.to_string()]);
             all
         })
     }
@@ -246,4 +245,14 @@ async fn a_refusal_is_told_without_the_secret() {
     case.request.variables.clear();
     let error = get(&case.request).await.unwrap_err().to_string();
     assert!(error.contains("AZURE_STORAGE_ACCOUNT_NAME is not set"), "{error}");
+}
+
+#[tokio::test]
+async fn without_credentials_nobody_is_asked_for_some() {
+    let emulator = Emulator::s3();
+    let mut case = Case::new("s3", &emulator, s3_variables).await;
+    case.request.variables.retain(|(name, _)| !name.contains("KEY"));
+    // Not signed, and so not given; the metadata service of a node, which has credentials, was not asked.
+    let error = get(&case.request).await.unwrap_err();
+    assert!(matches!(&error, FetchError::Refused { reason, .. } if reason.contains("403")), "{error}");
 }

@@ -140,17 +140,21 @@ async fn while_asked(site: Site, stream: TcpStream) {
                 found.eq_ignore_ascii_case(name).then(|| value.to_owned())
             })
         };
-        let mut asked = Asked { path, range: header("range"), if_range: header("if-range"), sent: 0 };
-        let goes_on = answer(&site, &mut asked, &mut write).await;
-        site.asked.lock().unwrap().push(asked);
-        if !goes_on {
+        let asked = Asked { path, range: header("range"), if_range: header("if-range"), sent: 0 };
+        let number = {
+            let mut all = site.asked.lock().unwrap();
+            all.push(asked.clone());
+            all.len() - 1
+        };
+        let count = |sent| site.asked.lock().unwrap()[number].sent += sent;
+        if !answer(&site, &asked, &mut write, count).await {
             return;
         }
     }
 }
 
 /// Whether the connection is still of use.
-async fn answer(site: &Site, asked: &mut Asked, write: &mut OwnedWriteHalf) -> bool {
+async fn answer(site: &Site, asked: &Asked, write: &mut OwnedWriteHalf, count: impl Fn(usize)) -> bool {
     let found = site.pages.lock().unwrap().get(&asked.path).cloned();
     let Some(page) = found else {
         return write.write_all(b"HTTP/1.1 404 Not Found\r\ncontent-length: 0\r\n\r\n").await.is_ok();
@@ -206,17 +210,15 @@ async fn answer(site: &Site, asked: &mut Asked, write: &mut OwnedWriteHalf) -> b
         Fault::Cut(n) | Fault::Stall(n) => n.min(body.len()),
         _ => body.len(),
     };
-    asked.sent += send(write, &body[..until], chunked, page.pace).await;
+    send(write, &body[..until], chunked, page.pace, &count).await;
     match fault {
         Fault::Stall(_) => tokio::time::sleep(Duration::from_secs(3600)).await,
         Fault::Endless => {
             let block = vec![7; 64 << 10];
-            while asked.sent < 1 << 30 {
-                let sent = send(write, &block, true, 0).await;
-                if sent == 0 {
+            for _ in 0..16 << 10 {
+                if !send(write, &block, true, 0, &count).await {
                     return false;
                 }
-                asked.sent += sent;
             }
         }
         _ => {}
@@ -226,20 +228,26 @@ async fn answer(site: &Site, asked: &mut Asked, write: &mut OwnedWriteHalf) -> b
     whole && ended
 }
 
-async fn send(write: &mut OwnedWriteHalf, bytes: &[u8], chunked: bool, pace: usize) -> usize {
-    let mut sent = 0;
+/// Whether all of it was taken.
+async fn send(
+    write: &mut OwnedWriteHalf,
+    bytes: &[u8],
+    chunked: bool,
+    pace: usize,
+    count: &impl Fn(usize),
+) -> bool {
     for block in bytes.chunks(if pace == 0 { 64 << 10 } else { pace }) {
         let head = if chunked { format!("{:x}\r\n", block.len()) } else { String::new() };
         let tail: &[u8] = if chunked { b"\r\n" } else { b"" };
         for piece in [head.as_bytes(), block, tail] {
             if write.write_all(piece).await.is_err() {
-                return sent;
+                return false;
             }
         }
-        sent += block.len();
+        count(block.len());
         if pace > 0 {
             tokio::time::sleep(Duration::from_millis(1)).await;
         }
     }
-    sent
+    true
 }

@@ -5,7 +5,6 @@ use std::sync::Arc;
 
 use object_store::aws::AmazonS3Builder;
 use object_store::azure::MicrosoftAzureBuilder;
-use object_store::gcp::GoogleCloudStorageBuilder;
 use object_store::path::Path;
 use object_store::{ClientOptions, ObjectStore, ObjectStoreExt};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
@@ -71,13 +70,13 @@ pub async fn all(
         "gs" => {
             let endpoint = of("GOOGLE_BASE_URL");
             let json = format!("{{\"name\": \"{bucket}\"}}");
-            ask(port(&endpoint), "POST /storage/v1/b?project=p", "content-type: application/json\r\n", &json).await;
-            let builder = GoogleCloudStorageBuilder::new()
-                .with_base_url(&endpoint)
-                .with_skip_signature(true)
-                .with_bucket_name(bucket)
-                .with_http_connector(plain);
-            Arc::new(builder.build().unwrap())
+            ask(port(&endpoint), "POST /storage/v1/b?project=p", "content-type: application/json\r\n", json.as_bytes()).await;
+            // The emulator takes objects by another protocol than object_store's.
+            for (path, bytes) in files {
+                let what = format!("POST /upload/storage/v1/b/{bucket}/o?uploadType=media&name={prefix}/{path}");
+                ask(port(&endpoint), &what, "", bytes).await;
+            }
+            return;
         }
         _ => {
             let (endpoint, account) = (of("AZURE_STORAGE_ENDPOINT"), of("AZURE_STORAGE_ACCOUNT_NAME"));
@@ -100,7 +99,7 @@ pub async fn all(
 
 /// An empty PUT, which moto does not want to be signed.
 pub async fn raw(port: u16, path: &str) {
-    ask(port, &format!("PUT {path}"), "", "").await;
+    ask(port, &format!("PUT {path}"), "", b"").await;
 }
 
 /// object_store makes no containers.
@@ -115,16 +114,17 @@ async fn container(port: u16, account: &str, key: &str, name: &str) {
     let signed = format!(
         "x-ms-date: {date}\r\nx-ms-version: {version}\r\nauthorization: SharedKey {account}:{signature}\r\n"
     );
-    ask(port, &format!("PUT /{account}/{name}?restype=container"), &signed, "").await;
+    ask(port, &format!("PUT /{account}/{name}?restype=container"), &signed, b"").await;
 }
 
-async fn ask(port: u16, what: &str, headers: &str, body: &str) {
+async fn ask(port: u16, what: &str, headers: &str, body: &[u8]) {
     let mut stream = TcpStream::connect(("127.0.0.1", port)).await.unwrap();
     let head = format!(
-        "{what} HTTP/1.1\r\nhost: 127.0.0.1:{port}\r\nconnection: close\r\ncontent-length: {}\r\n{headers}\r\n{body}",
+        "{what} HTTP/1.1\r\nhost: 127.0.0.1:{port}\r\nconnection: close\r\ncontent-length: {}\r\n{headers}\r\n",
         body.len()
     );
     stream.write_all(head.as_bytes()).await.unwrap();
+    stream.write_all(body).await.unwrap();
     let mut answer = Vec::new();
     stream.read_to_end(&mut answer).await.unwrap();
     let answer = String::from_utf8_lossy(&answer);
