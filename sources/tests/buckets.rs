@@ -60,10 +60,10 @@ impl Emulator {
 
     fn gs() -> Self {
         Self::start("fake-gcs-server", |port, data| {
-            let flags = ["-scheme=http", "-backend=memory", "-host=127.0.0.1"];
+            // Without a port the public host is also that of the proxy.
+            let flags = ["-scheme=http", "-backend=memory", "-host=127.0.0.1", "-public-host=127.0.0.1"];
             let mut all: Vec<String> = flags.map(str::to_owned).into();
             all.push(format!("-port={port}"));
-            all.push(format!("-public-host=127.0.0.1:{port}"));
             all.push(format!("-data={}", data.display()));
             all
         })

@@ -2,9 +2,9 @@
 
 #![allow(dead_code, reason = "each test uses a part of it")]
 
-pub mod proxy;
-pub mod site;
-pub mod upload;
+pub(crate) mod proxy;
+pub(crate) mod site;
+pub(crate) mod upload;
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -14,7 +14,7 @@ use std::time::Duration;
 use sources::{FetchError, Fetched, Limits, Patience, Request, digest, fetch};
 
 /// Files of an artefact by path; the model has bytes that do not repeat.
-pub fn artefact(model: usize) -> BTreeMap<String, Vec<u8>> {
+pub(crate) fn artefact(model: usize) -> BTreeMap<String, Vec<u8>> {
     BTreeMap::from([
         ("metadata.json".to_owned(), br#"{"version": "1.0.0"}"#.to_vec()),
         ("reference.json".to_owned(), b"{}".to_vec()),
@@ -23,7 +23,7 @@ pub fn artefact(model: usize) -> BTreeMap<String, Vec<u8>> {
 }
 
 /// Bytes that do not repeat soon, the same each time.
-pub fn noise(n: usize) -> Vec<u8> {
+pub(crate) fn noise(n: usize) -> Vec<u8> {
     let mut x = 0x9e37_79b9_7f4a_7c15_u64;
     let mut next = || {
         x ^= x << 13;
@@ -35,14 +35,14 @@ pub fn noise(n: usize) -> Vec<u8> {
 }
 
 /// The digest of these files (I5).
-pub fn digest_of(files: &BTreeMap<String, Vec<u8>>) -> String {
+pub(crate) fn digest_of(files: &BTreeMap<String, Vec<u8>>) -> String {
     let folder = tempfile::tempdir().unwrap();
     write(folder.path(), files);
     digest::of_directory(folder.path()).unwrap()
 }
 
 /// Writes files below a folder.
-pub fn write(folder: &Path, files: &BTreeMap<String, Vec<u8>>) {
+pub(crate) fn write(folder: &Path, files: &BTreeMap<String, Vec<u8>>) {
     for (path, bytes) in files {
         let path = folder.join(path);
         fs::create_dir_all(path.parent().unwrap()).unwrap();
@@ -51,7 +51,7 @@ pub fn write(folder: &Path, files: &BTreeMap<String, Vec<u8>>) {
 }
 
 /// The files below a folder.
-pub fn read(folder: &Path) -> BTreeMap<String, Vec<u8>> {
+pub(crate) fn read(folder: &Path) -> BTreeMap<String, Vec<u8>> {
     let files = digest::files(folder).unwrap();
     let read = |path: std::path::PathBuf| {
         (path.to_str().unwrap().to_owned(), fs::read(folder.join(&path)).unwrap())
@@ -60,7 +60,7 @@ pub fn read(folder: &Path) -> BTreeMap<String, Vec<u8>> {
 }
 
 /// A request with little patience.
-pub fn request(uri: &str, to: &Path) -> Request {
+pub(crate) fn request(uri: &str, to: &Path) -> Request {
     Request {
         uri: uri.parse().unwrap(),
         to: to.to_owned(),
@@ -78,12 +78,12 @@ pub fn request(uri: &str, to: &Path) -> Request {
 }
 
 /// Fetches and says nothing.
-pub async fn get(request: &Request) -> Result<Fetched, FetchError> {
+pub(crate) async fn get(request: &Request) -> Result<Fetched, FetchError> {
     fetch(request, &|_| {}).await
 }
 
 /// What is in a folder by name, hidden ones too.
-pub fn names(folder: &Path) -> Vec<String> {
+pub(crate) fn names(folder: &Path) -> Vec<String> {
     let mut names: Vec<String> = fs::read_dir(folder)
         .unwrap()
         .map(|entry| entry.unwrap().file_name().into_string().unwrap())

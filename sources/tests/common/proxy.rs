@@ -7,7 +7,7 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
 
 #[derive(Clone)]
-pub struct Proxy {
+pub(crate) struct Proxy {
     port: u16,
     /// Bytes from the server to clients.
     down: Arc<AtomicU64>,
@@ -18,7 +18,7 @@ pub struct Proxy {
 
 impl Proxy {
     /// To a port of this machine.
-    pub async fn new(to: u16) -> Self {
+    pub(crate) async fn new(to: u16) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let port = listener.local_addr().unwrap().port();
         let proxy = Self { port, down: Arc::default(), cut: Arc::default(), cuts: Arc::default() };
@@ -32,20 +32,20 @@ impl Proxy {
         proxy
     }
 
-    pub fn address(&self) -> String {
+    pub(crate) fn address(&self) -> String {
         format!("http://127.0.0.1:{}", self.port)
     }
 
-    pub fn down(&self) -> u64 {
+    pub(crate) fn down(&self) -> u64 {
         self.down.load(SeqCst)
     }
 
-    pub fn cuts(&self) -> u64 {
+    pub(crate) fn cuts(&self) -> u64 {
         self.cuts.load(SeqCst)
     }
 
     /// Breaks the first connection over which that many bytes came.
-    pub fn cut_after(&self, bytes: u64) {
+    pub(crate) fn cut_after(&self, bytes: u64) {
         self.cut.store(bytes, SeqCst);
     }
 

@@ -10,7 +10,7 @@ use tokio::net::{TcpListener, TcpStream};
 
 /// What is wrong with one answer.
 #[derive(Debug, Clone)]
-pub enum Fault {
+pub(crate) enum Fault {
     /// Nothing.
     None,
     /// The connection is closed after so many bytes of the body.
@@ -31,22 +31,22 @@ pub enum Fault {
 
 /// A file.
 #[derive(Debug, Clone, Default)]
-pub struct Page {
-    pub bytes: Vec<u8>,
-    pub etag: Option<String>,
+pub(crate) struct Page {
+    pub(crate) bytes: Vec<u8>,
+    pub(crate) etag: Option<String>,
     /// Whether parts are given.
-    pub ranges: bool,
+    pub(crate) ranges: bool,
     /// Whether it is sent in chunks, so that nobody knows its length.
-    pub chunked: bool,
+    pub(crate) chunked: bool,
     /// Bytes a millisecond; 0: as fast as it goes.
-    pub pace: usize,
+    pub(crate) pace: usize,
     /// Faults of the next answers; the questions for the first byte only are answered well.
-    pub faults: VecDeque<Fault>,
+    pub(crate) faults: VecDeque<Fault>,
 }
 
 impl Page {
     /// A good one.
-    pub fn new(bytes: &[u8]) -> Self {
+    pub(crate) fn new(bytes: &[u8]) -> Self {
         Self {
             bytes: bytes.to_vec(),
             etag: Some(format!("\"{}\"", bytes.len())),
@@ -55,7 +55,7 @@ impl Page {
         }
     }
 
-    pub fn faults(mut self, faults: impl IntoIterator<Item = Fault>) -> Self {
+    pub(crate) fn faults(mut self, faults: impl IntoIterator<Item = Fault>) -> Self {
         self.faults = faults.into_iter().collect();
         self
     }
@@ -63,23 +63,23 @@ impl Page {
 
 /// A question, and how much of the body was sent.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Asked {
-    pub path: String,
-    pub range: Option<String>,
-    pub if_range: Option<String>,
-    pub sent: usize,
+pub(crate) struct Asked {
+    pub(crate) path: String,
+    pub(crate) range: Option<String>,
+    pub(crate) if_range: Option<String>,
+    pub(crate) sent: usize,
 }
 
 /// The server. It ends with the runtime.
 #[derive(Clone)]
-pub struct Site {
-    pub address: String,
-    pub pages: Arc<Mutex<BTreeMap<String, Page>>>,
-    pub asked: Arc<Mutex<Vec<Asked>>>,
+pub(crate) struct Site {
+    pub(crate) address: String,
+    pub(crate) pages: Arc<Mutex<BTreeMap<String, Page>>>,
+    pub(crate) asked: Arc<Mutex<Vec<Asked>>>,
 }
 
 impl Site {
-    pub async fn new(pages: impl IntoIterator<Item = (String, Page)>) -> Self {
+    pub(crate) async fn new(pages: impl IntoIterator<Item = (String, Page)>) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let site = Self {
             address: listener.local_addr().unwrap().to_string(),
@@ -97,26 +97,26 @@ impl Site {
     }
 
     /// Files below `/a/`.
-    pub async fn of(files: &BTreeMap<String, Vec<u8>>) -> Self {
+    pub(crate) async fn of(files: &BTreeMap<String, Vec<u8>>) -> Self {
         Self::new(files.iter().map(|(path, bytes)| (format!("/a/{path}"), Page::new(bytes)))).await
     }
 
-    pub fn uri(&self, path: &str) -> String {
+    pub(crate) fn uri(&self, path: &str) -> String {
         format!("http://{}{path}", self.address)
     }
 
-    pub fn change(&self, path: &str, change: impl FnOnce(&mut Page)) {
+    pub(crate) fn change(&self, path: &str, change: impl FnOnce(&mut Page)) {
         change(self.pages.lock().unwrap().get_mut(path).unwrap());
     }
 
     /// The questions for more than a first byte, until now.
-    pub fn asked(&self, path: &str) -> Vec<Asked> {
+    pub(crate) fn asked(&self, path: &str) -> Vec<Asked> {
         let all = self.asked.lock().unwrap();
         let of_content = |a: &&Asked| a.path == path && a.range.as_deref() != Some("bytes=0-0");
         all.iter().filter(of_content).cloned().collect()
     }
 
-    pub fn sent(&self, path: &str) -> usize {
+    pub(crate) fn sent(&self, path: &str) -> usize {
         self.asked(path).iter().map(|asked| asked.sent).sum()
     }
 }

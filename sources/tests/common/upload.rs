@@ -43,7 +43,7 @@ impl HttpConnector for Plain {
 }
 
 /// Makes the bucket if there is none, and puts the files under the prefix.
-pub async fn all(
+pub(crate) async fn all(
     scheme: &str,
     variables: &[(String, String)],
     bucket: &str,
@@ -98,7 +98,7 @@ pub async fn all(
 }
 
 /// An empty PUT, which moto does not want to be signed.
-pub async fn raw(port: u16, path: &str) {
+pub(crate) async fn raw(port: u16, path: &str) {
     ask(port, &format!("PUT {path}"), "", b"").await;
 }
 
