@@ -96,7 +96,8 @@ struct Shown {
 impl Shown {
     fn new() -> Self {
         let bar = std::io::stderr().is_terminal().then(|| {
-            let style = "{bar:40} {binary_bytes}/{binary_total_bytes}, {binary_bytes_per_sec}, {eta} left  {msg}";
+            let style =
+                "{bar:40} {binary_bytes}/{binary_total_bytes}, {binary_bytes_per_sec}, {eta} left  {msg}";
             ProgressBar::new(0)
                 .with_style(ProgressStyle::with_template(style).expect("the template is valid"))
         });

@@ -28,7 +28,8 @@ async fn done(mut command: Command) -> Output {
 
 /// An artefact that cannot be served, which is the server's business, and its digest.
 async fn site() -> (Site, String) {
-    let files = [("metadata.json", vec![b'{'; 10]), ("reference.json", vec![b'}'; 10]), ("model.pt", vec![7; MODEL])];
+    let files =
+        [("metadata.json", vec![b'{'; 10]), ("reference.json", vec![b'}'; 10]), ("model.pt", vec![7; MODEL])];
     let folder = tempfile::tempdir().unwrap();
     for (name, bytes) in &files {
         std::fs::write(folder.path().join(name), bytes).unwrap();

@@ -57,7 +57,8 @@ mod tests {
 
     use super::*;
 
-    const LOG: &str = "{\"level\":\"WARN\",\"message\":\"it is asked for again\"}\nerror: s3://b/a is not given: 403\n";
+    const LOG: &str =
+        "{\"level\":\"WARN\",\"message\":\"it is asked for again\"}\nerror: s3://b/a is not given: 403\n";
 
     #[rstest]
     #[case(json!({"running": {}}), json!({}), None)]

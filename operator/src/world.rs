@@ -337,9 +337,12 @@ mod tests {
             json!(pod)
         };
         let spec = json!({"nodeName": "n", "containers": []});
-        assert_eq!(kept(0), json!({
-            "apiVersion": "v1", "kind": "Pod", "metadata": {"name": "a"}, "spec": spec, "status": {"phase": "Pending"},
-        }));
+        assert_eq!(
+            kept(0),
+            json!({
+                "apiVersion": "v1", "kind": "Pod", "metadata": {"name": "a"}, "spec": spec, "status": {"phase": "Pending"},
+            })
+        );
         assert_eq!(kept(3)["status"]["initContainerStatuses"], json!([fetch(3)]));
     }
 }

@@ -144,7 +144,8 @@ fn limits_of(count: usize, bytes: u64, limits: &Limits) -> Result<(), ArchiveErr
 
 /// What comes behind the end: reading it lets a decompressor find out whether all of it was right.
 fn rest(mut from: impl Read) -> Result<(), ArchiveError> {
-    let behind = io::copy(&mut from.by_ref().take(BEHIND + 1), &mut io::sink()).map_err(ArchiveError::Read)?;
+    let behind =
+        io::copy(&mut from.by_ref().take(BEHIND + 1), &mut io::sink()).map_err(ArchiveError::Read)?;
     if behind > BEHIND {
         return Err(ArchiveError::TooMuch { what: "bytes behind its end", limit: BEHIND });
     }

@@ -12,7 +12,9 @@ use object_store::aws::{AmazonS3Builder, AmazonS3ConfigKey as Aws};
 use object_store::azure::{AzureConfigKey as Azure, MicrosoftAzureBuilder};
 use object_store::gcp::{GoogleCloudStorageBuilder, GoogleConfigKey as Google};
 use object_store::path::Path;
-use object_store::{ClientOptions, GetOptions, GetRange, ObjectMeta, ObjectStore, ObjectStoreExt, RetryConfig};
+use object_store::{
+    ClientOptions, GetOptions, GetRange, ObjectMeta, ObjectStore, ObjectStoreExt, RetryConfig,
+};
 
 use crate::FetchError;
 use crate::names;
@@ -58,7 +60,8 @@ impl Bucket {
         prefix: &str,
         settings: &Settings<'_>,
     ) -> Result<Self, FetchError> {
-        let uri = Uri::Bucket { store: kind, bucket: bucket.to_owned(), prefix: prefix.to_owned() }.to_string();
+        let uri =
+            Uri::Bucket { store: kind, bucket: bucket.to_owned(), prefix: prefix.to_owned() }.to_string();
         let secrets = Secrets::of(settings.variables);
         let made = match kind {
             Store::S3 => s3(bucket, &uri, settings)?.build().map(|s| Arc::new(s) as Arc<dyn ObjectStore>),
@@ -197,7 +200,9 @@ fn options(endpoint: Option<&str>, uri: &str, is_checked: bool) -> Result<Client
 
 fn s3(bucket: &str, uri: &str, settings: &Settings<'_>) -> Result<AmazonS3Builder, FetchError> {
     let set = |builder: AmazonS3Builder, (key, value)| builder.with_config(key, value);
-    let builder = settings_of::<Aws>(settings.variables, "AWS_").fold(AmazonS3Builder::new(), set);
+    // Sessions of directory buckets would ask the metadata service where there are no credentials.
+    let ours = settings_of::<Aws>(settings.variables, "AWS_").filter(|(key, _)| !matches!(key, Aws::S3Express));
+    let builder = ours.fold(AmazonS3Builder::new(), set);
     let has = |key: Aws| builder.get_config_value(&key).is_some();
     let signs = has(Aws::AccessKeyId)
         || has(Aws::SecretAccessKey)

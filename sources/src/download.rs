@@ -100,7 +100,8 @@ impl Download<'_> {
             return Ok(part.finish().await?);
         }
         let mut opened = self.source.open(item, part.length).await?;
-        let is_other = |listed: Option<u64>, now: Option<u64>| listed.is_some() && now.is_some() && listed != now;
+        let is_other =
+            |listed: Option<u64>, now: Option<u64>| listed.is_some() && now.is_some() && listed != now;
         if opened.etag != item.etag || is_other(item.size, opened.size) {
             return Err(Trouble::Changed("it is no longer what was listed".to_owned()));
         }

@@ -137,11 +137,7 @@ fn refuse(to: &Path, there: Option<&str>) -> Result<(), FetchError> {
 }
 
 /// Brings all files into the tree.
-async fn gather(
-    request: &Request,
-    work: &Work,
-    tell: &(dyn Fn(Tally) + Sync),
-) -> Result<Counts, FetchError> {
+async fn gather(request: &Request, work: &Work, tell: &(dyn Fn(Tally) + Sync)) -> Result<Counts, FetchError> {
     let uri = request.uri.to_string();
     let (limits, patience) = (&request.limits, &request.patience);
     let Some(source) = source(request)? else {

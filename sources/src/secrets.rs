@@ -70,10 +70,7 @@ mod tests {
     #[test]
     fn neither_values_nor_queries_are_repeated() {
         let said = "GET https://a.example/c?sv=1&sig=abc%3D failed\n  with hunter2hunter2 in eu-west-1, x";
-        assert_eq!(
-            secrets().clean_text(said),
-            "GET https://a.example/c?*** failed with *** in eu-west-1, x"
-        );
+        assert_eq!(secrets().clean_text(said), "GET https://a.example/c?*** failed with *** in eu-west-1, x");
     }
 
     #[test]

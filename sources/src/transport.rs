@@ -123,8 +123,9 @@ impl Transport {
             Err(_) => return Err(stalled(self.stall)),
         };
         let stall = self.stall;
-        Ok(answer
-            .map(|body| HttpResponseBody::new(Watched { body, stall, sleep: Box::pin(sleep(stall)), waits: false })))
+        Ok(answer.map(|body| {
+            HttpResponseBody::new(Watched { body, stall, sleep: Box::pin(sleep(stall)), waits: false })
+        }))
     }
 }
 

@@ -149,7 +149,9 @@ fn web(secure: bool, rest: &str) -> Result<Uri, UriError> {
     if within.ends_with('/') || uri.archive().is_some() {
         return Ok(uri);
     }
-    wrong("over http(s) nothing can be listed: the path must end in .tar, .tar.gz or .tgz, or in / for a folder")
+    wrong(
+        "over http(s) nothing can be listed: the path must end in .tar, .tar.gz or .tgz, or in / for a folder",
+    )
 }
 
 fn bucket(store: Store, rest: &str) -> Result<Uri, UriError> {

@@ -134,7 +134,9 @@ impl Web {
                 continue;
             }
             return match status {
-                StatusCode::OK | StatusCode::PARTIAL_CONTENT | StatusCode::RANGE_NOT_SATISFIABLE => Ok(answer),
+                StatusCode::OK | StatusCode::PARTIAL_CONTENT | StatusCode::RANGE_NOT_SATISFIABLE => {
+                    Ok(answer)
+                }
                 StatusCode::NOT_FOUND | StatusCode::GONE => Err(Trouble::Final(FetchError::Missing { at })),
                 StatusCode::REQUEST_TIMEOUT | StatusCode::TOO_MANY_REQUESTS => {
                     Err(Trouble::Passing(format!("status {status}")))
@@ -158,7 +160,8 @@ fn present(looked: Result<Item, Trouble>) -> Result<Option<Item>, Trouble> {
 
 /// Where a request is sent.
 fn elsewhere(from: &Address, headers: &HeaderMap) -> Result<Address, &'static str> {
-    let to = headers.get(LOCATION).and_then(|to| to.to_str().ok()).ok_or("it is sent elsewhere, but not where")?;
+    let to =
+        headers.get(LOCATION).and_then(|to| to.to_str().ok()).ok_or("it is sent elsewhere, but not where")?;
     let to: Address = to.parse().map_err(|_| "it is sent to what is no address")?;
     let mut parts = from.clone().into_parts();
     if let Some(scheme) = to.scheme() {

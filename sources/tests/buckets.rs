@@ -71,7 +71,8 @@ impl Emulator {
 
     fn az() -> Self {
         Self::start("azurite/node_modules/.bin/azurite-blob", |port, _| {
-            let flags = ["--silent", "--inMemoryPersistence", "--skipApiVersionCheck", "--blobHost", "127.0.0.1"];
+            let flags =
+                ["--silent", "--inMemoryPersistence", "--skipApiVersionCheck", "--blobHost", "127.0.0.1"];
             let mut all: Vec<String> = flags.map(str::to_owned).into();
             all.extend(["--blobPort".into(), port.to_string()]);
             all

@@ -134,7 +134,9 @@ async fn a_file_that_changes_between_two_parts_begins_anew() {
 
 #[tokio::test]
 async fn without_ranges_or_etags_all_of_it_comes_again() {
-    for (ranges, etag) in [(false, Some("\"1\"".to_owned())), (true, None), (true, Some("W/\"1\"".to_owned()))] {
+    for (ranges, etag) in
+        [(false, Some("\"1\"".to_owned())), (true, None), (true, Some("W/\"1\"".to_owned()))]
+    {
         let case = Case::new(500_000).await;
         case.site.change(MODEL, |page| {
             page.faults = [Fault::Cut(100_000)].into();

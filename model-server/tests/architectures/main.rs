@@ -13,10 +13,10 @@ use std::path::{Path, PathBuf};
 
 use image::RgbImage;
 use model_server::{Artefact, Engine, Metadata, Precision, Torch};
-use sources::digest;
 use rstest::rstest;
 use serde::Deserialize;
 use serde::de::DeserializeOwned;
+use sources::digest;
 use tempfile::TempDir;
 
 /// What PyTorch says of an architecture.

@@ -7,8 +7,8 @@ use serde_json::{Value, json};
 use wire::endpoint;
 
 use super::{
-    GRACE, Images, Owner, PRE_STOP, container_security, fetch, manifest, merge, overlay, pod_security, probes,
-    spread, tmp,
+    GRACE, Images, Owner, PRE_STOP, container_security, fetch, manifest, merge, overlay, pod_security,
+    probes, spread, tmp,
 };
 use crate::revision::{Asked, Resolved};
 

@@ -167,7 +167,12 @@ fn progressing(picture: Picture<'_>) -> Answer {
     let waits = waiting(&picture.valid.wanted, &plan.state, picture.observed, picture.now);
     let mut message = waits.unwrap_or_default();
     let edited = "the edited strategy acts from the next rollout";
-    let more = [unheard(picture), refused(picture), without_model(picture), strategy_edited(picture).then(|| edited.to_owned())];
+    let more = [
+        unheard(picture),
+        refused(picture),
+        without_model(picture),
+        strategy_edited(picture).then(|| edited.to_owned()),
+    ];
     for said in more.into_iter().flatten() {
         message = if message.is_empty() { said } else { format!("{message}; {said}") };
     }

@@ -208,8 +208,9 @@ fn any_entry() -> impl Strategy<Value = Vec<u8>> {
         1 => Just(EntryType::Link), 1 => Just(EntryType::GNULongName), 1 => Just(EntryType::XHeader),
         1 => any::<u8>().prop_map(EntryType::new),
     ];
-    (name, kind, proptest::collection::vec(any::<u8>(), 0..40), 0..3_u64)
-        .prop_map(|(name, kind, bytes, more)| entry(name.as_bytes(), kind, bytes.len() as u64 + more * 100, &bytes))
+    (name, kind, proptest::collection::vec(any::<u8>(), 0..40), 0..3_u64).prop_map(
+        |(name, kind, bytes, more)| entry(name.as_bytes(), kind, bytes.len() as u64 + more * 100, &bytes),
+    )
 }
 
 proptest! {

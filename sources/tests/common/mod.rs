@@ -53,9 +53,8 @@ pub(crate) fn write(folder: &Path, files: &BTreeMap<String, Vec<u8>>) {
 /// The files below a folder.
 pub(crate) fn read(folder: &Path) -> BTreeMap<String, Vec<u8>> {
     let files = digest::files(folder).unwrap();
-    let read = |path: std::path::PathBuf| {
-        (path.to_str().unwrap().to_owned(), fs::read(folder.join(&path)).unwrap())
-    };
+    let read =
+        |path: std::path::PathBuf| (path.to_str().unwrap().to_owned(), fs::read(folder.join(&path)).unwrap());
     files.into_iter().map(read).collect()
 }
 

@@ -177,7 +177,9 @@ async fn answer(site: &Site, asked: &Asked, write: &mut OwnedWriteHalf, count: i
     let part = asked.range.as_ref().filter(|_| page.ranges).and_then(|range| {
         let (from, to) = range.strip_prefix("bytes=")?.split_once('-')?;
         let same = asked.if_range.is_none() || asked.if_range == page.etag;
-        same.then(|| (from.parse::<usize>().unwrap(), to.parse::<usize>().map_or(all, |to| (to + 1).min(all))))
+        same.then(|| {
+            (from.parse::<usize>().unwrap(), to.parse::<usize>().map_or(all, |to| (to + 1).min(all)))
+        })
     });
     let mut head = match part {
         Some((from, _)) if from >= all => {

@@ -70,10 +70,17 @@ pub(crate) async fn all(
         "gs" => {
             let endpoint = of("GOOGLE_BASE_URL");
             let json = format!("{{\"name\": \"{bucket}\"}}");
-            ask(port(&endpoint), "POST /storage/v1/b?project=p", "content-type: application/json\r\n", json.as_bytes()).await;
+            ask(
+                port(&endpoint),
+                "POST /storage/v1/b?project=p",
+                "content-type: application/json\r\n",
+                json.as_bytes(),
+            )
+            .await;
             // The emulator takes objects by another protocol than object_store's.
             for (path, bytes) in files {
-                let what = format!("POST /upload/storage/v1/b/{bucket}/o?uploadType=media&name={prefix}/{path}");
+                let what =
+                    format!("POST /upload/storage/v1/b/{bucket}/o?uploadType=media&name={prefix}/{path}");
                 ask(port(&endpoint), &what, "", bytes).await;
             }
             return;
