@@ -103,31 +103,31 @@ fn one() -> u32 {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, KubeSchema)]
 #[serde(rename_all = "camelCase")]
 #[x_kube(
-    validation = Rule::new("(!self.uri.startsWith('http://') || has(self.sha256)) && (!has(self.secretName) || self.uri.matches('^(s3|gs|az):'))")
+    validation = Rule::new("has(self.secretName) ? self.uri.matches('^(s3|gs|az):') : has(self.sha256) || !self.uri.startsWith('http:')")
         .message("model: http:// needs a sha256, and only s3, gs and az take a secretName")
 )]
 pub struct Model {
-    /// Semantic version, as in the artefact's `metadata.json`.
-    #[schemars(length(min = 5, max = 64))]
+    /// Semantic version, as in `metadata.json`.
+    #[schemars(length(max = 64))]
     #[x_kube(
         validation = Rule::new("self.matches('^(0|[1-9][0-9]*)[.](0|[1-9][0-9]*)[.](0|[1-9][0-9]*)(-[0-9A-Za-z.-]+)?([+][0-9A-Za-z.-]+)?$')")
             .message("model.version: must be a semantic version such as 1.4.0")
     )]
     pub version: String,
-    /// The artefact: in a volume (`pvc://`), in the image (`file://`), or fetched first (`s3://`, `gs://`, `az://`, `https://`, `http://`).
-    #[schemars(length(min = 8, max = 512))]
+    /// Volume (`pvc://`), image (`file://`), or what is fetched (`s3://`, `gs://`, `az://`, `https://`, `http://`).
+    #[schemars(length(max = 512))]
     #[x_kube(
-        validation = Rule::new(r"self.matches(r'^[\w.~+@=,:/-]+$') && self.matches(r'^(pvc://[a-z0-9]([-a-z0-9.]*[a-z0-9])?/.|file:///.|(s3|gs|az)://[a-z0-9][a-z0-9._-]+[a-z0-9](/[^./][^/]*)+/?$|https?://[A-Za-z0-9.-]+(:\d+)?(/[^./][^/]*)*(/|/[^./][^/]*[.](tar|tar[.]gz|tgz))$)') && !self.matches('/[.][.](/|$)')")
+        validation = Rule::new(r"self.matches(r'^[\w.~+@=,:/-]+$') && self.matches(r'^(pvc://[a-z0-9]([-a-z0-9.]*[a-z0-9])?/.|file:///.|((s3|gs|az)://[a-z0-9._-]+(/[^./][^/]*)+/?|https?://[A-Za-z0-9.-]+(:\d+)?(/|(/[^./][^/]*)+(/|[.](tar|tar[.]gz|tgz))))$)') && !self.contains('/..')")
             .message("model.uri: must be pvc://<claim>/<path>, file:///<path>, {s3,gs,az}://<bucket>/<path>, or http(s)://<host>/<path>{/,.tar,.tar.gz,.tgz}, without .. and hidden names")
     )]
     pub uri: String,
-    /// Secret with `AWS_*`, `GOOGLE_*` or `AZURE_*` variables of the container that fetches.
+    /// Secret with the variables of what fetches: `AWS_*` and so on.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    #[schemars(length(min = 1, max = 253), regex(pattern = r"^[a-z0-9]([-.a-z0-9]*[a-z0-9])?$"))]
+    #[schemars(length(max = 253), regex(pattern = r"^[a-z0-9]([-.a-z0-9]*[a-z0-9])?$"))]
     pub secret_name: Option<String>,
-    /// Digest of the artefact as `model-server digest` prints it: 64 hex digits. Verified at load.
+    /// Digest as `model-server digest` prints it: 64 hex digits. Verified.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    #[schemars(length(equal = 64), regex(pattern = r"^[0-9a-f]{64}$"))]
+    #[schemars(length(max = 64), regex(pattern = r"^[0-9a-f]{64}$"))]
     pub sha256: Option<String>,
 }
 

@@ -172,7 +172,7 @@ async fn gather(request: &Request, work: &Work, tell: &(dyn Fn(Tally) + Sync)) -
 /// Where its files come from; none for a folder of this machine.
 fn source(request: &Request) -> Result<Option<Source>, FetchError> {
     let is_checked = request.sha256.is_some();
-    let transport = Transport::new(&request.patience, is_checked).map_err(|error| {
+    let transport = Transport::new(&request.patience, is_checked).map(Arc::new).map_err(|error| {
         let (uri, reason) = (request.uri.to_string(), error.to_string());
         FetchError::Settings { uri, reason }
     })?;
@@ -180,8 +180,7 @@ fn source(request: &Request) -> Result<Option<Source>, FetchError> {
         Uri::File(_) => None,
         uri @ Uri::Web { .. } => Some(Source::Web(Web::new(transport, uri))),
         Uri::Bucket { store, bucket, prefix } => {
-            let settings =
-                Settings { variables: &request.variables, is_checked, transport: Arc::new(transport) };
+            let settings = Settings { variables: &request.variables, is_checked, transport };
             Some(Source::Bucket(Bucket::new(*store, bucket, prefix, &settings)?))
         }
     })

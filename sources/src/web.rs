@@ -4,6 +4,8 @@
 //! does not begins to send all of it, and is not listened to. `If-Range` then gives the rest of the same file, or the
 //! whole of another.
 
+use std::sync::Arc;
+
 use futures::{StreamExt, TryStreamExt};
 use http::header::{
     ACCEPT_ENCODING, CONTENT_ENCODING, CONTENT_LENGTH, CONTENT_RANGE, ETAG, IF_RANGE, LOCATION, RANGE,
@@ -25,7 +27,7 @@ const REDIRECTS: usize = 5;
 /// A place on a web server.
 #[derive(Debug)]
 pub(crate) struct Web {
-    transport: Transport,
+    transport: Arc<Transport>,
     /// The archive, or the folder with `/` at its end.
     uri: String,
     is_archive: bool,
@@ -41,7 +43,7 @@ struct Part {
 }
 
 impl Web {
-    pub(crate) fn new(transport: Transport, uri: &Uri) -> Self {
+    pub(crate) fn new(transport: Arc<Transport>, uri: &Uri) -> Self {
         Self { transport, uri: uri.to_string(), is_archive: uri.archive().is_some() }
     }
 
