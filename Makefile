@@ -26,6 +26,7 @@ lint:           ## format, clippy, shell scripts, licences
 
 unit: ground    ## unit, property and API-server tests
 	hack/binaries api >/dev/null
+	hack/stores >/dev/null
 	SLUICE_OPERATOR=$(CARGO_TARGET_DIR)/debug/operator RUST_TEST_THREADS=4 cargo test --workspace
 	@# Again, to show which phases, verbs and faults its worlds have covered.
 	cargo test --quiet --workspace --test matrix -- --nocapture

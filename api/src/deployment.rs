@@ -102,27 +102,32 @@ fn one() -> u32 {
 /// A model version: what a team ships.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, KubeSchema)]
 #[serde(rename_all = "camelCase")]
+#[x_kube(
+    validation = Rule::new("has(self.secretName) ? self.uri.matches('^(s3|gs|az):') : has(self.sha256) || !self.uri.startsWith('http:')")
+        .message("model: http:// needs a sha256, and only s3, gs and az take a secretName")
+)]
 pub struct Model {
-    /// Semantic version, as in the artefact's `metadata.json`.
-    #[schemars(length(min = 5, max = 64))]
+    /// Semantic version, as in `metadata.json`.
+    #[schemars(length(max = 64))]
     #[x_kube(
         validation = Rule::new("self.matches('^(0|[1-9][0-9]*)[.](0|[1-9][0-9]*)[.](0|[1-9][0-9]*)(-[0-9A-Za-z.-]+)?([+][0-9A-Za-z.-]+)?$')")
             .message("model.version: must be a semantic version such as 1.4.0")
     )]
     pub version: String,
-    /// Where the artefact directory is: `pvc://<claim>/<path>` in the same namespace, or `file:///<path>` in
-    /// the server's image.
-    #[schemars(length(min = 8, max = 512))]
+    /// Volume (`pvc://`), image (`file://`), or what is fetched (`s3://`, `gs://`, `az://`, `https://`, `http://`).
+    #[schemars(length(max = 512))]
     #[x_kube(
-        validation = Rule::new("self.matches('^pvc://[a-z0-9]([-a-z0-9.]*[a-z0-9])?/[A-Za-z0-9._/-]+$') || self.matches('^file:///[A-Za-z0-9._/-]+$')")
-            .message("model.uri: must be pvc://<claim>/<path> or file:///<path>; other schemes are not loaded by this release"),
-        validation = Rule::new("!self.split('/').exists(p, p == '..')")
-            .message("model.uri: the path must not contain ..")
+        validation = Rule::new(r"self.matches(r'^[\w.~+@=,:/-]+$') && self.matches(r'^(pvc://[a-z0-9]([-a-z0-9.]*[a-z0-9])?/.|file:///.|((s3|gs|az)://[a-z0-9._-]+(/[^./][^/]*)+/?|https?://[A-Za-z0-9.-]+(:\d+)?(/|(/[^./][^/]*)+(/|[.](tar|tar[.]gz|tgz))))$)') && !self.contains('/..')")
+            .message("model.uri: must be pvc://<claim>/<path>, file:///<path>, {s3,gs,az}://<bucket>/<path>, or http(s)://<host>/<path>{/,.tar,.tar.gz,.tgz}, without .. and hidden names")
     )]
     pub uri: String,
-    /// Digest of the artefact as `model-server digest` prints it: 64 hex digits. Verified at load.
+    /// Secret with the variables of what fetches: `AWS_*` and so on.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    #[schemars(length(equal = 64), regex(pattern = r"^[0-9a-f]{64}$"))]
+    #[schemars(length(max = 253), regex(pattern = r"^[a-z0-9]([-.a-z0-9]*[a-z0-9])?$"))]
+    pub secret_name: Option<String>,
+    /// Digest as `model-server digest` prints it: 64 hex digits. Verified.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(max = 64), regex(pattern = r"^[0-9a-f]{64}$"))]
     pub sha256: Option<String>,
 }
 

@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use clap::{Args, Parser, Subcommand, value_parser};
 use model_server::corrupt::Corruption;
 
-mod serve;
+pub(crate) mod serve;
 
 pub(crate) use serve::Serve;
 
@@ -29,6 +29,17 @@ pub(crate) enum Command {
         /// Artefact directory.
         directory: PathBuf,
     },
+    /// Fetch an artefact from an object store or a web server, and put it in its place once it is complete.
+    ///
+    /// What was fetched before an end, however sudden, is not fetched again by the next call with the same --uri and --to; it lies
+    /// beside the folder until then. Credentials and endpoints come from the variables that the programs of the providers
+    /// read: AWS_ACCESS_KEY_ID, AWS_SECRET_ACCESS_KEY, AWS_SESSION_TOKEN, AWS_REGION, AWS_ENDPOINT_URL;
+    /// GOOGLE_APPLICATION_CREDENTIALS, GOOGLE_SERVICE_ACCOUNT_KEY, GOOGLE_BASE_URL; AZURE_STORAGE_ACCOUNT_NAME,
+    /// AZURE_STORAGE_ACCOUNT_KEY, AZURE_STORAGE_SAS_TOKEN, AZURE_STORAGE_ENDPOINT. Without, requests are not signed.
+    ///
+    /// Exit codes: 0 it is there; 1 not now, the same call may succeed later; 2 the command line is wrong; 3 refused: it is
+    /// missing, forbidden, too much, or not what was asked for.
+    Fetch(crate::fetch::Fetch),
     /// Measure accuracy offline, through the preprocessing and engine of `serve`.
     Evaluate(Evaluate),
     /// Corrupt the images of a data file in known ways, and write what the model says of each.

@@ -2,18 +2,13 @@
 
 use std::path::Path;
 
+use sources::digest::{self, DigestError};
 use wire::{Profile, ProfileError};
 
-use crate::digest::{self, DigestError};
 use crate::model;
 use crate::{Metadata, MetadataError, Model};
 
-/// The description.
-pub(crate) const METADATA: &str = "metadata.json";
-/// The reference profile.
-pub(crate) const REFERENCE: &str = "reference.json";
-/// The picture of the training.
-pub(crate) const PROGRESS: &str = "training_progress.png";
+pub(crate) use sources::names::{METADATA, PICTURE as PROGRESS, REFERENCE};
 
 /// An artefact, read once: what was hashed is what is used.
 #[derive(Debug)]
@@ -133,4 +128,14 @@ fn same(field: &'static str, found: &str, expected: &str) -> Result<(), Artefact
         return Ok(());
     }
     Err(ArtefactError::OtherModel { field, found: found.to_owned(), expected: expected.to_owned() })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::model;
+
+    #[test]
+    fn what_can_be_served_can_be_fetched() {
+        assert!(model::FILES.iter().all(|file| sources::names::MODELS.contains(file)));
+    }
 }

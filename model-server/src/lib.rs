@@ -5,7 +5,7 @@
 //!
 //! | to find out | look at |
 //! |---|---|
-//! | what an artefact is, and its digest | [`Artefact`], [`digest`], [`Metadata`], [`Model`], [`Program`] |
+//! | what an artefact is, and its digest | [`Artefact`], [`sources::digest`], [`Metadata`], [`Model`], [`Program`] |
 //! | where a model looks | `saliency` |
 //! | what happens to an image | [`mod@decode`], [`Preprocessing`], [`stats`] |
 //! | how a model is trained | [`dataset`], [`train`], [`profile`] |
@@ -20,7 +20,6 @@ pub mod corrupt;
 pub mod data;
 pub mod dataset;
 pub mod decode;
-pub mod digest;
 mod digits;
 mod engine;
 pub mod evaluate;

@@ -1,6 +1,7 @@
 //! `model-server`: see `model-server help`.
 
 mod args;
+mod fetch;
 mod progress;
 
 use std::fs::File;
@@ -12,17 +13,22 @@ use anyhow::{Context, Result, bail};
 use clap::Parser;
 use model_server::corrupt::Corruption;
 use model_server::dataset::Dataset;
-use model_server::{Artefact, Engine, data, digest, evaluate, load, serve, simulate, train};
+use model_server::{Artefact, Engine, data, evaluate, load, serve, simulate, train};
+use sources::digest;
 
 use crate::args::{Cli, Command, Data};
 
+/// Exit code of a fetch that will fail the same way again.
+const REFUSED: u8 = 3;
+
 fn main() -> ExitCode {
     let cli = Cli::parse();
+    let is_fetch = matches!(cli.command, Command::Fetch(_));
     match run(cli.command) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
             complain(&story(&error));
-            ExitCode::FAILURE
+            if is_fetch && !fetch::is_passing(&error) { ExitCode::from(REFUSED) } else { ExitCode::FAILURE }
         }
     }
 }
@@ -41,6 +47,7 @@ fn run(command: Command) -> Result<()> {
         }
         Command::Train(args) => train_model(args)?,
         Command::Digest { directory } => print(&digest::of_directory(&directory)?),
+        Command::Fetch(args) => fetch_model(args)?,
         Command::Evaluate(args) => evaluate_model(&args)?,
         Command::SimulateDrift(args) => simulate_drift(args)?,
         Command::Serve(args) => serve_model(*args)?,
@@ -72,6 +79,19 @@ fn train_model(args: args::Train) -> Result<()> {
     print(&format!("seconds            {seconds:.1}"));
     print(&format!("artefact           {}", settings.out.display()));
     print(&format!("sha256             {}", trained.digest));
+    Ok(())
+}
+
+fn fetch_model(args: fetch::Fetch) -> Result<()> {
+    let to = args.to.clone();
+    let (fetched, json) = fetch::run(args)?;
+    if json {
+        print(&serde_json::to_string_pretty(&fetched)?);
+        return Ok(());
+    }
+    print(&format!("artefact    {}{}", to.display(), if fetched.present { ", which was there" } else { "" }));
+    print(&format!("sha256      {}", fetched.sha256));
+    print(&format!("downloaded  {} bytes, {} more were here", fetched.downloaded, fetched.resumed));
     Ok(())
 }
 

@@ -182,10 +182,10 @@ async fn refuses_another_artefact(model: &Path, digest: &str) {
     for file in ["metadata.json", "reference.json"] {
         std::fs::copy(model.join(file), broken.join(file)).unwrap();
     }
-    let sum = model_server::digest::of_directory(&broken).unwrap();
+    let sum = sources::digest::of_directory(&broken).unwrap();
     assert!(error(options(&broken, &sum, 0, 0)).await.contains("has no model.pt"));
     std::fs::write(broken.join("model.pt"), b"not a graph").unwrap();
-    let sum = model_server::digest::of_directory(&broken).unwrap();
+    let sum = sources::digest::of_directory(&broken).unwrap();
     let message = error(options(&broken, &sum, 0, 0)).await;
     assert!(message.starts_with("the model cannot be loaded: ") && message.lines().count() == 1, "{message}");
     assert!(message.len() < 300, "{message}");

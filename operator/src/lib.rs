@@ -40,6 +40,7 @@ pub mod validate;
 pub mod world;
 pub mod write;
 
+mod fetching;
 mod run;
 mod uninstall;
 

@@ -2,6 +2,7 @@
 
 mod budget;
 mod cover;
+mod fetch;
 pub mod overlay;
 mod route;
 mod router;
@@ -22,6 +23,7 @@ use serde_json::{Value, json};
 pub use budget::{WORTH_A_BUDGET, router_budget, server_budget};
 pub use cover::{APPLIED, covers, stamp};
 pub(crate) use cover::{is_nothing, quantity};
+pub(crate) use fetch::FETCH;
 pub(crate) use route::REQUEST_TIMEOUT;
 pub use route::{mirror, plan_salt, reached, route, salt, shares, split, undo};
 pub use router::{Router, router};

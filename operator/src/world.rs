@@ -20,6 +20,7 @@ use serde::Serialize;
 use serde::de::DeserializeOwned;
 use tokio::sync::oneshot;
 
+use crate::fetching::failure;
 use crate::fresh::Fresh;
 use crate::index::{Feed, Index, Key, Touched};
 use crate::observe::Written;
@@ -243,8 +244,13 @@ fn slim(pod: &mut Pod) {
     }
     pod.metadata.annotations = None;
     if let Some(status) = pod.status.take() {
-        let PodStatus { phase, pod_ip, conditions, .. } = status;
-        pod.status = Some(PodStatus { phase, pod_ip, conditions, ..PodStatus::default() });
+        let PodStatus { phase, pod_ip, conditions, init_container_statuses, .. } = status;
+        // Only of a model that cannot be fetched is there something to say.
+        let init_container_statuses = init_container_statuses
+            .map(|all| all.into_iter().filter(|status| failure(status).is_some()).collect::<Vec<_>>())
+            .filter(|failing| !failing.is_empty());
+        pod.status =
+            Some(PodStatus { phase, pod_ip, conditions, init_container_statuses, ..PodStatus::default() });
     }
 }
 
@@ -304,4 +310,39 @@ where
         Event::Init => Event::Init,
         Event::InitDone => Event::InitDone,
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    #[test]
+    fn of_a_pod_only_what_is_read_is_kept() {
+        let fetch = |exit: u8| {
+            json!({
+                "name": "fetch", "image": "i", "imageID": "i", "ready": false, "restartCount": 0,
+                "state": {"terminated": {"exitCode": exit, "message": "error: s3://b/a is not there"}},
+            })
+        };
+        let kept = |exit| {
+            let pod = json!({
+                "metadata": {"name": "a", "annotations": {"a": "b"}},
+                "spec": {"nodeName": "n", "containers": [{"name": "server"}]},
+                "status": {"phase": "Pending", "initContainerStatuses": [fetch(exit)], "hostIP": "10.0.0.1"},
+            });
+            let mut pod: Pod = serde_json::from_value(pod).unwrap();
+            slim(&mut pod);
+            json!(pod)
+        };
+        let spec = json!({"nodeName": "n", "containers": []});
+        assert_eq!(
+            kept(0),
+            json!({
+                "apiVersion": "v1", "kind": "Pod", "metadata": {"name": "a"}, "spec": spec, "status": {"phase": "Pending"},
+            })
+        );
+        assert_eq!(kept(3)["status"]["initContainerStatuses"], json!([fetch(3)]));
+    }
 }

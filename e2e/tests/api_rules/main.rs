@@ -147,16 +147,52 @@ fn settings_are_bounded(#[case] pointer: &str, #[case] value: Value, #[case] mes
 #[case("/spec/model/version", json!("v1.0.0"), Some("model.version: must be a semantic version such as 1.4.0"))]
 #[case("/spec/model/uri", json!("file:///models/1"), None)]
 #[case("/spec/model/uri", json!("pvc://claim/a"), None)]
-#[case("/spec/model/uri", json!("s3://bucket/a"), Some("model.uri: must be pvc://<claim>/<path> or file:///<path>"))]
-#[case("/spec/model/uri", json!("https://host/a"), Some("other schemes are not loaded by this release"))]
+#[case("/spec/model/uri", json!("s3://bucket/a"), None)]
+#[case("/spec/model/uri", json!("s3://team-models/digits/1.0.0/"), None)]
+#[case("/spec/model/uri", json!("gs://team_models.example/a"), None)]
+#[case("/spec/model/uri", json!("az://models/a/b_c"), None)]
+#[case("/spec/model/uri", json!("s3://bucket"), Some("model.uri: must be pvc://<claim>/<path>, file:///<path>"))]
+#[case("/spec/model/uri", json!("s3://bucket/"), Some("model.uri: must be pvc://<claim>/<path>, file:///<path>"))]
+#[case("/spec/model/uri", json!("s3://Bucket/a"), Some("model.uri: must be pvc://<claim>/<path>, file:///<path>"))]
+#[case("/spec/model/uri", json!("gs://bucket/.hidden"), Some("or http(s)://<host>/<path>{/,.tar,.tar.gz,.tgz}, without .. and hidden names"))]
+#[case("/spec/model/uri", json!("az://bucket/a//b"), Some("or http(s)://<host>/<path>{/,.tar,.tar.gz,.tgz}, without .. and hidden names"))]
+#[case("/spec/model/uri", json!("s3://bucket/a?versionId=1"), Some("model.uri: must be pvc://<claim>/<path>, file:///<path>"))]
+#[case("/spec/model/uri", json!("https://host/a/"), None)]
+#[case("/spec/model/uri", json!("https://host:8443/a/b.tar.gz"), None)]
+#[case("/spec/model/uri", json!("https://host/b.tgz"), None)]
+#[case("/spec/model/uri", json!("http://host/a.tar"), None)]
+#[case("/spec/model/uri", json!("https://host/a"), Some("model.uri: must be pvc://<claim>/<path>, file:///<path>"))]
+#[case("/spec/model/uri", json!("https://host/a.tar?sig=1"), Some("model.uri: must be pvc://<claim>/<path>, file:///<path>"))]
+#[case("/spec/model/uri", json!("https://me:pw@host/a/"), Some("model.uri: must be pvc://<claim>/<path>, file:///<path>"))]
+#[case("/spec/model/uri", json!("https://host/%2e%2e/"), Some("model.uri: must be pvc://<claim>/<path>, file:///<path>"))]
+#[case("/spec/model/uri", json!("https://host/a/../"), Some("or http(s)://<host>/<path>{/,.tar,.tar.gz,.tgz}, without .. and hidden names"))]
+#[case("/spec/model/uri", json!("ftp://host/a/"), Some("model.uri: must be pvc://<claim>/<path>, file:///<path>"))]
+#[case("/spec/model/secretName", json!("s3"), Some("model: http:// needs a sha256, and only s3"))]
 #[case("/spec/model/uri", json!("pvc://claim/"), Some("model.uri: must be pvc://<claim>/<path>"))]
-#[case("/spec/model/uri", json!("pvc://claim/a/../b"), Some("model.uri: the path must not contain .."))]
-#[case("/spec/model/uri", json!("file:///.."), Some("model.uri: the path must not contain .."))]
+#[case("/spec/model/uri", json!("pvc://claim/a/../b"), Some("without .. and hidden names"))]
+#[case("/spec/model/uri", json!("file:///a//.b"), None)]
+#[case("/spec/model/uri", json!("file:///.."), Some("without .. and hidden names"))]
 #[case("/spec/model/sha256", Value::Null, None)]
 #[case("/spec/model/sha256", json!("a".repeat(63)), Some("spec.model.sha256"))]
 #[case("/spec/model/sha256", json!("A".repeat(64)), Some("spec.model.sha256"))]
 fn models_are_named_exactly(#[case] pointer: &str, #[case] value: Value, #[case] message: Option<&str>) {
     check(pointer, value, message);
+}
+
+#[rstest]
+#[case(json!({"uri": "s3://bucket/a", "secretName": "s3"}), None)]
+#[case(json!({"uri": "s3://bucket/a", "secretName": "S3"}), Some("spec.model.secretName"))]
+#[case(json!({"uri": "s3://bucket/a", "secretName": "s".repeat(254)}), Some("spec.model.secretName"))]
+#[case(json!({"uri": "s3://bucket/a", "sha256": null}), None)]
+#[case(json!({"uri": "https://host/a/", "secretName": "s3"}), Some("model: http:// needs a sha256, and only s3"))]
+#[case(json!({"uri": "http://host/a/", "sha256": null}), Some("model: http:// needs a sha256"))]
+fn a_model_of_elsewhere_is_safe_to_fetch(#[case] fields: Value, #[case] message: Option<&str>) {
+    let mut model = valid()["spec"]["model"].clone();
+    for (name, value) in fields.as_object().unwrap() {
+        model[name] = value.clone();
+    }
+    // As some write what they leave out.
+    check("/spec/model", model, message);
 }
 
 #[rstest]

@@ -195,7 +195,7 @@ const fn any(port: u16) -> SocketAddr {
     SocketAddr::new(IpAddr::V4(Ipv4Addr::UNSPECIFIED), port)
 }
 
-fn sha256(text: &str) -> Result<String, String> {
+pub(crate) fn sha256(text: &str) -> Result<String, String> {
     let hex = |b: u8| b.is_ascii_digit() || (b'a'..=b'f').contains(&b);
     if text.len() == 64 && text.bytes().all(hex) {
         return Ok(text.to_owned());
@@ -203,7 +203,7 @@ fn sha256(text: &str) -> Result<String, String> {
     Err("64 lower-case hex digits are meant, as `model-server digest` prints".to_owned())
 }
 
-fn duration(text: &str) -> Result<Duration, String> {
+pub(crate) fn duration(text: &str) -> Result<Duration, String> {
     let read = text.parse::<jiff::SignedDuration>().ok().and_then(|d| Duration::try_from(d).ok());
     let max = Duration::from_secs(3600);
     read.filter(|d| *d <= max).ok_or_else(|| "0s to 1h is meant, such as 20s or 1m30s".to_owned())

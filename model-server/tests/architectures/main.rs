@@ -12,10 +12,11 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 use image::RgbImage;
-use model_server::{Artefact, Engine, Metadata, digest};
+use model_server::{Artefact, Engine, Metadata};
 use rstest::rstest;
 use serde::Deserialize;
 use serde::de::DeserializeOwned;
+use sources::digest;
 use tempfile::TempDir;
 
 /// What PyTorch says of an architecture.
@@ -123,7 +124,7 @@ fn every_file_format_gives_the_logits_of_pytorch(#[case] name: &str) {
     let written = written(name);
     let (artefact, mut engine) = load(&directory);
     assert_eq!(artefact.digest, written.digest, "as Python computes it");
-    assert_eq!(artefact.digest, digest::of_directory(&directory).unwrap());
+    assert_eq!(artefact.digest, sources::digest::of_directory(&directory).unwrap());
     for images in 1..=8 {
         let (some, logits): (Vec<_>, Vec<_>) =
             formula::images(2, 8, 8).into_iter().zip(written.logits.clone()).cycle().take(images).unzip();

@@ -6,7 +6,7 @@ use std::process::Command;
 
 use image::{ImageFormat, RgbImage};
 use model_server::serve::run;
-use model_server::{Precision, digest};
+use model_server::Precision;
 use serde_json::{Value, json};
 
 use crate::common::{base64, encode, free_port, options, ready};
@@ -16,7 +16,7 @@ use crate::{fixture, formula};
 async fn a_file_is_served_and_named_and_bf16_changes_nothing() {
     let (listen, admin) = (free_port(), free_port());
     let (stop, stopped) = tokio::sync::oneshot::channel::<()>();
-    let sum = digest::of_directory(&fixture("onnx")).unwrap();
+    let sum = sources::digest::of_directory(&fixture("onnx")).unwrap();
     let mut options = options(&fixture("onnx"), &sum, listen, admin);
     options.settings.precision = Precision::Bf16;
     options.settings.threads = 2;

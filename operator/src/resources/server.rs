@@ -7,8 +7,8 @@ use serde_json::{Value, json};
 use wire::endpoint;
 
 use super::{
-    GRACE, Images, Owner, PRE_STOP, container_security, manifest, merge, overlay, pod_security, probes,
-    spread, tmp,
+    GRACE, Images, Owner, PRE_STOP, container_security, fetch, manifest, merge, overlay, pod_security,
+    probes, spread, tmp,
 };
 use crate::revision::{Asked, Resolved};
 
@@ -60,7 +60,7 @@ fn plain(owner: &Owner, revision: &str, asked: &Asked, images: &Images) -> Rende
     let mut volumes = vec![tmp()];
     let mut mounts = vec![json!({"name": "tmp", "mountPath": "/tmp"})];
     if let Some(volume) = volume {
-        volumes.push(json!({"name": ARTEFACT, "persistentVolumeClaim": volume}));
+        volumes.push(merge(json!({"name": ARTEFACT}), volume));
         mounts.push(json!({"name": ARTEFACT, "mountPath": MODELS, "readOnly": true}));
     }
     let container = json!({
@@ -78,7 +78,7 @@ fn plain(owner: &Owner, revision: &str, asked: &Asked, images: &Images) -> Rende
         "volumeMounts": mounts,
     });
     let (fetch_container, fetch_pod) = images.fetching();
-    let pod = json!({
+    let mut pod = json!({
         "automountServiceAccountToken": false,
         "enableServiceLinks": false,
         "securityContext": pod_security(),
@@ -87,6 +87,9 @@ fn plain(owner: &Owner, revision: &str, asked: &Asked, images: &Images) -> Rende
         "containers": [merge(merge(container, probes(START)), fetch_container)],
         "volumes": volumes,
     });
+    if fetch::is_fetched(&asked.model) {
+        pod["initContainers"] = json!([fetch::container(&asked.model, images, ARTEFACT, MODELS)]);
+    }
     let template = json!({
         "metadata": {
             "labels": labels(&owner.name, revision),
@@ -120,12 +123,15 @@ fn args(path: &str, revision: &str, model: &Model) -> Vec<String> {
     args
 }
 
-/// Where the artefact is within the pod, and the claim that holds it.
+/// Where the artefact is within the pod, and the volume that holds it.
 fn artefact(model: &Model) -> (String, Option<Value>) {
+    if fetch::is_fetched(model) {
+        return (fetch::path(MODELS), Some(fetch::volume()));
+    }
     match model.uri.strip_prefix("pvc://").and_then(|rest| rest.split_once('/')) {
         Some((claim, path)) => (
             format!("{MODELS}/{}", path.trim_matches('/')),
-            Some(json!({"claimName": claim, "readOnly": true})),
+            Some(json!({"persistentVolumeClaim": {"claimName": claim, "readOnly": true}})),
         ),
         // The API server's rule leaves nothing but file:///.
         None => (model.uri.trim_start_matches("file://").to_owned(), None),

@@ -1,5 +1,7 @@
 //! Conditions: one question each, with the answer's reason.
 
+use std::sync::Arc;
+
 use evidence::Verdict;
 use jiff::Timestamp;
 use k8s_openapi::api::apps::v1::DeploymentCondition;
@@ -7,6 +9,7 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::{Condition, Time};
 use rollout::{Kind, Outcome, Pause, Phase, waiting};
 
 use super::{Picture, judged, ready_routers, strategy_edited};
+use crate::fetching::failing;
 use crate::judge::digests;
 use crate::write::WriteError;
 
@@ -105,7 +108,10 @@ fn ready(picture: Picture<'_>) -> Answer {
     };
     let pods = picture.observed.workloads.get(stable).map_or(0, |p| p.ready);
     match (pods, ready_routers(picture.seen)) {
-        (0, _) => answer("Ready", false, "NoServer", format!("no pod of {stable} is ready")),
+        (0, _) => {
+            let why = unfetched(picture, stable).map_or_else(String::new, |why| format!("; {why}"));
+            answer("Ready", false, "NoServer", format!("no pod of {stable} is ready{why}"))
+        }
         (_, 0) => answer("Ready", false, "NoRouter", "no router is ready"),
         _ => match mismatch(picture) {
             Some(message) => answer("Ready", false, DIGEST_MISMATCH, message),
@@ -161,7 +167,12 @@ fn progressing(picture: Picture<'_>) -> Answer {
     let waits = waiting(&picture.valid.wanted, &plan.state, picture.observed, picture.now);
     let mut message = waits.unwrap_or_default();
     let edited = "the edited strategy acts from the next rollout";
-    let more = [unheard(picture), refused(picture), strategy_edited(picture).then(|| edited.to_owned())];
+    let more = [
+        unheard(picture),
+        refused(picture),
+        without_model(picture),
+        strategy_edited(picture).then(|| edited.to_owned()),
+    ];
     for said in more.into_iter().flatten() {
         message = if message.is_empty() { said } else { format!("{message}; {said}") };
     }
@@ -211,6 +222,18 @@ fn refused(picture: Picture<'_>) -> Option<String> {
         let why = status.conditions.iter().flatten().find(fails)?.message.as_deref()?;
         Some(format!("pods of {arm} are not made: {why}"))
     })
+}
+
+/// Why a revision that the rollout goes to gets no model.
+fn without_model(picture: Picture<'_>) -> Option<String> {
+    let Phase::Rolling(rolling) = &picture.plan.state.phase else { return None };
+    rolling.arms().find_map(|arm| unfetched(picture, arm))
+}
+
+/// Why pods of a revision have no model.
+fn unfetched(picture: Picture<'_>, revision: &str) -> Option<String> {
+    let (pod, why) = failing(picture.seen.servers(revision).map(Arc::as_ref))?;
+    Some(format!("pod {pod} cannot fetch its model: {why}"))
 }
 
 fn or(message: String, otherwise: impl Into<String>) -> String {

@@ -411,3 +411,41 @@ fn a_first_shadow_answers_nobody_and_says_so() {
     assert_eq!(condition(&status, "Ready"), ("False", "NothingServes", over.as_str()));
     assert_eq!(condition(&status, "RollbackReady").1, "AlreadyUndone");
 }
+
+#[test]
+fn a_fetch_that_fails_names_its_reason() {
+    let mut case = Case::new(&json!({
+        "model": {"version": "1.1.0", "uri": "s3://team-models/digits/1.1.0", "secretName": "models"},
+    }));
+    case.turns(2);
+    let candidate = case.name("1.1.0");
+    let log = "{\"level\":\"WARN\"}\nerror: s3://team-models/digits/1.1.0 is not given: AccessDenied\n";
+    let pod = serde_json::from_value(json!({
+        "metadata": {
+            "name": format!("{candidate}-x"),
+            "labels": {"sluice.dev/role": "server", "sluice.dev/revision": candidate},
+        },
+        "status": {"phase": "Pending", "initContainerStatuses": [{
+            "name": "fetch", "image": "i", "imageID": "i", "ready": false, "restartCount": 2,
+            "state": {"waiting": {"reason": "CrashLoopBackOff", "message": "back-off 20s"}},
+            "lastState": {"terminated": {"exitCode": 3, "reason": "Error", "message": log}},
+        }]},
+    }));
+    case.seen.pods.push(Arc::new(pod.unwrap()));
+    let said = format!(
+        "pod {candidate}-x cannot fetch its model: s3://team-models/digits/1.1.0 is not given: AccessDenied"
+    );
+    let status = case.turn(1);
+    let (_, _, message) = condition(&status, "Progressing");
+    assert!(message.ends_with(&said), "{message}");
+    // Of a stable revision whose new pods get no model, too.
+    let mut alone = Case::new(&json!({}));
+    alone.seen.pods = case.seen.pods;
+    let (stable, mut pod) = (alone.name("1.0.0"), alone.seen.pods[0].as_ref().clone());
+    pod.metadata.labels.as_mut().unwrap().insert("sluice.dev/revision".into(), stable);
+    alone.seen.pods = vec![Arc::new(pod)];
+    let status = alone.turn(0);
+    let (ready, reason, message) = condition(&status, "Ready");
+    assert_eq!((ready, reason), ("False", "NoServer"));
+    assert!(message.ends_with(&said), "{message}");
+}

@@ -9,7 +9,7 @@ use wire::endpoint;
 
 use super::{Defaults, Invalid, invalid};
 use crate::resources::overlay::{Items, identity, items};
-use crate::resources::{ARTEFACT, GRACE, MODELS, SERVER};
+use crate::resources::{ARTEFACT, FETCH, GRACE, MODELS, SERVER};
 
 const FIELD: &str = "spec.server.template";
 /// Bytes as JSON, at most: it is stored with every revision.
@@ -33,6 +33,9 @@ const OF_SERVER: [(&str, &str); 10] = [
     ("restartPolicy", STAYS),
     ("restartPolicyRules", STAYS),
 ];
+
+/// Fields of container `fetch` that are not Sluice's: the rest is what makes the artefact be the one of the spec.
+const OF_FETCH: [&str; 4] = ["name", "resources", "env", "envFrom"];
 
 /// Variables that would change what the arguments say, or that would be overruled by them.
 const VARIABLES: [&str; 7] = [
@@ -141,10 +144,25 @@ fn container(list: &str, container: &Value) -> Result<(), Invalid> {
     if name == SERVER {
         return server(&field, container);
     }
+    if name == FETCH {
+        return fetch(&field, container);
+    }
     for port in all_of(container, "ports") {
         taken(&field, port, false)?;
     }
     Ok(())
+}
+
+fn fetch(field: &str, fetch: &Value) -> Result<(), Invalid> {
+    let others = fetch.as_object().into_iter().flatten().find(|(name, _)| !OF_FETCH.contains(&name.as_str()));
+    match others {
+        Some((name, value)) => Err(invalid(
+            format!("{field}.{name}"),
+            found(value),
+            "but the container fetch is Sluice's: only its resources, env and envFrom may be set",
+        )),
+        None => Ok(()),
+    }
 }
 
 fn server(field: &str, server: &Value) -> Result<(), Invalid> {

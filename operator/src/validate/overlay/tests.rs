@@ -27,6 +27,7 @@ fn server(fields: Value) -> Value {
 #[case(server(json!({"env": [{"name": "SLUICE_LOG", "value": "debug"}], "envFrom": [{"secretRef": {"name": "a"}}]})))]
 #[case(server(json!({"ports": [{"name": "grpc", "containerPort": 9000}], "securityContext": {"privileged": false}})))]
 #[case(server(json!({"volumeMounts": [{"name": "cache", "mountPath": "/modelsx"}], "workingDir": "/tmp"})))]
+#[case(json!({"spec": {"initContainers": [{"name": "fetch", "env": [{"name": "A"}], "resources": {}}]}}))]
 #[case(json!({"spec": {"fieldOfANewerCluster": {"a": [1]}}}))]
 fn what_sluice_does_not_rely_on_may_be_changed(#[case] overlay: Value) {
     assert_eq!(checked(overlay), Ok(()));
@@ -59,6 +60,10 @@ fn what_sluice_does_not_rely_on_may_be_changed(#[case] overlay: Value) {
 #[case(
     json!({"spec": {"volumes": [{"name": "models", "emptyDir": {}}]}}),
     "spec.server.template.spec.volumes: found {\"emptyDir\":{},\"name\":\"models\"}, but the artefact is what spec.model.uri"
+)]
+#[case(
+    json!({"spec": {"initContainers": [{"name": "fetch", "image": "mine"}]}}),
+    "spec.server.template.spec.initContainers[fetch].image: found \"mine\", but the container fetch is Sluice's"
 )]
 #[case(json!({"spec": {"containers": null}}), "spec.server.template.spec.containers: found null, but there must be")]
 #[case(

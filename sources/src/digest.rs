@@ -5,9 +5,10 @@
 //! refused: what they lead to is not part of the artefact. The digest itself is in no file.
 
 use std::collections::BTreeMap;
+use std::ffi::OsString;
 use std::fs::File;
 use std::io::{self, Read};
-use std::os::unix::ffi::OsStrExt;
+use std::os::unix::ffi::{OsStrExt, OsStringExt};
 use std::path::{Path, PathBuf};
 
 use sha2::{Digest as _, Sha256};
@@ -59,27 +60,35 @@ pub fn of_directory(directory: &Path) -> Result<String, DigestError> {
 /// # Errors
 /// As [`of_directory`].
 pub fn read(directory: &Path, keep: &[&str]) -> Result<(String, BTreeMap<String, Vec<u8>>), DigestError> {
-    let mut files = Vec::new();
-    list(directory, &mut Vec::new(), &mut files)?;
-    let count_of = |many| DigestError::Count { path: directory.to_owned(), many };
-    if files.is_empty() || files.len() > MAX_FILES {
-        return Err(count_of(!files.is_empty()));
-    }
-    files.sort();
     let mut digest = Sha256::new();
     let mut kept = BTreeMap::new();
-    for relative in files {
-        let path = directory.join(Path::new(std::ffi::OsStr::from_bytes(&relative)));
+    for relative in files(directory)? {
+        let path = directory.join(&relative);
+        let relative = relative.as_os_str().as_bytes();
         let name = keep.iter().find(|name| name.as_bytes() == relative);
         let mut bytes = name.map(|_| Vec::new());
         let (length, sum) =
             hash(&path, bytes.as_mut()).map_err(|source| DigestError::Read { path, source })?;
-        digest.update(line(&relative, length, &sum));
+        digest.update(line(relative, length, &sum));
         if let (Some(name), Some(bytes)) = (name, bytes) {
             kept.insert((*name).to_owned(), bytes);
         }
     }
     Ok((hex(&digest.finalize()), kept))
+}
+
+/// The paths of all files, relative to the directory, sorted by their bytes.
+///
+/// # Errors
+/// As [`of_directory`], but for files that cannot be read.
+pub fn files(directory: &Path) -> Result<Vec<PathBuf>, DigestError> {
+    let mut files = Vec::new();
+    list(directory, &mut Vec::new(), &mut files)?;
+    if files.is_empty() || files.len() > MAX_FILES {
+        return Err(DigestError::Count { path: directory.to_owned(), many: !files.is_empty() });
+    }
+    files.sort();
+    Ok(files.into_iter().map(|path| PathBuf::from(OsString::from_vec(path))).collect())
 }
 
 /// The line of one file.
