@@ -33,13 +33,10 @@ pub(crate) fn failure(status: &ContainerStatus) -> Option<String> {
 /// The error among its last lines, or how it ended.
 fn said(ended: &ContainerStateTerminated) -> String {
     let lines = ended.message.as_deref().unwrap_or_default().lines();
-    match lines.rev().find_map(|line| line.trim().strip_prefix(ERROR)) {
-        Some(error) => cut(error, LENGTH),
-        None => {
-            let reason = ended.reason.as_deref().unwrap_or("Error");
-            format!("{reason}, exit code {}", ended.exit_code)
-        }
+    if let Some(error) = lines.rev().find_map(|line| line.trim().strip_prefix(ERROR)) {
+        return cut(error, LENGTH);
     }
+    format!("{}, exit code {}", ended.reason.as_deref().unwrap_or("Error"), ended.exit_code)
 }
 
 /// The first of these pods that cannot fetch its model, and why.

@@ -201,7 +201,8 @@ fn options(endpoint: Option<&str>, uri: &str, is_checked: bool) -> Result<Client
 fn s3(bucket: &str, uri: &str, settings: &Settings<'_>) -> Result<AmazonS3Builder, FetchError> {
     let set = |builder: AmazonS3Builder, (key, value)| builder.with_config(key, value);
     // Sessions of directory buckets would ask the metadata service where there are no credentials.
-    let ours = settings_of::<Aws>(settings.variables, "AWS_").filter(|(key, _)| !matches!(key, Aws::S3Express));
+    let ours =
+        settings_of::<Aws>(settings.variables, "AWS_").filter(|(key, _)| !matches!(key, Aws::S3Express));
     let builder = ours.fold(AmazonS3Builder::new(), set);
     let has = |key: Aws| builder.get_config_value(&key).is_some();
     let signs = has(Aws::AccessKeyId)

@@ -13,7 +13,7 @@ use base64::Engine as _;
 use bench::limits::Figures;
 use bench::process::cpu;
 use clap::{Args, Parser, ValueEnum};
-use model_server::{Artefact, Engine, Torch, decode, limit_threads};
+use model_server::{Artefact, decode};
 
 /// Parts of the model server, each alone, as fast as they can.
 #[derive(Debug, Parser)]
@@ -72,16 +72,14 @@ enum Precision {
 impl Raw {
     fn run(&self) -> Result<Figures> {
         let artefact = Artefact::read(&self.model)?;
-        let archive = artefact.model.archive(&artefact.metadata)?;
+        let program = artefact.model.program(&artefact.metadata)?;
         let precision = match self.precision {
             Precision::Fp32 => torchscript::Precision::Fp32,
             Precision::Bf16 => torchscript::Precision::Bf16,
         };
         let length = artefact.metadata.preprocessing.input_len();
         self.time.measure(|| {
-            limit_threads(1);
-            torchscript::flush_denormal();
-            let mut engine = Torch::load(&archive, &artefact.metadata, precision)?;
+            let mut engine = program.engine(&artefact.metadata, 1, precision)?;
             let inputs = noise(self.batch * length);
             Ok(move || {
                 engine.run(&inputs, self.batch)?;

@@ -5,8 +5,8 @@ use std::path::Path;
 use std::process::Command;
 
 use image::{ImageFormat, RgbImage};
-use model_server::serve::run;
 use model_server::Precision;
+use model_server::serve::run;
 use serde_json::{Value, json};
 
 use crate::common::{base64, encode, free_port, options, ready};
