@@ -70,7 +70,7 @@ mod tests {
     use crate::resources::{Owner, render};
     use crate::revision::Asked;
 
-    fn pod(model: Value, server: Value, images: &Images) -> Value {
+    fn pod(model: &Value, server: &Value, images: &Images) -> Value {
         let deployment: ModelDeployment = serde_json::from_value(json!({
             "apiVersion": "sluice.dev/v1alpha1", "kind": "ModelDeployment",
             "metadata": {"name": "digits", "namespace": "team", "uid": "0f8fad5b-d9cb-469f-a165-70867728950e"},
@@ -97,7 +97,7 @@ mod tests {
             "version": "1.1.0", "uri": "s3://team-models/digits/1.1.0", "sha256": "ab".repeat(32),
             "secretName": "team-models",
         });
-        let pod = pod(model, json!({"image": "mine:2"}), &images());
+        let pod = pod(&model, &json!({"image": "mine:2"}), &images());
         insta::assert_yaml_snapshot!(pod["initContainers"]);
         assert_eq!(pod["volumes"][1], json!({"name": "models", "emptyDir": {"sizeLimit": "6400Mi"}}));
         let server = &pod["containers"][0];
@@ -112,7 +112,7 @@ mod tests {
 
     #[test]
     fn a_model_without_digest_or_secret_asks_for_neither() {
-        let pod = pod(json!({"version": "1.1.0", "uri": "https://m.example/d.tgz"}), json!({}), &images());
+        let pod = pod(&json!({"version": "1.1.0", "uri": "https://m.example/d.tgz"}), &json!({}), &images());
         let fetch = &pod["initContainers"][0];
         let args = ["fetch", "--replace", "--uri", "https://m.example/d.tgz", "--to", "/models/artefact"];
         assert_eq!(fetch["args"].as_array().unwrap()[..6], args.map(|arg| json!(arg)));
@@ -122,7 +122,7 @@ mod tests {
     #[test]
     fn what_is_in_a_volume_or_an_image_is_not_fetched() {
         for uri in ["pvc://models/digits/1.1.0", "file:///models/digits"] {
-            let pod = pod(json!({"version": "1.1.0", "uri": uri}), json!({}), &images());
+            let pod = pod(&json!({"version": "1.1.0", "uri": uri}), &json!({}), &images());
             assert!(pod.get("initContainers").is_none(), "{uri}");
         }
     }
