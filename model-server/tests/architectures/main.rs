@@ -16,7 +16,6 @@ use model_server::{Artefact, Engine, Metadata};
 use rstest::rstest;
 use serde::Deserialize;
 use serde::de::DeserializeOwned;
-use sources::digest;
 use tempfile::TempDir;
 
 /// What PyTorch says of an architecture.
