@@ -26,6 +26,10 @@ pub(super) fn decode(bytes: &[u8], width: u32, height: u32) -> Decoded {
     let mut decoder = decoder(bytes);
     decoder.set_transformations(Transformations::EXPAND | Transformations::STRIP_16);
     let mut reader = decoder.read_info().map_err(|e| wrong(&e))?;
+    // The decoder panics where the last colour is not whole.
+    if reader.info().palette.as_ref().is_some_and(|palette| palette.len() % 3 != 0) {
+        return Err(Wrong::Broken("its palette has a part of a colour".into()));
+    }
     let count = width as usize * height as usize;
     let size = reader.output_buffer_size().filter(|size| *size <= 4 * count);
     let size = size.ok_or_else(|| Wrong::Broken("it has more values than four of 8 bits a pixel".into()))?;

@@ -19,6 +19,8 @@ pub fn images() -> Vec<(&'static str, Vec<u8>, &'static str)> {
         ("IDAT that unpacks to 2 GB", png_of(&zeros(2000)), ""),
         ("many zTXt", png_with(&vec![(b"zTXt", &[&b"a\0\0"[..], &zeros(4)].concat()[..]); 1000]), ""),
         ("a large eXIf", png_with(&[(b"eXIf", &vec![0; 6 * MIB])]), "needs more than 2097152 bytes beside"),
+        ("a palette of half a colour", png_palette(&[1]), "its palette has a part of a colour"),
+        ("a palette of nothing", png_palette(&[]), "broken"),
         ("a large unknown chunk", png_with(&[(b"abCd", &vec![0; 6 * MIB])]), ""),
         ("a PNG of 2^31 x 2^31", png_size(0x7fff_ffff, 0x7fff_ffff), "2147483647x2147483647 pixels, allowed"),
         ("a PNG of no width", png_size(0, 4), "broken"),
@@ -135,6 +137,14 @@ pub fn grown(image: &[u8], width: u16, height: u16) -> Vec<u8> {
         image[start + 2..start + 4].copy_from_slice(&height.to_le_bytes());
     }
     image
+}
+
+/// A PNG of 4x4 pixels of a palette.
+fn png_palette(palette: &[u8]) -> Vec<u8> {
+    let head = [&[0, 0, 0, 4, 0, 0, 0, 4][..], &[8, 3, 0, 0, 0]].concat();
+    let chunks = [(b"IHDR", &head[..]), (b"PLTE", palette), (b"IDAT", &zlib(1)), (b"IEND", &[])];
+    let chunks: Vec<u8> = chunks.iter().flat_map(|(name, data)| png_chunk(name, data)).collect();
+    [&encode(ImageFormat::Png)[..8], &chunks].concat()
 }
 
 /// A JPEG with so many of the largest segments.
