@@ -46,8 +46,9 @@ pub(super) fn load() -> Result<(), LibraryError> {
     let path = find(named.map(PathBuf::from), env::current_exe().ok().as_deref())?;
     let wrong = |reason: &str| LibraryError::Wrong { path: path.clone(), reason: one_line(reason) };
     let environment = ort::init_from(&path).map_err(|e| wrong(&reason(&e)))?;
-    let log = |_: LogLevel, _: &str, _: &str, _: &str, message: &str| {
-        tracing::warn!(message = one_line(message), "ONNX Runtime");
+    let log = |level: LogLevel, _: &str, _: &str, _: &str, message: &str| match level {
+        LogLevel::Error | LogLevel::Fatal => tracing::warn!("ONNX Runtime: {}", one_line(message)),
+        _ => tracing::debug!("ONNX Runtime: {}", one_line(message)),
     };
     // The library that we bring has nothing to send with; another one might.
     environment.with_name("sluice").with_telemetry(false).with_logger(Arc::new(log)).commit();
