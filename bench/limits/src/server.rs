@@ -7,8 +7,10 @@ use std::time::Duration;
 
 use anyhow::Result;
 use clap::Args;
-use model_server::http::{Identity, Limits, Service};
+use model_server::http::{Limits, Service};
+use model_server::models::Models;
 use model_server::queue::{Queue, Room};
+use model_server::served::{Identity, Served};
 use model_server::{Artefact, Engine, Metrics, Output, Reference, listen, predictions};
 use prometheus::Registry;
 use tokio::net::TcpListener;
@@ -48,7 +50,8 @@ impl Serve {
         let queue = Queue::start(vec![make; WORKERS], ROOM, &metrics)?;
         let (revision, name) = ("limit-1".to_owned(), "limit".to_owned());
         let identity = Identity { metadata, digest, revision, name, infer_output: Output::Probabilities };
-        let service = Service::new(identity, queue, LIMITS, metrics);
+        let models = Models::One(Arc::new(Served::new(identity, queue, None)));
+        let service = Service::new(models, LIMITS, metrics);
         let service = Arc::new(service.with_log(predictions::start(&self.prediction_log)?));
         tokio::runtime::Runtime::new()?.block_on(async {
             let listener = TcpListener::bind(self.listen).await?;
