@@ -1,8 +1,8 @@
 //! S7: requests that are lost while servers are replaced: the next one is started, new connections go there, and the old
 //! one gets SIGTERM under load, again and again. No client sends anything twice.
 //!
-//! Swaps of the model within a server (20 under 1,000,000 requests) belong here, as another way to [`replace`]; the server
-//! has no command for them yet, and they are not measured.
+//! Swaps of a model within a server (20 under 1,000,000 requests) belong here, as another way to [`replace`]; they are not
+//! measured yet.
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};
