@@ -19,7 +19,11 @@ pub fn images() -> Vec<(&'static str, Vec<u8>, &'static str)> {
         ("IDAT that unpacks to 2 GB", png_of(&zeros(2000)), ""),
         ("many zTXt", png_with(&vec![(b"zTXt", &[&b"a\0\0"[..], &zeros(4)].concat()[..]); 1000]), ""),
         ("a large eXIf", png_with(&[(b"eXIf", &vec![0; 6 * MIB])]), "needs more than 2097152 bytes beside"),
-        ("a palette of a colour and a third", png_palette(&[1, 2, 3, 4]), "its palette has a part of a colour"),
+        (
+            "a palette of a colour and a third",
+            png_palette(&[1, 2, 3, 4]),
+            "its palette has a part of a colour",
+        ),
         ("a palette of nothing", png_palette(&[]), "broken"),
         ("a large unknown chunk", png_with(&[(b"abCd", &vec![0; 6 * MIB])]), ""),
         ("a PNG of 2^31 x 2^31", png_size(0x7fff_ffff, 0x7fff_ffff), "2147483647x2147483647 pixels, allowed"),
