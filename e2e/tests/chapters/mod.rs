@@ -66,7 +66,7 @@ pub(crate) fn bad_manifests_are_refused(story: &Story) -> Result<()> {
     let table = [
         (steps("[{weight: 50}, {weight: 10}]"), "weights must rise"),
         (good.yaml().replace("1.1.0", "one"), "must be a semantic version"),
-        (good.yaml().replace("pvc://", "s3://"), "not loaded by this release"),
+        (good.yaml().replace("pvc://", "ftp://"), "model.uri: must be pvc://"),
         (
             good.yaml()
                 .replace("statistic: psi, against: stable}, max", "statistic: ks, against: stable}, max"),
