@@ -141,6 +141,7 @@ pub struct Server {
     pub image: Option<String>,
     /// CPU and memory. Default: 100m CPU and 256Mi requested, 1Gi limit.
     #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(schema_with = "crate::template::resources")]
     pub resources: Option<ResourceRequirements>,
     /// Changes of their pods: a partial pod template (`metadata.labels`, `metadata.annotations`, `spec`), at most 16 KiB,
     /// merged as in a strategic merge patch: containers, volumes and variables by name, tolerations added, `null`
@@ -159,6 +160,7 @@ pub struct RouterSettings {
     pub replicas: Option<u32>,
     /// CPU and memory. Default: 100m CPU and 32Mi requested, 128Mi limit; with `feedback` 16Mi, with `tls` 32Mi more.
     #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(schema_with = "crate::template::resources")]
     pub resources: Option<ResourceRequirements>,
     /// Takes true labels of answers, on port 8081 of the Service. Absent: answers have no id, and nothing can be judged
     /// by accuracy.
