@@ -36,6 +36,7 @@ pub(crate) fn resources(_: &mut SchemaGenerator) -> Schema {
     });
     json_schema!({
         "type": "object",
+        "nullable": true,
         "properties": {
             "limits": quantities,
             "requests": quantities,
