@@ -203,13 +203,15 @@ pub(crate) struct Ticket {
     slot: u16,
     started: Instant,
     finished: bool,
+    /// Tells it from all others, once it was told to a server.
+    nonce: Option<u64>,
     /// What is told of it, if anything is.
     record: Option<Arc<Record>>,
 }
 
 impl Ticket {
     pub(crate) fn new(counts: Arc<StateCounts>, choice: Choice, slot: u16, started: Instant) -> Self {
-        Self { counts, choice, slot, started, finished: false, record: None }
+        Self { counts, choice, slot, started, finished: false, nonce: None, record: None }
     }
 
     /// The same that is told of.
@@ -273,16 +275,28 @@ impl Ticket {
     /// The name of an item of its answer, given at `time`; `None` for one without a class, and where labels are not
     /// counted: of requests that are no evidence (C1), and of all where none are taken.
     pub(crate) fn name(&self, item: &Item<'_>, time: u32) -> Option<PredictionId> {
-        self.series().labels.as_ref()?;
         let doubt = item.confidence.and_then(|confidence| Grid::Doubt.cell(1.0 - confidence));
+        let cell = doubt.unwrap_or(NO_CONFIDENCE);
+        Some(PredictionId { cell, class: item.class.clone()?.into_owned(), ..self.unnamed(time)? })
+    }
+
+    /// The name of its answer before there is one. Both have the same nonce, so that one label is taken of them.
+    pub(crate) fn ticket(&mut self, time: u32) -> Option<PredictionId> {
+        let id = self.unnamed(time)?;
+        self.nonce = Some(id.nonce);
+        Some(id)
+    }
+
+    fn unnamed(&self, time: u32) -> Option<PredictionId> {
+        self.series().labels.as_ref()?;
         Some(PredictionId {
             time,
-            nonce: rand::random(),
+            nonce: self.nonce.unwrap_or_else(rand::random),
             state: self.counts.digest,
             assignment: self.choice.assignment,
-            cell: doubt.unwrap_or(NO_CONFIDENCE),
+            cell: NO_CONFIDENCE,
             revision: self.counts.revisions[self.choice.revision].to_string(),
-            class: item.class.clone()?.into_owned(),
+            class: String::new(),
         })
     }
 

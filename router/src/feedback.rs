@@ -27,7 +27,7 @@ use http::StatusCode;
 use prometheus::{IntCounterVec, Opts};
 
 use id::Unread;
-pub(crate) use id::{NO_CONFIDENCE, PredictionId};
+pub(crate) use id::{NO_CONFIDENCE, PredictionId, Said};
 use keys::KeyId;
 pub use port::serve_feedback;
 pub use secrets::SecretError;
@@ -54,6 +54,15 @@ pub struct Feedback {
     shadows: Arc<Shadows>,
     refused: IntCounterVec,
     requests: IntCounterVec,
+}
+
+/// Which answer a label is of.
+#[derive(Debug, Clone, Copy)]
+pub(crate) enum Whose<'a> {
+    /// The one with this id.
+    Id(&'a str),
+    /// The one to the request with this ticket, and what it said.
+    Ticket(&'a str, Said<'a>),
 }
 
 /// Why a label is not counted.
@@ -183,24 +192,36 @@ impl Feedback {
         Some(header)
     }
 
+    /// What [`wire::header::TICKET`] says of a request; `None` when it is no evidence, or there is no key.
+    pub(crate) fn ticket(&self, ticket: &mut Ticket) -> Option<HeaderValue> {
+        let secrets = self.secrets.load();
+        let text = ticket.ticket(now())?.sign_ticket(secrets.as_ref()?.keys())?;
+        HeaderValue::try_from(text).ok()
+    }
+
     /// Counts a request that brought labels.
     pub(crate) fn answered(&self, status: StatusCode) {
         self.requests.with_label_values(&[status.as_str()]).inc();
     }
 
     /// Takes one label at a time in seconds since 1970.
-    pub(crate) fn take(&self, id: &str, label: &str, now: u32) -> Result<(), Refused> {
-        let taken = self.check(id, label, now);
+    pub(crate) fn take(&self, of: Whose<'_>, label: &str, now: u32) -> Result<(), Refused> {
+        let taken = self.check(of, label, now);
         if let Err(why) = taken {
             self.refused.with_label_values(&[why.as_str()]).inc();
         }
         taken
     }
 
-    fn check(&self, id: &str, label: &str, now: u32) -> Result<(), Refused> {
+    fn check(&self, of: Whose<'_>, label: &str, now: u32) -> Result<(), Refused> {
         let secrets = self.secrets.load();
         let secrets = secrets.as_ref().ok_or(Refused::Forged)?;
-        let id = PredictionId::read(id, secrets.keys()).map_err(|unread| match unread {
+        let read = match of {
+            Whose::Id(id) => PredictionId::read(id, secrets.keys()),
+            Whose::Ticket(_, said) if !secrets.knows(said.class) => return Err(Refused::Class),
+            Whose::Ticket(ticket, said) => PredictionId::of_ticket(ticket, &said, secrets.keys()),
+        };
+        let id = read.map_err(|unread| match unread {
             Unread::Forged => Refused::Forged,
             Unread::Key(key) => Refused::Key(key),
         })?;

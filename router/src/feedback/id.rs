@@ -2,12 +2,13 @@
 //!
 //! Bytes, big-endian: version, id of the key u32, time u32, nonce u64, state u64, assignment, confidence cell, length and
 //! bytes of the revision, length and bytes of the class, then the first 16 bytes of their HMAC-SHA256 (RFC 2104 §5 allows
-//! half). Written as base64url without padding, about 95 characters. Version 1 had no id of the key.
+//! half). Written as base64url without padding, about 95 characters. Version 1 had no id of the key. Version 3 is a ticket:
+//! the same before there is an answer, so without a class.
 
 use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use hmac::Mac;
-use wire::{Assignment, CELLS};
+use wire::{Assignment, CELLS, Grid};
 
 use super::keys::{KeyId, Keys};
 
@@ -15,6 +16,8 @@ use super::keys::{KeyId, Keys};
 pub(crate) const NO_CONFIDENCE: usize = CELLS - 1;
 
 const VERSION: u8 = 2;
+/// Of a ticket: whoever reads an id would take it for an answer of the class "".
+const TICKET: u8 = 3;
 /// Before ids named their key.
 const KEYLESS: u8 = 1;
 /// Bytes of the signature.
@@ -43,6 +46,15 @@ pub(crate) struct PredictionId {
     pub(crate) class: String,
 }
 
+/// What an answer said, as whoever kept its ticket tells.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Said<'a> {
+    /// The class that it named.
+    pub(crate) class: &'a str,
+    /// Within 0..=1; `None` if it had none.
+    pub(crate) confidence: Option<f64>,
+}
+
 /// Why a text is no id.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Unread {
@@ -55,10 +67,19 @@ pub(crate) enum Unread {
 impl PredictionId {
     /// The signed text; `None` for a class of more than [`MAX_CLASS`] bytes.
     pub(crate) fn sign(&self, keys: &Keys) -> Option<String> {
+        self.signed(VERSION, keys)
+    }
+
+    /// The signed text of one without a class: of a request that has no answer yet.
+    pub(crate) fn sign_ticket(&self, keys: &Keys) -> Option<String> {
+        self.signed(TICKET, keys)
+    }
+
+    fn signed(&self, version: u8, keys: &Keys) -> Option<String> {
         let (id, key) = keys.signing();
         let length = |text: &str, most| u8::try_from(text.len()).ok().filter(|n| usize::from(*n) <= most);
         let mut bytes = Vec::with_capacity(128);
-        bytes.push(VERSION);
+        bytes.push(version);
         bytes.extend(id.0.to_be_bytes());
         bytes.extend(self.time.to_be_bytes());
         bytes.extend(self.nonce.to_be_bytes());
@@ -76,12 +97,23 @@ impl PredictionId {
 
     /// Reads what [`PredictionId::sign`] wrote with one of the keys.
     pub(crate) fn read(text: &str, keys: &Keys) -> Result<Self, Unread> {
+        Self::verified(text, &[KEYLESS, VERSION], keys)
+    }
+
+    /// Reads what [`PredictionId::sign_ticket`] wrote with one of the keys, and adds what was answered since.
+    pub(crate) fn of_ticket(text: &str, said: &Said<'_>, keys: &Keys) -> Result<Self, Unread> {
+        let doubt = said.confidence.and_then(|confidence| Grid::Doubt.cell(1.0 - confidence));
+        let (class, cell) = (said.class.to_owned(), doubt.unwrap_or(NO_CONFIDENCE));
+        Self::verified(text, &[TICKET], keys).map(|id| Self { cell, class, ..id })
+    }
+
+    fn verified(text: &str, versions: &[u8], keys: &Keys) -> Result<Self, Unread> {
         let short = text.len() <= MAX_TEXT;
         let bytes = short.then(|| URL_SAFE_NO_PAD.decode(text).ok()).flatten().ok_or(Unread::Forged)?;
         let parts = bytes.len().checked_sub(SIGNATURE).and_then(|end| bytes.split_at_checked(end));
         let (signed, signature) = parts.ok_or(Unread::Forged)?;
         let mut rest = signed;
-        let id = key_of(&mut rest).ok_or(Unread::Forged)?;
+        let id = key_of(&mut rest, versions).ok_or(Unread::Forged)?;
         if let Some(id) = id.filter(|id| keys.of(Some(*id)).next().is_none()) {
             return Err(Unread::Key(id));
         }
@@ -107,12 +139,12 @@ impl PredictionId {
     }
 }
 
-/// The key that it names, if ids of its version do; `None` for another version.
-fn key_of(rest: &mut &[u8]) -> Option<Option<KeyId>> {
+/// The key that it names, if ids of its version do; `None` for a version that is not among these.
+fn key_of(rest: &mut &[u8], versions: &[u8]) -> Option<Option<KeyId>> {
     match take(rest)? {
+        [version] if !versions.contains(&version) => None,
         [KEYLESS] => Some(None),
-        [VERSION] => Some(Some(KeyId(u32::from_be_bytes(take(rest)?)))),
-        _ => None,
+        _ => Some(Some(KeyId(u32::from_be_bytes(take(rest)?)))),
     }
 }
 
@@ -180,6 +212,22 @@ mod tests {
         #[test]
         fn no_text_is_taken_for_an_id(text in "\\PC{0,700}") {
             prop_assert!(PredictionId::read(&text, &keys(b"ours")).is_err());
+        }
+
+        #[test]
+        fn a_ticket_becomes_the_id_of_its_answer_and_is_none_itself(
+            id in id(), confidence in prop::option::of(0.0..=1.0f64)
+        ) {
+            let ticket = PredictionId { class: String::new(), cell: NO_CONFIDENCE, ..id.clone() };
+            let text = ticket.sign_ticket(&keys(b"ours")).unwrap();
+            prop_assert!(text.len() <= MAX_TEXT);
+            let said = Said { class: &id.class, confidence };
+            let cell = confidence.map_or(NO_CONFIDENCE, |c| Grid::Doubt.cell(1.0 - c).unwrap());
+            let named = PredictionId { cell, ..id.clone() };
+            prop_assert_eq!(PredictionId::of_ticket(&text, &said, &keys(b"ours")), Ok(named));
+            prop_assert_eq!(PredictionId::read(&text, &keys(b"ours")), Err(Unread::Forged));
+            let id = id.sign(&keys(b"ours")).unwrap();
+            prop_assert_eq!(PredictionId::of_ticket(&id, &said, &keys(b"ours")), Err(Unread::Forged));
         }
 
         #[test]

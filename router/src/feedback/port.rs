@@ -18,7 +18,7 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::Semaphore;
 use wire::endpoint::FEEDBACK;
 
-use super::{Feedback, now};
+use super::{Feedback, Said, Whose, now};
 use crate::budget;
 use crate::listen::accept;
 
@@ -38,16 +38,73 @@ const LIFE: Duration = Duration::from_secs(300);
 #[serde(deny_unknown_fields)]
 struct Sent {
     id: Option<String>,
+    ticket: Option<String>,
+    class: Option<String>,
+    confidence: Option<f64>,
     label: Option<String>,
     labels: Option<Vec<Label>>,
 }
 
-/// One label.
+/// A label as it is written: with an id, or with a ticket and what was answered.
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
-struct Label {
-    id: String,
-    label: String,
+struct Fields {
+    id: Option<String>,
+    ticket: Option<String>,
+    class: Option<String>,
+    confidence: Option<f64>,
+    label: Option<String>,
+}
+
+/// One label.
+#[derive(Debug, Deserialize)]
+#[serde(try_from = "Fields")]
+enum Label {
+    /// From the client that got the answer.
+    OfId { id: String, label: String },
+    /// From whoever kept the answer for a person.
+    OfTicket { ticket: String, class: String, confidence: Option<f64>, label: String },
+}
+
+impl TryFrom<Fields> for Label {
+    type Error = String;
+
+    fn try_from(fields: Fields) -> Result<Self, String> {
+        let Fields { id, ticket, class, confidence, label } = fields;
+        let missing = |name: &str| format!("missing field `{name}`");
+        match (id, ticket) {
+            (Some(_), Some(_)) => Err("field `ticket` beside `id`".into()),
+            (Some(_), None) if class.is_some() || confidence.is_some() => {
+                Err("field `class` or `confidence` beside `id`, which has them".into())
+            }
+            (Some(id), None) => Ok(Self::OfId { id, label: label.ok_or_else(|| missing("label"))? }),
+            (None, Some(ticket)) => {
+                if let Some(confidence) = confidence.filter(|c| !(0.0..=1.0).contains(c)) {
+                    return Err(format!("field `confidence` is {confidence}, allowed: 0..=1"));
+                }
+                let class = class.ok_or_else(|| missing("class"))?;
+                Ok(Self::OfTicket {
+                    ticket,
+                    class,
+                    confidence,
+                    label: label.ok_or_else(|| missing("label"))?,
+                })
+            }
+            (None, None) => Err(missing("id")),
+        }
+    }
+}
+
+impl Label {
+    /// Which answer it is of, and what is true.
+    fn parts(&self) -> (Whose<'_>, &str) {
+        match self {
+            Self::OfId { id, label } => (Whose::Id(id), label),
+            Self::OfTicket { ticket, class, confidence, label } => {
+                (Whose::Ticket(ticket, Said { class, confidence: *confidence }), label)
+            }
+        }
+    }
 }
 
 /// What became of the labels of a request.
@@ -145,8 +202,9 @@ async fn take(request: Request<Incoming>, feedback: &Feedback) -> Result<Taken, 
     admit(request.headers(), feedback)?;
     let labels = parse(&body(request.into_body()).await?)?;
     let (mut taken, now) = (Taken::default(), now());
-    for (index, Label { id, label }) in labels.iter().enumerate() {
-        match feedback.take(id, label, now) {
+    for (index, label) in labels.iter().enumerate() {
+        let (whose, label) = label.parts();
+        match feedback.take(whose, label, now) {
             Ok(()) => taken.accepted += 1,
             Err(why) => taken.refused.push(Item { index, code: why.as_str(), reason: why.to_string() }),
         }
@@ -206,13 +264,20 @@ fn parse(body: &[u8]) -> Result<Vec<Label>, Fault> {
 
 impl Sent {
     fn labels(self) -> Result<Vec<Label>, String> {
-        match self {
-            Self { labels: Some(labels), id: None, label: None } => Ok(labels),
-            Self { labels: Some(_), .. } => Err("field `labels` beside `id` or `label`".into()),
-            Self { id: Some(id), label: Some(label), .. } => Ok(vec![Label { id, label }]),
-            Self { id: None, .. } => Err("missing field `id`".into()),
-            Self { label: None, .. } => Err("missing field `label`".into()),
+        let Self { id, ticket, class, confidence, label, labels } = self;
+        let fields = Fields { id, ticket, class, confidence, label };
+        match labels {
+            None => Ok(vec![Label::try_from(fields)?]),
+            Some(labels) if fields.is_empty() => Ok(labels),
+            Some(_) => Err("field `labels` beside `id` or `label`".into()),
         }
+    }
+}
+
+impl Fields {
+    fn is_empty(&self) -> bool {
+        let texts = [&self.id, &self.ticket, &self.class, &self.label];
+        texts.iter().all(|text| text.is_none()) && self.confidence.is_none()
     }
 }
 

@@ -28,6 +28,8 @@ use crate::upstream::{Endpoint, Errand, Fault, Link, Reply};
 
 const PREDICTION_ID: HeaderName = HeaderName::from_static(wire::header::PREDICTION_ID);
 const EVIDENCE: HeaderName = HeaderName::from_static(wire::header::EVIDENCE);
+/// Where the model decides all, nobody keeps answers for people.
+const FULL: &str = "full";
 const REVISION: HeaderName = HeaderName::from_static(wire::header::REVISION);
 
 /// A request that was assigned.
@@ -39,6 +41,8 @@ pub(crate) struct Journey<'a> {
     retry: bool,
     /// What the server is told of how much its model decides.
     automation: Option<HeaderValue>,
+    /// What the answer of the revision drawn will be called, if a person may have to decide about it.
+    answer_ticket: Option<HeaderValue>,
     drawn_is_stable: bool,
     /// The revision drawn gets no request (R7).
     tripped: bool,
@@ -94,6 +98,7 @@ impl<'a> Journey<'a> {
             deadline,
             retry: table.retry,
             automation: table.automation.clone(),
+            answer_ticket: None,
             drawn_is_stable: table.stable == Some(drawn),
             tripped: false,
             fallback: None,
@@ -122,6 +127,7 @@ impl<'a> Journey<'a> {
     ) -> Response<AnswerBody> {
         let grpc = headers::is_grpc(&parts);
         headers::pass_on(&mut parts, id, self.automation.as_ref());
+        self.answer_ticket = self.ticket_of_answer();
         if let Some(draft) = &mut self.draft {
             draft.set_head(&parts);
             taken.keep_for(draft.body());
@@ -176,6 +182,8 @@ impl<'a> Journey<'a> {
                 Some((index, endpoint)) => {
                     self.ticket.record().into_iter().for_each(|record| record.attempt(endpoint.address()));
                     self.enter(&snapshot, index)?;
+                    let own = snapshot.table.revisions[index].name == self.drawn;
+                    headers::set_ticket(&mut cargo.parts, self.answer_ticket.as_ref().filter(|_| own));
                     self.deadline.tell(&mut cargo.parts.headers, Instant::now());
                     let errand = self.errand.insert(Errand::begin(endpoint.clone()));
                     match attempt(&endpoint, cargo, !tried.is_empty()).await {
@@ -286,6 +294,12 @@ impl<'a> Journey<'a> {
         )
         .of_grpc(grpc);
         Response::from_parts(parts, AnswerBody::relayed(relayed))
+    }
+
+    /// The name of the answer before there is one, where labels are taken, and the model does not decide all.
+    fn ticket_of_answer(&mut self) -> Option<HeaderValue> {
+        self.automation.as_ref().filter(|automation| *automation != FULL)?;
+        self.proxy.feedback.as_ref()?.ticket(&mut self.ticket)
     }
 
     /// What names the answer, where labels are taken. What another revision answered has no name: its label would say

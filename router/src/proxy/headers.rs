@@ -9,6 +9,8 @@ use crate::{grpc, mirror};
 /// Names one request in the logs of everything that it passes.
 pub(crate) const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 
+/// See [`wire::header::TICKET`].
+pub(crate) const TICKET: HeaderName = HeaderName::from_static(wire::header::TICKET);
 const AUTOMATION: HeaderName = HeaderName::from_static(wire::automation::HEADER);
 
 /// Headers that belong to one connection (RFC 9110 §7.6.1), and the ones that only older software sends.
@@ -61,13 +63,14 @@ pub(crate) fn request_id(headers: &HeaderMap) -> HeaderValue {
 }
 
 /// Makes the head of a client's request that of a server's: by HTTP/1, and gRPC by HTTP/2. How much the model decides is
-/// not the client's to say.
+/// not the client's to say, nor what its answer is called.
 pub(crate) fn pass_on(parts: &mut Parts, id: &HeaderValue, automation: Option<&HeaderValue>) {
     let grpc = is_grpc(parts);
     strip(&mut parts.headers);
     // Answered by our own server already; a server behind would only delay its answer.
     parts.headers.remove(header::EXPECT);
     parts.headers.remove(mirror::SHADOW);
+    parts.headers.remove(TICKET);
     parts.headers.insert(REQUEST_ID, id.clone());
     match automation {
         Some(automation) => drop(parts.headers.insert(AUTOMATION, automation.clone())),
@@ -89,6 +92,14 @@ pub(crate) fn pass_on(parts: &mut Parts, id: &HeaderValue, automation: Option<&H
     }
     parts.uri = origin_form(&parts.uri);
     parts.version = Version::HTTP_11;
+}
+
+/// Tells a server what its answer is called, or nothing.
+pub(crate) fn set_ticket(parts: &mut Parts, ticket: Option<&HeaderValue>) {
+    match ticket {
+        Some(ticket) => drop(parts.headers.insert(TICKET, ticket.clone())),
+        None => drop(parts.headers.remove(TICKET)),
+    }
 }
 
 /// Makes one header of the cookies, which HTTP/2 may send in several (RFC 9113 §8.2.3).

@@ -54,11 +54,16 @@ async fn send(port: SocketAddr, token: &str, body: &str) -> Message {
     wire.read().await.unwrap()
 }
 
+/// What became of one label.
+pub(crate) async fn send_label(port: SocketAddr, label: &Value) -> Value {
+    let answer = send(port, TOKEN, &label.to_string()).await;
+    assert_eq!(answer.status(), 200, "{}", answer.text());
+    serde_json::from_slice(&answer.body).unwrap()
+}
+
 /// The answer to one label: how many were taken, and why not.
 pub(crate) async fn label(port: SocketAddr, id: &str, label: &str) -> (u64, String) {
-    let answer = send(port, TOKEN, &json!({"id": id, "label": label}).to_string()).await;
-    assert_eq!(answer.status(), 200, "{}", answer.text());
-    let taken: Value = serde_json::from_slice(&answer.body).unwrap();
+    let taken = send_label(port, &json!({"id": id, "label": label})).await;
     let why = taken["refused"][0]["reason"].as_str().unwrap_or_default().to_owned();
     (taken["accepted"].as_u64().unwrap(), why)
 }
@@ -196,6 +201,15 @@ async fn requests_that_are_none_are_told_why() {
         (TOKEN, "{".into(), 400, "or a list of them: EOF"),
         (TOKEN, json!({"id": "x"}).to_string(), 400, "missing field `label`"),
         (TOKEN, json!({}).to_string(), 400, "missing field `id`"),
+        (TOKEN, json!({"ticket": "x", "label": "y"}).to_string(), 400, "missing field `class`"),
+        (TOKEN, json!({"ticket": "x", "id": "x", "label": "y"}).to_string(), 400, "`ticket` beside `id`"),
+        (TOKEN, json!({"id": "x", "class": "z", "label": "y"}).to_string(), 400, "beside `id`, which has"),
+        (
+            TOKEN,
+            json!({"ticket": "x", "class": "z", "confidence": 1.5, "label": "y"}).to_string(),
+            400,
+            "`confidence` is 1.5, allowed: 0..=1",
+        ),
         (TOKEN, json!({"labels": [], "id": "x"}).to_string(), 400, "`labels` beside `id` or `label`"),
         (TOKEN, json!({"labels": [one.clone(), {"id": "x"}]}).to_string(), 400, "missing field `label`"),
         (TOKEN, json!({"label": [one.clone()]}).to_string(), 400, "expected a string"),

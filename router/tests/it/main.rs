@@ -22,6 +22,7 @@ mod source;
 mod sticky;
 mod targets;
 mod telemetry;
+mod tickets;
 mod tls;
 mod traffic;
 mod trips;
