@@ -50,6 +50,7 @@ sweep: ground   ## a few harmless rollouts, to notice when too many are rolled b
 	cargo run --release --quiet -p bench -- sweep --rollouts 10
 
 e2e: images     ## the whole story on a real node
+	hack/stores >/dev/null
 	cargo build --release --bin broken-server
 	hack/images broken-server
 	hack/models

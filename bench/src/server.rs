@@ -20,6 +20,7 @@ mod open;
 mod overload;
 mod speed;
 mod stand;
+mod swaps;
 mod turns;
 
 use anyhow::{Result, ensure};
@@ -64,7 +65,7 @@ enum Part {
     S5,
     /// Memory, and the time from start to ready.
     S6,
-    /// Requests that are lost while servers are replaced.
+    /// Requests that are lost while servers, or models in one of them, are replaced.
     S7,
     /// What the prediction log costs.
     S8,
@@ -85,7 +86,7 @@ impl Part {
             Self::S1 | Self::S2 | Self::S3 | Self::S4 => Ok(()),
             Self::S5 => overload::run(bench),
             Self::S6 => footprint::run(bench),
-            Self::S7 => drains::run(bench),
+            Self::S7 => drains::run(bench).and_then(|()| swaps::run(bench)),
             Self::S8 => log::run(bench),
         }
     }

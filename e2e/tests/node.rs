@@ -36,6 +36,13 @@ async fn the_routers_alone() -> Result<()> {
     beside_a_calm_client(chapters::routers_of_its_own).await
 }
 
+/// Another one, for whoever works on where models come from.
+#[tokio::test(flavor = "multi_thread")]
+#[ignore = "needs a node: hack/with-cluster"]
+async fn fetched_models_alone() -> Result<()> {
+    beside_a_calm_client(chapters::models_come_from_elsewhere).await
+}
+
 /// A chapter of the story, while a client sends a little; no request of its own may fail.
 async fn beside_a_calm_client(chapter: impl AsyncFnOnce(&Story) -> Result<()>) -> Result<()> {
     let node = Node::up()?;
@@ -88,6 +95,7 @@ async fn the_whole_story_loses_no_request() -> Result<()> {
     chapters::an_ab_test_is_lost(&story).await?;
     chapters::a_bandit_shares_until_time_is_out(&story).await?;
     chapters::routers_of_its_own(&story).await?;
+    chapters::models_come_from_elsewhere(&story).await?;
     chapters::the_scale_subresource_is_followed(&story).await?;
     chapters::pods_follow_the_requests(&story, RATE).await?;
     chapters::on_call_many_times(&story, chapters::rollbacks(20)?).await?;

@@ -18,6 +18,9 @@ use sources::digest;
 
 use crate::args::{Cli, Command, Data};
 
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
 /// Exit code of a fetch that will fail the same way again.
 const REFUSED: u8 = 3;
 

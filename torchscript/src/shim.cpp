@@ -93,7 +93,8 @@ bool sluice_graph_run(sluice_graph *graph, const float *inputs, int64_t images, 
     // Both are the thread's own, and cost nothing beside the graph.
     c10::InferenceMode inference;
     at::Tensor input = torch::from_blob(const_cast<float *>(inputs), {images, shape[0], shape[1], shape[2]});
-    if (bf16) input = input.to(torch::kBFloat16);
+    // Pooling of 16-bit numbers that lie channel by channel is a loop over single numbers; layers that follow keep the order.
+    if (bf16) input = input.to(torch::kBFloat16).contiguous(at::MemoryFormat::ChannelsLast);
     at::Tensor output = graph->module.forward({input}).toTensor().to(torch::kFloat).contiguous();
     *found = output.numel();
     std::memcpy(outputs, output.data_ptr<float>(), sizeof(float) * std::min(*found, most));

@@ -15,6 +15,9 @@ use bench::process::cpu;
 use clap::{Args, Parser, ValueEnum};
 use model_server::{Artefact, decode};
 
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
 /// Parts of the model server, each alone, as fast as they can.
 #[derive(Debug, Parser)]
 #[command(version)]

@@ -1,5 +1,6 @@
 //! Who is measured, and how each is started: with what lies in bench/peers/servers.
 
+use std::ffi::OsStr;
 use std::net::{Ipv4Addr, SocketAddr};
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -158,10 +159,30 @@ impl Server {
     }
 
     pub(super) fn start(&self, paths: &Paths, name: &str, folder: &Path) -> Result<Program> {
+        let mut what = Command::new(&paths.server);
+        what.args(["serve", "--revision", "bench-1", "--version", &self.model.version(paths)?, "--model"]);
+        what.arg(self.model.folder(paths));
+        self.start_with(what.get_args(), paths, name, folder)
+    }
+
+    /// The same of a folder of models, of which this one answers.
+    pub(super) fn start_repository(&self, models: &Path, paths: &Paths, folder: &Path) -> Result<Program> {
+        let mut what = Command::new(&paths.server);
+        what.args(["serve", "--poll", "200ms", "--name", self.model.name(), "--load", self.model.name()]);
+        what.arg("--repository").arg(models);
+        self.start_with(what.get_args(), paths, "repository", folder)
+    }
+
+    fn start_with<'a>(
+        &self,
+        what: impl Iterator<Item = &'a OsStr>,
+        paths: &Paths,
+        name: &str,
+        folder: &Path,
+    ) -> Result<Program> {
         let mut command = pinned(self.cores, &paths.server);
         command
-            .args(["serve", "--revision", "bench-1", "--version", &self.model.version(paths)?, "--model"])
-            .arg(self.model.folder(paths))
+            .args(what)
             .args(["--listen", &self.listen.to_string(), "--admin", &self.admin().to_string()])
             .args(["--precision", if self.bf16 { "bf16" } else { "fp32" }]);
         if self.log {

@@ -1,8 +1,5 @@
 //! S7: requests that are lost while servers are replaced: the next one is started, new connections go there, and the old
 //! one gets SIGTERM under load, again and again. No client sends anything twice.
-//!
-//! Swaps of a model within a server (20 under 1,000,000 requests) belong here, as another way to [`replace`]; they are not
-//! measured yet.
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};

@@ -6,7 +6,7 @@ use anyhow::{Result, ensure};
 use e2e::node::Node;
 use e2e::node::story::{NAME, Story};
 
-use super::{private, say};
+use super::{fetched, private, say};
 
 /// Kinds of which nothing of ours may be left.
 const KINDS: &str = "deployments,replicasets,pods,services,serviceaccounts,rolebindings,roles,clusterroles,\
@@ -18,7 +18,7 @@ pub(crate) fn clean(node: &Node) -> Result<()> {
     let deadline = Instant::now() + Duration::from_secs(90);
     // A new cluster does not know the kinds yet, and so has nothing of them.
     while let Ok(left) = left(node)
-        && left.iter().any(|l| l.contains(NAME) || l.contains(private::NAME))
+        && left.iter().any(|l| [NAME, private::NAME, fetched::NAME].iter().any(|name| l.contains(name)))
     {
         ensure!(Instant::now() < deadline, "an earlier run has left {left:?}");
         std::thread::sleep(Duration::from_secs(1));

@@ -2,6 +2,7 @@
 
 mod curl;
 mod faults;
+mod fetched;
 mod labels;
 mod leaving;
 mod private;
@@ -22,6 +23,7 @@ pub(crate) use faults::{
     candidate_pods_die_at_half, operator_killed_in_mid_canary, pin_works_without_the_operator,
     unready_stable_does_not_stop_an_abort,
 };
+pub(crate) use fetched::models_come_from_elsewhere;
 pub(crate) use leaving::{clean, nothing_is_left_but_the_definitions, uninstall_alone_never_stops_serving};
 pub(crate) use rollbacks::{every_pod_is_evicted_in_turn, on_call_many_times, rollbacks};
 pub(crate) use router::routers_of_its_own;

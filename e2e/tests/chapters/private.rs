@@ -282,7 +282,7 @@ fn certify(folder: &Path, name: &str) -> Result<()> {
 }
 
 /// The test images, in an order that mixes classes.
-fn images(folder: &Path) -> Result<Vec<Image>> {
+pub(crate) fn images(folder: &Path) -> Result<Vec<Image>> {
     let text = std::fs::read(folder.join("labels.json")).context("labels of the images")?;
     let labels: BTreeMap<String, String> = serde_json::from_slice(&text)?;
     ensure!(!labels.is_empty(), "there are no images in {}", folder.display());

@@ -29,8 +29,8 @@ use super::tensors::{self, DATATYPE, Signature};
 use super::{NO_PREDICTION, Problem, Service};
 use crate::served::{Identity, Served};
 use messages::{
-    Empty, InferRequest, InferResponse, ModelMetadata, OutputTensor, Ready, ServerLive, ServerMetadata,
-    TensorMetadata, Which,
+    Empty, InferRequest, InferResponse, ModelIndex, ModelMetadata, OutputTensor, Ready, RepositoryIndex,
+    RepositoryIndexRequest, RepositoryModelRequest, ServerLive, ServerMetadata, TensorMetadata, Which,
 };
 
 /// How long a client waits, in gRPC's words.
@@ -85,6 +85,27 @@ async fn call(
             unary(max, request, |which: Which| async move {
                 let served = find(&service, &which.name, &which.version).await?;
                 Ok((metadata(&service, &served), no_prediction()))
+            })
+            .await
+        }
+        "RepositoryIndex" => {
+            unary(max, request, |asked: RepositoryIndexRequest| async move {
+                let models = service.index(asked.ready).into_iter().map(ModelIndex::from).collect();
+                Ok((RepositoryIndex { models }, no_prediction()))
+            })
+            .await
+        }
+        "RepositoryModelLoad" => {
+            unary(max, request, |which: RepositoryModelRequest| async move {
+                service.load(&which.model_name).await?;
+                Ok((Empty {}, no_prediction()))
+            })
+            .await
+        }
+        "RepositoryModelUnload" => {
+            unary(max, request, |which: RepositoryModelRequest| async move {
+                service.unload(&which.model_name)?;
+                Ok((Empty {}, no_prediction()))
             })
             .await
         }
@@ -245,6 +266,7 @@ fn status(problem: Problem) -> Status {
     let code = match problem.status {
         StatusCode::BAD_REQUEST => Code::InvalidArgument,
         StatusCode::NOT_FOUND => Code::NotFound,
+        StatusCode::FORBIDDEN => Code::PermissionDenied,
         StatusCode::TOO_MANY_REQUESTS | StatusCode::PAYLOAD_TOO_LARGE => Code::ResourceExhausted,
         StatusCode::REQUEST_TIMEOUT | StatusCode::GATEWAY_TIMEOUT => Code::DeadlineExceeded,
         StatusCode::SERVICE_UNAVAILABLE => Code::Unavailable,

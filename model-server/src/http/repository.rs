@@ -35,30 +35,41 @@ async fn index(State(service): State<Arc<Service>>, request: Request) -> Result<
         body.map_err(|_| Problem::bad(format!("the body broke off, or has more than {BODY} bytes")))?;
     let Filter { ready } =
         if body.is_empty() { Filter::default() } else { super::text::object(&body).map_err(Problem::bad)? };
-    let lines = service.models.index().into_iter().filter(|line| !ready || line.state == "READY");
-    Ok(([NO_PREDICTION], Json(lines.collect::<Vec<Line>>())))
+    Ok(([NO_PREDICTION], Json(service.index(ready))))
 }
 
 async fn load(State(service): State<Arc<Service>>, named: Named) -> Result<impl IntoResponse, Problem> {
-    let repository = service.controlled()?;
-    let listed = repository.refresh().await;
-    listed.map_err(|error| {
-        tracing::error!(%error, "the models cannot be listed");
-        Problem::new(
-            StatusCode::SERVICE_UNAVAILABLE,
-            "the models cannot be listed; the server's log says why",
-        )
-    })?;
-    repository.find(named.name(), None).await.map_err(ModelsError::from)?;
+    service.load(named.name()).await?;
     Ok(([NO_PREDICTION], Json(serde_json::json!({}))))
 }
 
 async fn unload(State(service): State<Arc<Service>>, named: Named) -> Result<impl IntoResponse, Problem> {
-    service.controlled()?.unload(named.name()).map_err(ModelsError::from)?;
+    service.unload(named.name())?;
     Ok(([NO_PREDICTION], Json(serde_json::json!({}))))
 }
 
 impl Service {
+    /// What there is; those that are loaded alone, if `ready`.
+    pub(super) fn index(&self, ready: bool) -> Vec<Line> {
+        self.models.index().into_iter().filter(|line| !ready || line.state == "READY").collect()
+    }
+
+    /// Loads a model that is there, also one that has just come.
+    pub(super) async fn load(&self, name: &str) -> Result<(), Problem> {
+        let repository = self.controlled()?;
+        repository.refresh().await.map_err(|error| {
+            tracing::error!(%error, "the models cannot be listed");
+            let message = "the models cannot be listed; the server's log says why";
+            Problem::new(StatusCode::SERVICE_UNAVAILABLE, message)
+        })?;
+        repository.find(name, None).await.map_err(ModelsError::from)?;
+        Ok(())
+    }
+
+    pub(super) fn unload(&self, name: &str) -> Result<(), Problem> {
+        Ok(self.controlled()?.unload(name).map_err(ModelsError::from)?)
+    }
+
     /// The repository, if clients may say what is loaded.
     fn controlled(&self) -> Result<&Arc<Repository>, Problem> {
         match &self.models {

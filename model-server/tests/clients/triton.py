@@ -37,9 +37,17 @@ def triton(client, module, name, forms):
 
 http = triton_http.InferenceServerClient(address)
 triton(http, triton_http, "tritonclient http", [{"binary_data": True}, {"binary_data": False}])
-triton(triton_grpc.InferenceServerClient(address), triton_grpc, "tritonclient grpc", [{}])
-http.unload_model(model)
-states = [line["state"] for line in http.get_model_repository_index()]
-check("tritonclient http: the index says what is unloaded", states == ["UNAVAILABLE"])
-http.load_model(model)
-check("tritonclient http: and loaded", [line["state"] for line in http.get_model_repository_index()] == ["READY"])
+grpc = triton_grpc.InferenceServerClient(address)
+triton(grpc, triton_grpc, "tritonclient grpc", [{}])
+
+
+def states(client):
+    index = client.get_model_repository_index()
+    return [line["state"] for line in index] if isinstance(index, list) else [line.state for line in index.models]
+
+
+for name, client in (("http", http), ("grpc", grpc)):
+    client.unload_model(model)
+    check(f"tritonclient {name}: the index says what is unloaded", states(client) == ["UNAVAILABLE"])
+    client.load_model(model)
+    check(f"tritonclient {name}: and loaded", states(client) == ["READY"])

@@ -5,6 +5,8 @@
 use bytes::Bytes;
 use prost::Message;
 
+use crate::repository::Line;
+
 /// Of requests that say nothing.
 #[derive(Clone, Copy, PartialEq, Message)]
 pub(super) struct Empty {}
@@ -128,4 +130,43 @@ pub(super) struct OutputTensor {
     pub(super) datatype: String,
     #[prost(int64, repeated, tag = "3")]
     pub(super) shape: Vec<i64>,
+}
+
+/// Of Triton's extension for repositories of models.
+#[derive(Clone, PartialEq, Message)]
+pub(super) struct RepositoryIndexRequest {
+    /// Only models that are loaded.
+    #[prost(bool, tag = "2")]
+    pub(super) ready: bool,
+}
+
+#[derive(Clone, PartialEq, Message)]
+pub(super) struct RepositoryIndex {
+    #[prost(message, repeated, tag = "1")]
+    pub(super) models: Vec<ModelIndex>,
+}
+
+#[derive(Clone, PartialEq, Message)]
+pub(super) struct ModelIndex {
+    #[prost(string, tag = "1")]
+    pub(super) name: String,
+    #[prost(string, tag = "2")]
+    pub(super) version: String,
+    #[prost(string, tag = "3")]
+    pub(super) state: String,
+    #[prost(string, tag = "4")]
+    pub(super) reason: String,
+}
+
+impl From<Line> for ModelIndex {
+    fn from(Line { name, version, state, reason }: Line) -> Self {
+        Self { name, version, state: state.to_owned(), reason }
+    }
+}
+
+/// Which model to load or unload.
+#[derive(Clone, PartialEq, Message)]
+pub(super) struct RepositoryModelRequest {
+    #[prost(string, tag = "2")]
+    pub(super) model_name: String,
 }

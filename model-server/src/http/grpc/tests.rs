@@ -222,3 +222,19 @@ fn times_are_read_as_grpc_spells_them() {
         assert_eq!(time(text), expected, "{text}");
     }
 }
+
+#[tokio::test]
+async fn the_index_is_told_and_a_single_model_is_not_unloaded() {
+    let service = service(4);
+    let index = RepositoryIndexRequest { ready: true };
+    let answer = ask(&service, request("RepositoryIndex", framed(&index))).await.message.unwrap();
+    let RepositoryIndex { models } = RepositoryIndex::decode(&answer[..]).unwrap();
+    let [model] = &models[..] else { panic!("{models:?}") };
+    assert_eq!((&*model.name, &*model.state, &*model.reason), ("light", "READY", ""));
+    for method in ["RepositoryModelLoad", "RepositoryModelUnload"] {
+        let which = RepositoryModelRequest { model_name: "light".into() };
+        let (code, told) = ask(&service, request(method, framed(&which))).await.message.unwrap_err();
+        assert_eq!(code, (Code::PermissionDenied as i32).to_string());
+        assert!(told.contains("one model"), "{told}");
+    }
+}
