@@ -4,7 +4,7 @@ use std::collections::HashMap;
 use std::sync::{PoisonError, RwLock};
 
 use wire::{
-    Assignment, CELLS, FEATURES, LATENCY_CELLS, Outcome, PAIR_LABELS, PairOutcome, RESULTS, SlotSet, Slots,
+    Assignment, CELLS, FEATURES, LATENCY_CELLS, LATER_FEATURES, Outcome, PAIR_LABELS, PairOutcome, RESULTS, SlotSet, Slots,
     endpoint,
 };
 
@@ -20,6 +20,8 @@ const MAX_NAME: usize = 48;
 const STATES: usize = 2;
 /// What the page needs for pinned states and its own lines, in bytes.
 const MARGIN: usize = 64 * 1024;
+/// Bytes of a feature's cells where they are in one line: two digits, a colon, thirteen digits and a space for each.
+const CELLS_TEXT: usize = CELLS * 17;
 
 /// Gives each class name a cell, in order of appearance. Shared by the revisions of a state, so that two arms
 /// never disagree on which classes are `(other)`; of one state, so that names which one model made up do not
@@ -73,6 +75,9 @@ impl Classes {
                     }
                 };
                 room = room.saturating_sub(lines * line);
+                if shown == Shown::All {
+                    room = room.saturating_sub(LATER_FEATURES.len() * (line + CELLS_TEXT));
+                }
             }
             if table.is_drawn(i) && table.counts_slots() {
                 room = room.saturating_sub(line + SlotSet::TEXT);
