@@ -4,9 +4,7 @@
 mod common;
 
 use common::{alike, at, drift, errors, interval, one, profile, read, read_all, read_with};
-use evidence::{
-    Against, Bound, Metric, OnBreach, References, Series, State, Statistic, Verdict, Windows,
-};
+use evidence::{Against, Bound, Metric, OnBreach, References, Series, State, Statistic, Verdict, Windows};
 use wire::{Counts, Feature, Profile};
 
 /// `n` answers that differ in nothing but what these features say, in order, over and over.
@@ -41,10 +39,23 @@ const SURE: &[f64] = &[0.000_01, 0.0001, 0.001, 0.01];
 const LOW: &[f64] = &[-12.0, -11.0, -10.0, -9.0];
 
 fn usual() -> Counts {
-    told(500, &[(Feature::Saturation, COLOURS), (Feature::Size, SIZES), (Feature::Entropy, SURE), (Feature::Energy, LOW)])
+    told(
+        500,
+        &[
+            (Feature::Saturation, COLOURS),
+            (Feature::Size, SIZES),
+            (Feature::Entropy, SURE),
+            (Feature::Energy, LOW),
+        ],
+    )
 }
 
-fn failing(metrics: &[Metric], candidate: &Counts, stable: &Counts, references: References<'_>) -> Vec<String> {
+fn failing(
+    metrics: &[Metric],
+    candidate: &Counts,
+    stable: &Counts,
+    references: References<'_>,
+) -> Vec<String> {
     let readings = read_all(metrics, &one(candidate, stable), references, &mut State::default(), 15);
     assert!(readings.iter().all(|r| matches!(r.verdict, Verdict::Pass | Verdict::Fail)), "{readings:?}");
     readings.into_iter().filter(|r| r.verdict == Verdict::Fail).map(|r| r.metric).collect()
@@ -81,19 +92,29 @@ fn every_statistic_and_reason_is_within_the_grid() {
     let usual = usual();
     let reference = profile(&usual);
     let references = References { candidate: Some(&reference), stable: None };
-    let other = told(500, &[
-        (Feature::Saturation, &[1.0]),
-        (Feature::Size, &[4e9]),
-        (Feature::Entropy, &[1.0]),
-        (Feature::Energy, &[50.0]),
-    ]);
+    let other = told(
+        500,
+        &[
+            (Feature::Saturation, &[1.0]),
+            (Feature::Size, &[4e9]),
+            (Feature::Entropy, &[1.0]),
+            (Feature::Energy, &[50.0]),
+        ],
+    );
     for feature in wire::LATER_FEATURES {
         for statistic in Statistic::ALL {
             let metric = against(feature, statistic, Against::Reference);
             let reading = read_with(&metric, &one(&other, &usual), references, &mut State::default(), 15);
             assert_eq!(reading.verdict, Verdict::Fail, "{}", reading.reason);
-            assert!(statistic != Statistic::Wasserstein || reading.value.unwrap() <= 1.0, "{}", reading.reason);
-            assert!(!reading.cells.is_empty() && !format!("{:?}", reading.cells).contains("inf"), "{reading:?}");
+            assert!(
+                statistic != Statistic::Wasserstein || reading.value.unwrap() <= 1.0,
+                "{}",
+                reading.reason
+            );
+            assert!(
+                !reading.cells.is_empty() && !format!("{:?}", reading.cells).contains("inf"),
+                "{reading:?}"
+            );
         }
     }
     // An octave of pixels is 1/32 of the grid, a nat of energy 1/48.
@@ -151,7 +172,8 @@ fn an_arm_that_tells_no_such_feature_is_no_data_and_says_whose() {
 fn what_cannot_be_told_from_the_world_is_an_alert() {
     // rule: J5. Answers have a reference of their own: stable's profile must hold the feature too.
     let usual = usual();
-    let (new, unsure) = (profile(&usual), told(500, &[(Feature::Entropy, &[0.5]), (Feature::Saturation, &[0.0])]));
+    let (new, unsure) =
+        (profile(&usual), told(500, &[(Feature::Entropy, &[0.5]), (Feature::Saturation, &[0.0])]));
     let old = Profile { more_features: Default::default(), ..new.clone() };
     let of = |feature, stable_profile, stable: &Counts| {
         let references = References { candidate: Some(&new), stable: Some(stable_profile) };
@@ -163,7 +185,12 @@ fn what_cannot_be_told_from_the_world_is_an_alert() {
     assert_eq!(of(Feature::Entropy, &new, &usual).0, OnBreach::Rollback);
     let (on_breach, why) = of(Feature::Entropy, &old, &usual);
     assert_eq!(on_breach, OnBreach::Alert);
-    assert!(why.ends_with("stable's profile holds no entropy to tell drift of the world from drift of the candidate"), "{why}");
+    assert!(
+        why.ends_with(
+            "stable's profile holds no entropy to tell drift of the world from drift of the candidate"
+        ),
+        "{why}"
+    );
     // Images are the same for both, and one reference is enough.
     assert_eq!(of(Feature::Saturation, &old, &usual).0, OnBreach::Rollback);
     assert_eq!(of(Feature::Saturation, &old, &unsure).0, OnBreach::Alert);

@@ -141,7 +141,8 @@ mod tests {
             let Answer { entropy, energy, .. } = Answer::from_outputs(outputs, kind);
             (entropy, energy)
         };
-        let near = |found: Option<f64>, expected: f64| found.is_some_and(|found| (found - expected).abs() < 1e-9);
+        let near =
+            |found: Option<f64>, expected: f64| found.is_some_and(|found| (found - expected).abs() < 1e-9);
         // Nothing is known: ln 4 of ln 4 nats, and energy follows what all logits have in common.
         let (entropy, energy) = of(&[3.0; 4], Output::Logits);
         assert!(near(entropy, 1.0) && near(energy, -3.0 - 4f64.ln()), "{entropy:?} {energy:?}");

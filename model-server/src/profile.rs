@@ -47,7 +47,8 @@ mod tests {
         assert_eq!((profile.images, profile.classes[1].count), (2, 2));
         assert_eq!(profile.confidence[Grid::Doubt.cell(0.001).unwrap()], 2);
         assert_eq!(profile.features[0][63], 2);
-        let in_cell = |feature: Feature, value| profile.feature(feature).unwrap()[feature.grid().cell(value).unwrap()];
+        let in_cell =
+            |feature: Feature, value| profile.feature(feature).unwrap()[feature.grid().cell(value).unwrap()];
         assert_eq!((in_cell(Feature::Saturation, 0.0), in_cell(Feature::Size, 16.0)), (2, 2));
         assert_eq!(profile.feature(Feature::Entropy).unwrap().iter().sum::<u64>(), 2);
         // Probabilities have no energy.

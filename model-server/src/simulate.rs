@@ -135,8 +135,10 @@ pub fn simulate(
     for (index, (sample, answer)) in data.samples.iter().zip(&answers).enumerate() {
         let seen = metadata.preprocessing.resize(sample.image.clone())?;
         // No corruption changes the size.
-        let [brightness, contrast, sharpness, saturation, _] = stats::of_image(&seen, 0).map(|(_, value)| value);
-        let said = |wanted| stats::of_answer(answer).find(|(feature, _)| *feature == wanted).map(|(_, value)| value);
+        let [brightness, contrast, sharpness, saturation, _] =
+            stats::of_image(&seen, 0).map(|(_, value)| value);
+        let said =
+            |wanted| stats::of_answer(answer).find(|(feature, _)| *feature == wanted).map(|(_, value)| value);
         take(&Row {
             corruption: condition.0.name(),
             severity: condition.1,

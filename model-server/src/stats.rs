@@ -35,7 +35,10 @@ pub fn of_answer(answer: &Answer) -> impl Iterator<Item = (Feature, f64)> {
 }
 
 fn rounded((feature, value): (Feature, f64)) -> (Feature, f64) {
-    (feature, feature.rounded(value).expect("no quotient or root of sums of pixels is NaN, and no answer has one"))
+    (
+        feature,
+        feature.rounded(value).expect("no quotient or root of sums of pixels is NaN, and no answer has one"),
+    )
 }
 
 /// Sums of values and of their squares.
@@ -125,7 +128,8 @@ mod tests {
         // Too small to have neighbours on all sides.
         assert_eq!(of(&image(2, 9, |x, _| if x < 1 { 0 } else { 255 })), [0.5, 0.5, 0.0, 0.0, 7.0]);
         // Red, half of it grey: (1 + 0.5) / 2.
-        let red = RgbImage::from_fn(2, 1, |x, _| image::Rgb(if x == 0 { [3, 0, 0] } else { [200, 100, 150] }));
+        let red =
+            RgbImage::from_fn(2, 1, |x, _| image::Rgb(if x == 0 { [3, 0, 0] } else { [200, 100, 150] }));
         assert_eq!(of(&red)[3], 0.75);
     }
 

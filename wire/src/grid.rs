@@ -221,7 +221,10 @@ mod tests {
         // All that a u32 counts.
         assert_eq!((Grid::Pixels.cell(f64::from(u32::MAX)), Grid::Pixels.top()), (Some(63), 2f64.powi(32)));
         let energy = |x| Grid::Energy.cell(x);
-        assert_eq!((energy(-40.0), energy(-1e9), energy(-39.0), energy(0.0)), (Some(0), Some(0), Some(1), Some(53)));
+        assert_eq!(
+            (energy(-40.0), energy(-1e9), energy(-39.0), energy(0.0)),
+            (Some(0), Some(0), Some(1), Some(53))
+        );
         assert_eq!((energy(8.0), energy(1e9), energy(f64::NAN)), (Some(63), Some(63), None));
         assert_eq!((Grid::Energy.edge(62), Grid::Energy.bottom()), (7.25, -40.0));
     }

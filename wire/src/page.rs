@@ -21,7 +21,8 @@ mod tests;
 use std::collections::BTreeMap;
 
 use crate::{
-    Assignment, CELLS, FEATURES, Feature, Feedback, Grid, LATENCY_CELLS, Outcome, Pairs, RouteState, Slots, Trip,
+    Assignment, CELLS, FEATURES, Feature, Feedback, Grid, LATENCY_CELLS, Outcome, Pairs, RouteState, Slots,
+    Trip,
 };
 
 /// Names of the families, shared by `/evidence` and `/metrics`.

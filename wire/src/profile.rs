@@ -91,9 +91,7 @@ impl Profile {
         let first = self.features.get_mut(feature.index());
         let cells = match first {
             Some(cells) => cells,
-            None => {
-                self.more_features.entry(feature.as_str().to_owned()).or_insert_with(|| vec![0; CELLS])
-            }
+            None => self.more_features.entry(feature.as_str().to_owned()).or_insert_with(|| vec![0; CELLS]),
         };
         cells[cell] += 1;
     }

@@ -308,7 +308,11 @@ mod tests {
             assert!(!new.alarms(1e6), "{} {}", new.value(), new.strongest());
         }
         (0..30).for_each(|_| see(true, &mut old, &mut new));
-        assert!(new.alarms(1e6) && new.strongest().starts_with("saturation at most 0."), "{}", new.strongest());
+        assert!(
+            new.alarms(1e6) && new.strongest().starts_with("saturation at most 0."),
+            "{}",
+            new.strongest()
+        );
         assert!(!old.alarms(1e6), "{}", old.strongest());
         // A stream that tells no saturation is no drift of it.
         (0..100).for_each(|_| new.observe(&Counts::default()));

@@ -37,7 +37,9 @@ pub(super) fn take(counts: &mut Counts, labels: &Labels<'_>, value: &str) -> Res
     let mut least = 0;
     for part in value.split(' ') {
         let (cell, n) = pair(part).ok_or_else(|| {
-            format!("cells of {name}: {part:?} is no cell below {CELLS} with a count of 1 to {MAX_COUNT}, as 3:17")
+            format!(
+                "cells of {name}: {part:?} is no cell below {CELLS} with a count of 1 to {MAX_COUNT}, as 3:17"
+            )
         })?;
         if cell < least {
             return Err(format!("cells of {name}: {cell} behind {}, they ascend", least - 1));

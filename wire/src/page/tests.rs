@@ -1,5 +1,5 @@
-mod later;
 mod feedback;
+mod later;
 mod pairs;
 mod strict;
 

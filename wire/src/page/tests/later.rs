@@ -15,9 +15,8 @@ fn counts(page: &Page) -> &Counts {
 // What one release writes another one reads: the text is fixed.
 #[test]
 fn golden_lines_of_cells() {
-    let line = |feature: &str, cells: &str| {
-        format!("# SLUICE sluice_cells{{{KEY},feature=\"{feature}\"}} {cells}")
-    };
+    let line =
+        |feature: &str, cells: &str| format!("# SLUICE sluice_cells{{{KEY},feature=\"{feature}\"}} {cells}");
     let lines = [line("saturation", "0:3 41:7"), line("energy", "63:8796093022208")];
     let page = with(&lines.join("\n")).unwrap();
     let of = |feature: Feature| &counts(&page).features[feature.index()];
