@@ -125,7 +125,8 @@ impl Series {
 pub(super) fn observe(cells: &[AtomicU64], sum: &AtomicU64, grid: Grid, value: f64) -> Option<usize> {
     let cell = grid.cell(value)?;
     cells[cell].fetch_add(1, Relaxed);
-    let units = (value.clamp(grid.bottom(), most(grid)) * units(grid)).round() as i64;
+    // A part of a unit is nothing, and rounding would be a call of a function.
+    let units = (value.clamp(grid.bottom(), most(grid)) * units(grid)) as i64;
     sum.fetch_add(units.cast_unsigned(), Relaxed);
     Some(cell)
 }
