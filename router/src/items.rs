@@ -124,7 +124,7 @@ fn item<'a>(class: Option<&'a [u8]>, confidence: Option<&[u8]>, stats: [Option<&
     let mut features = [None; Feature::ALL.len()];
     for (feature, value) in stats.into_iter().flatten().flat_map(header::decode_stats) {
         // The first value of each: an item has one brightness.
-        if value.is_finite() && !(null && !feature.is_input()) {
+        if value.is_finite() && (!null || feature.is_input()) {
             features[feature.index()].get_or_insert(value);
         }
     }
