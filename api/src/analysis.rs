@@ -243,10 +243,18 @@ pub enum Series {
     Brightness,
     /// Standard deviation of the input's pixels.
     Contrast,
-    /// Mean difference of neighbouring pixels of the input.
+    /// Strength of edges of the input.
     Sharpness,
+    /// Mean saturation of the input's pixels.
+    Saturation,
+    /// Pixels of the image as it came.
+    Size,
     /// Confidence of the answer.
     Confidence,
+    /// Entropy of the answer's probabilities.
+    Entropy,
+    /// -logsumexp of the logits.
+    Energy,
     /// Predicted class.
     Class,
 }
@@ -265,7 +273,7 @@ pub enum Statistic {
     G,
     /// Jensen-Shannon distance (base 2), 0..=1.
     JensenShannon,
-    /// Wasserstein-1 distance on the grid's cells, in the feature's unit, 0..=1.
+    /// Wasserstein-1 distance on the grid's cells, in the feature's unit (size, energy: as a part of the grid), 0..=1.
     Wasserstein,
     /// Hellinger distance, 0..=1.
     Hellinger,

@@ -9,7 +9,7 @@ use anyhow::{Context, bail};
 use evidence::DriftAlarm;
 use rand::rngs::StdRng;
 use rand::{Rng, SeedableRng};
-use wire::{ClassCount, Counts, Profile};
+use wire::{ClassCount, Counts, FEATURES, LATER_FEATURES, Profile};
 
 use crate::runs::{each, median, show};
 use crate::targets::Targets;
@@ -144,7 +144,12 @@ fn profile<'a>(images: impl Iterator<Item = &'a Counts>) -> Profile {
         all.add(image);
         profile.images += 1;
     }
-    profile.features = all.features;
+    profile.features = all.features[..FEATURES.len()].to_vec();
+    profile.more_features = LATER_FEATURES
+        .into_iter()
+        .filter(|feature| all.features[feature.index()].iter().any(|n| *n > 0))
+        .map(|feature| (feature.as_str().to_owned(), all.features[feature.index()].clone()))
+        .collect();
     profile.confidence = all.doubt;
     profile.classes = all.classes.into_iter().map(|(class, count)| ClassCount { class, count }).collect();
     profile

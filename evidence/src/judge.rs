@@ -7,6 +7,7 @@ mod reason;
 mod rules;
 mod whose;
 
+use drift::Side;
 pub(crate) use drift::range_name;
 pub(crate) use reason::span;
 pub use rules::{ACCEPT_LEVEL, ACCEPT_MARGIN, References, Rules};
@@ -157,7 +158,10 @@ impl Judging<'_> {
         let short = |n: u64| n < metric.min_samples;
         // rule: J1, T2
         if short(n) || n_stable.is_some_and(short) {
-            let why = reason::short(n, n_stable, metric.min_samples, unit, window);
+            let mut why = reason::short(n, n_stable, metric.min_samples, unit, window);
+            if let Some((whose, feature)) = compare::untold(metric, window) {
+                why.push_str(&format!("; no answer of {whose} tells its {feature}"));
+            }
             return Err(Lack { verdict: Verdict::NoData, n, n_stable, why });
         }
         if let Some(why) = compare::skew(metric, window) {
@@ -167,9 +171,7 @@ impl Judging<'_> {
     }
 
     fn reference(&self, metric: &Metric) -> Result<Option<&Profile>, Lack> {
-        if !matches!(metric.kind, Kind::Drift { against: Against::Reference, .. }) {
-            return Ok(None);
-        }
+        let Kind::Drift { against: Against::Reference, series, .. } = metric.kind else { return Ok(None) };
         let Some(profile) = self.references.candidate else {
             let why = "the candidate's server has shown no reference profile".to_owned();
             return Err(Lack::new(Verdict::NoData, why));
@@ -181,6 +183,14 @@ impl Judging<'_> {
             )),
             Ok(()) if profile.images == 0 => {
                 Err(Lack::new(Verdict::Error, "the candidate's reference profile holds no images".into()))
+            }
+            // A profile of an earlier release is no error: it says less.
+            Ok(()) if Side::of_profile(series, profile).is_none() => {
+                let why = format!(
+                    "the candidate's reference profile holds no {}: profile the model again",
+                    series.as_str()
+                );
+                Err(Lack::new(Verdict::NoData, why))
             }
             Ok(()) => Ok(Some(profile)),
         }

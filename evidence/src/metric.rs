@@ -75,12 +75,30 @@ pub enum Kind {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Series {
-    /// A statistic of the input image.
+    /// A statistic of the input image or of the answer.
     Feature(Feature),
     /// Confidence of the predicted class; null outputs are excluded (C3).
     Confidence,
     /// The predicted class.
     Class,
+}
+
+impl Series {
+    /// Whether it is of the image, which the world sends; else it is of the model's answer.
+    #[must_use]
+    pub const fn is_input(self) -> bool {
+        matches!(self, Self::Feature(feature) if feature.is_input())
+    }
+
+    /// The name in the manifest.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Feature(feature) => feature.as_str(),
+            Self::Confidence => "confidence",
+            Self::Class => "class",
+        }
+    }
 }
 
 /// A distance between two distributions.
@@ -97,8 +115,8 @@ pub enum Statistic {
     G,
     /// Jensen-Shannon distance, 0..=1 ([`crate::jensen_shannon`]).
     JensenShannon,
-    /// Wasserstein-1: how far an item must be moved on average, in the unit of the series, 0..=1
-    /// ([`crate::wasserstein`]).
+    /// Wasserstein-1: how far an item must be moved on average, in the unit of the series, for size and energy as a part
+    /// of their grid, 0..=1 ([`crate::wasserstein`]).
     Wasserstein,
     /// Hellinger distance, 0..=1 ([`crate::hellinger`]).
     Hellinger,

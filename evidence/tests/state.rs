@@ -61,7 +61,7 @@ fn a_full_state_fits_where_it_is_stored() {
         let mut like = counts.clone();
         like.outcomes = Counts::default().outcomes;
         like.outcomes[Outcome::Ok.index()] = 400;
-        like.features = vec![vec![0; CELLS]; 3];
+        like.features = Counts::default().features;
         like
     });
     let references = References { candidate: Some(&reference), stable: Some(&reference) };

@@ -4,6 +4,8 @@ use std::sync::Once;
 
 use serde::{Deserialize, Serialize};
 
+/// How far from 1 the sum of probabilities may be for the rounding of 16-bit numbers.
+const SUM: f64 = 0.02;
 /// How far beyond 0..=1 a probability may be for the rounding of 32-bit numbers.
 const ROUNDING: f64 = 1e-6;
 
@@ -26,6 +28,12 @@ pub struct Answer {
     /// The most probable class and its probability, 0..=1; `None` if the model gave a number that is none, or
     /// no probability where it should (a null output).
     pub best: Option<(usize, f64)>,
+    /// Entropy of the probabilities over the logarithm of their number, 0..=1; `None` with a null output, and if they do not sum
+    /// to about 1, as those of independent sigmoids.
+    pub entropy: Option<f64>,
+    /// -logsumexp of the logits; `None` with a null output, and where the model gives probabilities: what the logits had in common is
+    /// gone, and nothing brings it back.
+    pub energy: Option<f64>,
 }
 
 impl Answer {
@@ -33,12 +41,16 @@ impl Answer {
     #[must_use]
     pub fn from_outputs(outputs: &[f32], kind: Output) -> Self {
         let outputs = outputs.iter().map(|v| f64::from(*v));
-        let probabilities: Vec<f64> = match kind {
-            Output::Logits => softmax(outputs.collect()),
-            Output::Probabilities => outputs.collect(),
+        let (probabilities, energy): (Vec<f64>, _) = match kind {
+            Output::Logits => {
+                let (probabilities, log_sum) = softmax(outputs.collect());
+                (probabilities, Some(-log_sum))
+            }
+            Output::Probabilities => (outputs.collect(), None),
         };
+        let null = |probabilities| Self { probabilities, best: None, entropy: None, energy: None };
         if !probabilities.iter().all(|p| p.is_finite()) {
-            return Self { probabilities, best: None };
+            return null(probabilities);
         }
         // Also if only another class is out of range: then none of the numbers are probabilities.
         if let Some(found) = probabilities.iter().find(|p| !(-ROUNDING..=1.0 + ROUNDING).contains(*p)) {
@@ -50,7 +62,7 @@ impl Answer {
                     outside 0..=1: such answers are null outputs; does it give logits? (told once)"
                 );
             });
-            return Self { probabilities, best: None };
+            return null(probabilities);
         }
         // The first of equals, so that an answer does not depend on how a sort treats ties.
         let best = probabilities.iter().enumerate().fold(None, |best: Option<(usize, f64)>, (class, &p)| {
@@ -58,7 +70,8 @@ impl Answer {
         });
         // As the header spells it: nine decimals, three more than the finest cell of the grid.
         let best = best.map(|(class, p)| (class, (p.clamp(0.0, 1.0) * 1e9).round() / 1e9));
-        Self { probabilities, best }
+        let (entropy, energy) = (entropy(&probabilities), energy.filter(|_| best.is_some()));
+        Self { probabilities, best, entropy, energy }
     }
 
     /// The `k` most probable classes, best first.
@@ -71,8 +84,8 @@ impl Answer {
     }
 }
 
-/// Softmax; the largest is subtracted first, so that large logits do not overflow.
-fn softmax(mut logits: Vec<f64>) -> Vec<f64> {
+/// Softmax, and logsumexp; the largest is subtracted first, so that large logits do not overflow.
+fn softmax(mut logits: Vec<f64>) -> (Vec<f64>, f64) {
     let largest = logits.iter().copied().fold(f64::NEG_INFINITY, f64::max);
     for value in &mut logits {
         *value = (*value - largest).exp();
@@ -81,7 +94,20 @@ fn softmax(mut logits: Vec<f64>) -> Vec<f64> {
     for value in &mut logits {
         *value /= sum;
     }
-    logits
+    (logits, largest + sum.ln())
+}
+
+/// See [`Answer::entropy`].
+fn entropy(probabilities: &[f64]) -> Option<f64> {
+    let sum: f64 = probabilities.iter().sum();
+    if (sum - 1.0).abs() > SUM {
+        return None;
+    }
+    let some = probabilities.iter().filter(|p| **p > 0.0);
+    let nats: f64 = some.map(|p| -p * p.ln()).sum();
+    // One class leaves nothing open.
+    let most = (probabilities.len().max(2) as f64).ln();
+    Some((nats / most).clamp(0.0, 1.0))
 }
 
 #[cfg(test)]
@@ -107,6 +133,28 @@ mod tests {
         // Rounding is forgiven, and does not come out.
         let rounded = Answer::from_outputs(&[1.000_000_2, -0.000_000_1], Output::Probabilities);
         assert_eq!(rounded.best, Some((0, 1.0)));
+    }
+
+    #[test]
+    fn entropy_and_energy_are_where_they_have_a_meaning() {
+        let of = |outputs: &[f32], kind| {
+            let Answer { entropy, energy, .. } = Answer::from_outputs(outputs, kind);
+            (entropy, energy)
+        };
+        let near =
+            |found: Option<f64>, expected: f64| found.is_some_and(|found| (found - expected).abs() < 1e-9);
+        // Nothing is known: ln 4 of ln 4 nats, and energy follows what all logits have in common.
+        let (entropy, energy) = of(&[3.0; 4], Output::Logits);
+        assert!(near(entropy, 1.0) && near(energy, -3.0 - 4f64.ln()), "{entropy:?} {energy:?}");
+        assert_eq!(of(&[-0.5], Output::Logits), (Some(0.0), Some(0.5)));
+        assert_eq!(of(&[0.0, f32::NEG_INFINITY], Output::Logits), (Some(0.0), Some(-0.0)));
+        assert_eq!(of(&[1.0, 0.0], Output::Probabilities), (Some(0.0), None));
+        // Sigmoids: no distribution.
+        assert_eq!(of(&[0.9, 0.8], Output::Probabilities), (None, None));
+        for none in [[f32::NAN, 0.0], [f32::INFINITY, 0.0], [f32::NEG_INFINITY; 2]] {
+            assert_eq!(of(&none, Output::Logits), (None, None), "{none:?}");
+        }
+        assert_eq!(of(&[], Output::Logits), (None, None));
     }
 
     proptest! {

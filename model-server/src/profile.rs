@@ -1,13 +1,13 @@
 //! The reference profile: what inputs and answers look like on images that the answering model did not see.
 
 use image::RgbImage;
-use wire::{FEATURES, Grid, Profile};
+use wire::{Grid, Profile};
 
 use crate::{Answer, Metadata, stats};
 
 /// Counts images and answers on the grids of live traffic.
 ///
-/// The images have the size of the model's input. An answer that is none (a null output) is left out as a
+/// The images have the size of the model's input, and that is the size that is counted, as it lies in the data set. An answer that is none (a null output) is left out as a
 /// whole: a profile's counts must add up, and such a model shows in its accuracy.
 pub fn of_answers<'a>(
     metadata: &Metadata,
@@ -18,20 +18,20 @@ pub fn of_answers<'a>(
         let Some((class, confidence)) = answer.best else { continue };
         profile.images += 1;
         profile.classes[class].count += 1;
-        count(&mut profile.confidence, Grid::Doubt, 1.0 - confidence);
-        for (feature, value) in FEATURES.iter().zip(stats::of_image(image)) {
-            count(&mut profile.features[feature.index()], feature.grid(), value);
+        let doubt = Grid::Doubt.cell(1.0 - confidence);
+        profile.confidence[doubt.expect("a confidence is a number")] += 1;
+        let pixels = u64::from(image.width()) * u64::from(image.height());
+        for (feature, value) in stats::of_image(image, pixels).into_iter().chain(stats::of_answer(answer)) {
+            profile.count(feature, value);
         }
     }
     profile
 }
 
-fn count(counts: &mut [u64], grid: Grid, value: f64) {
-    counts[grid.cell(value).expect("statistics and confidence are numbers")] += 1;
-}
-
 #[cfg(test)]
 mod tests {
+    use wire::Feature;
+
     use super::*;
     use crate::Output;
     use crate::metadata::tests::example;
@@ -47,5 +47,15 @@ mod tests {
         assert_eq!((profile.images, profile.classes[1].count), (2, 2));
         assert_eq!(profile.confidence[Grid::Doubt.cell(0.001).unwrap()], 2);
         assert_eq!(profile.features[0][63], 2);
+        let in_cell =
+            |feature: Feature, value| profile.feature(feature).unwrap()[feature.grid().cell(value).unwrap()];
+        assert_eq!((in_cell(Feature::Saturation, 0.0), in_cell(Feature::Size, 16.0)), (2, 2));
+        assert_eq!(profile.feature(Feature::Entropy).unwrap().iter().sum::<u64>(), 2);
+        // Probabilities have no energy.
+        assert_eq!(profile.feature(Feature::Energy), None);
+        let logits = Answer::from_outputs(&[-7.0, 3.0], Output::Logits);
+        let profile = of_answers(&metadata, std::iter::once((&image, &logits)));
+        profile.check().unwrap();
+        assert_eq!(profile.feature(Feature::Energy).unwrap()[Grid::Energy.cell(-3.0).unwrap()], 1);
     }
 }

@@ -4,6 +4,7 @@ use std::collections::BTreeSet;
 use std::io;
 
 use serde::Serialize;
+use wire::Feature;
 
 use crate::corrupt::{CorruptError, Corruption};
 use crate::dataset::{Dataset, Sample};
@@ -33,21 +34,29 @@ pub struct Row<'a> {
     pub contrast: f64,
     /// As above.
     pub sharpness: f64,
+    /// As above.
+    pub saturation: f64,
+    /// Of the answer; none for a null output.
+    pub entropy: Option<f64>,
+    /// Of the answer; none for a null output and without logits.
+    pub energy: Option<f64>,
 }
 
 /// First line of the rows as CSV.
-pub const CSV_HEADER: &str =
-    "corruption,severity,index,label,prediction,confidence,brightness,contrast,sharpness";
+pub const CSV_HEADER: &str = "corruption,severity,index,label,prediction,confidence,brightness,contrast,sharpness,\
+    saturation,entropy,energy";
 
 impl Row<'_> {
-    /// The row as a line of CSV (RFC 4180) without its end; a null output leaves two fields empty.
+    /// The row as a line of CSV (RFC 4180) without its end; what there is none of is empty.
     #[must_use]
     pub fn csv(&self) -> String {
-        let Row { corruption, severity, index, brightness, contrast, sharpness, .. } = self;
+        let Row { corruption, severity, index, brightness, contrast, sharpness, saturation, .. } = self;
         let (label, prediction) = (quoted(self.label), quoted(self.prediction.unwrap_or_default()));
-        let confidence = self.confidence.map_or(String::new(), |c| c.to_string());
+        let number = |of: Option<f64>| of.map_or(String::new(), |number| number.to_string());
+        let [confidence, entropy, energy] = [self.confidence, self.entropy, self.energy].map(number);
         format!(
-            "{corruption},{severity},{index},{label},{prediction},{confidence},{brightness},{contrast},{sharpness}"
+            "{corruption},{severity},{index},{label},{prediction},{confidence},{brightness},{contrast},{sharpness},\
+             {saturation},{entropy},{energy}"
         )
     }
 }
@@ -125,7 +134,11 @@ pub fn simulate(
     let answers = evaluate::answers(engine, metadata, &data)?;
     for (index, (sample, answer)) in data.samples.iter().zip(&answers).enumerate() {
         let seen = metadata.preprocessing.resize(sample.image.clone())?;
-        let [brightness, contrast, sharpness] = stats::of_image(&seen);
+        // No corruption changes the size.
+        let [brightness, contrast, sharpness, saturation, _] =
+            stats::of_image(&seen, 0).map(|(_, value)| value);
+        let said =
+            |wanted| stats::of_answer(answer).find(|(feature, _)| *feature == wanted).map(|(_, value)| value);
         take(&Row {
             corruption: condition.0.name(),
             severity: condition.1,
@@ -136,6 +149,9 @@ pub fn simulate(
             brightness,
             contrast,
             sharpness,
+            saturation,
+            entropy: said(Feature::Entropy),
+            energy: said(Feature::Energy),
         })?;
     }
     let (predicted, confidences): (Vec<usize>, Vec<f64>) = answers.iter().filter_map(|a| a.best).unzip();

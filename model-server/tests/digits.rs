@@ -14,6 +14,7 @@ use model_server::simulate::simulate;
 use model_server::train::{Epoch, Part, Progress, Settings, train};
 use model_server::{Artefact, Engine, Precision, data, evaluate, load};
 use serde_json::{Value, json};
+use wire::Feature;
 
 #[derive(Default)]
 struct Seen(Vec<(Part, u32)>);
@@ -73,6 +74,7 @@ async fn a_model_is_trained_repeatably_evaluated_and_served() {
 
     let artefact = Artefact::read(&model).unwrap();
     assert_eq!((artefact.profile.images, &artefact.profile.digest), (1437, &trained.digest));
+    holds_every_feature(&artefact.profile);
     let test = Dataset::test(&set).unwrap();
     let mut engine = load::engine(&artefact.model, &artefact.metadata, 1).unwrap();
     let answers = evaluate::answers(engine.as_mut(), &artefact.metadata, &test).unwrap();
@@ -85,6 +87,18 @@ async fn a_model_is_trained_repeatably_evaluated_and_served() {
         serves_the_same_answers(&set, &model, &trained.digest, &answers, (precision, furthest)).await;
     }
     refuses_another_artefact(&model, &trained.digest).await;
+}
+
+/// Digits are grey and 32x32; of energies none lies beyond the grid.
+fn holds_every_feature(profile: &wire::Profile) {
+    profile.check().unwrap();
+    let cells = |feature| profile.feature(feature).unwrap();
+    assert_eq!((cells(Feature::Saturation)[0], cells(Feature::Size)[20]), (1437, 1437));
+    let energies = cells(Feature::Energy);
+    assert_eq!((energies[0], energies[63]), (0, 0), "{energies:?}");
+    for feature in [Feature::Entropy, Feature::Energy] {
+        assert!(cells(feature).iter().filter(|n| **n > 0).count() > 8, "{feature:?}: {:?}", cells(feature));
+    }
 }
 
 /// What a known change does to a CNN that has learned upright, grey digits.

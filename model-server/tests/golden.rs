@@ -7,7 +7,7 @@ use std::path::PathBuf;
 
 use flate2::read::ZlibDecoder;
 use image::RgbImage;
-use model_server::{Preprocessing, Resize, decode};
+use model_server::{Answer, Output, Preprocessing, Resize, decode, stats};
 use serde_json::Value;
 
 fn fixture(name: &str) -> Vec<u8> {
@@ -110,4 +110,34 @@ fn every_resize_has_the_pixels_that_pillow_gives_it() {
         }
     }
     assert_eq!((resized.len(), tensors), (33, 3));
+}
+
+/// `fixtures/stats.py` wrote what numpy, Pillow and PyTorch make of them.
+#[test]
+fn statistics_of_images_and_answers_are_those_of_others() {
+    let path = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures/stats.json");
+    let told: Value = serde_json::from_slice(&fs::read(path).unwrap()).unwrap();
+    let expected = Expected::read();
+    let (images, answers) = (told["images"].as_object().unwrap(), told["answers"].as_array().unwrap());
+    assert!(images.len() > 60 && answers.len() > 30);
+    for (name, told) in images {
+        let image = expected.image(&expected.json["decoded"][name]);
+        let found = stats::of_image(&image, 1);
+        let number = |what: &str| told[what].as_f64().unwrap();
+        for (feature, value) in &found[..4] {
+            let expected = number(feature.as_str());
+            assert!((value - expected).abs() <= 5.1e-6, "{name}: {feature:?} {value} {expected}");
+        }
+        // Pillow cuts off what is less than a level.
+        let above = found[3].1 - number("hsv");
+        assert!((-1e-5..1.0 / 255.0).contains(&above), "{name}: {above} above Pillow's S");
+    }
+    for told in answers {
+        let logits: Vec<f32> = serde_json::from_value(told["logits"].clone()).unwrap();
+        let answer = Answer::from_outputs(&logits, Output::Logits);
+        for (found, what) in [(answer.entropy, "entropy"), (answer.energy, "energy")] {
+            let (found, expected) = (found.unwrap(), told[what].as_f64().unwrap());
+            assert!((found - expected).abs() <= 1e-9 * expected.abs().max(1.0), "{what}: {found} {expected}");
+        }
+    }
 }

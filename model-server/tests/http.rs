@@ -10,6 +10,7 @@ use image::{DynamicImage, ImageFormat};
 use reqwest::multipart::{Form, Part};
 use rstest::rstest;
 use serde_json::{Value, json};
+use wire::Feature;
 
 const DRAIN: Duration = Duration::from_secs(5);
 
@@ -29,7 +30,13 @@ async fn one_image_is_answered_in_body_and_headers() {
     let response = reqwest::Client::new().post(server.url("/predict")).json(&ask).send().await.unwrap();
     assert_eq!(response.status(), 200);
     assert_eq!(header(&response, "x-model-version"), "1.0.0");
-    assert_eq!(header(&response, "x-input-stats"), "brightness=1.00000 contrast=0.00000 sharpness=0.00000");
+    // In the size of the input; the size is that of the image as it came.
+    let stats = "brightness=1.00000 contrast=0.00000 sharpness=0.00000 saturation=0.00000 size=63";
+    assert_eq!(header(&response, "x-input-stats"), stats);
+    let said: Vec<_> = wire::header::decode_stats(header(&response, "x-output-stats").as_bytes()).collect();
+    let [(Feature::Entropy, entropy), (Feature::Energy, energy)] = said[..] else { panic!("{said:?}") };
+    // All logits of the tiny engine are negative.
+    assert!((0.0..0.2).contains(&entropy) && (3.0..5.0).contains(&energy), "{said:?}");
     let class = wire::header::decode_class(header(&response, "x-prediction")).into_owned();
     assert_eq!(class, "bright, or white");
     let confidence: f64 = header(&response, "x-confidence").parse().unwrap();
@@ -50,6 +57,8 @@ async fn a_batch_gives_one_value_per_image_in_order() {
     assert_eq!(header(&response, "x-prediction"), "bright%2C%20or%20white,dark");
     assert_eq!(header(&response, "x-confidence").split(',').count(), 2);
     assert_eq!(header(&response, "x-input-stats").split(',').count(), 2);
+    assert_eq!(header(&response, "x-output-stats").split(',').count(), 2);
+    assert!(header(&response, "x-input-stats").ends_with("size=400"));
     let body: Value = response.json().await.unwrap();
     assert_eq!(body["predictions"][1]["prediction"], "dark");
 

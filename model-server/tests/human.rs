@@ -52,7 +52,7 @@ async fn an_explanation_shows_what_the_class_hangs_on() {
     let answer = post(&server, "/explain", &[], json!({"image": image})).await;
     assert_eq!(answer.status(), 200);
     assert_eq!(answer.headers()["x-sluice-evidence"], "none");
-    for header in ["x-prediction", "x-confidence", "x-input-stats"] {
+    for header in ["x-prediction", "x-confidence", "x-input-stats", "x-output-stats"] {
         assert!(!answer.headers().contains_key(header), "{header}: an explanation is no evidence");
     }
     let told: Value = answer.json().await.unwrap();

@@ -74,6 +74,7 @@ async fn tensors_are_answered_in_their_order_and_counted_by_the_router() {
         assert_eq!(response.headers()["x-prediction"], "bright%2C%20or%20white,dark");
         assert_eq!(response.headers()["x-confidence"].to_str().unwrap().split(',').count(), 2);
         assert_eq!(response.headers()["x-model-version"], "1.0.0");
+        assert_eq!(response.headers()["x-output-stats"].to_str().unwrap().matches("energy=").count(), 2);
         assert!(
             !response.headers().contains_key("x-input-stats"),
             "of numbers nobody knows what they look like"

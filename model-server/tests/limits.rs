@@ -224,6 +224,7 @@ async fn an_answer_that_is_none_is_told_as_such() {
         (&response.headers()["x-prediction"], &response.headers()["x-confidence"]),
         (&"-".parse().unwrap(), &"NaN".parse().unwrap())
     );
+    assert!(!response.headers().contains_key("x-output-stats"), "NaN has no entropy");
     let body: serde_json::Value = response.json().await.unwrap();
     assert!(body["prediction"].is_null() && body["confidence"].is_null());
 }

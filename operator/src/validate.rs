@@ -332,12 +332,19 @@ fn kind(field: &str, metric: &api::Metric) -> Result<evidence::Kind, Invalid> {
 }
 
 fn drift(drift: &api::Drift) -> evidence::Kind {
-    use api::Series::{Brightness, Class, Confidence, Contrast, Sharpness};
+    use api::Series::{
+        Brightness, Class, Confidence, Contrast, Energy, Entropy, Saturation, Sharpness, Size,
+    };
+    use evidence::Series::Feature;
     evidence::Kind::Drift {
         series: match drift.feature {
-            Brightness => evidence::Series::Feature(wire::Feature::Brightness),
-            Contrast => evidence::Series::Feature(wire::Feature::Contrast),
-            Sharpness => evidence::Series::Feature(wire::Feature::Sharpness),
+            Brightness => Feature(wire::Feature::Brightness),
+            Contrast => Feature(wire::Feature::Contrast),
+            Sharpness => Feature(wire::Feature::Sharpness),
+            Saturation => Feature(wire::Feature::Saturation),
+            Size => Feature(wire::Feature::Size),
+            Entropy => Feature(wire::Feature::Entropy),
+            Energy => Feature(wire::Feature::Energy),
             Confidence => evidence::Series::Confidence,
             Class => evidence::Series::Class,
         },

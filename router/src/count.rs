@@ -13,7 +13,7 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
 use std::time::{Duration, Instant};
 
-use wire::{Assignment, Counts, FEATURES, Feedback, Grid, Outcome, PairOutcome, RouteState};
+use wire::{Assignment, Counts, Feature, Feedback, Grid, Outcome, PairOutcome, RouteState};
 use xxhash_rust::xxh3::xxh3_64;
 
 pub(crate) use classes::Classes;
@@ -36,7 +36,7 @@ use slots::SlotCounts;
 #[derive(Debug, Clone, Default, PartialEq)]
 pub(crate) struct Tally {
     pub(crate) counts: Counts,
-    pub(crate) sums: [f64; 2 + FEATURES.len()],
+    pub(crate) sums: [f64; 2 + Feature::ALL.len()],
     /// Where labels are taken.
     pub(crate) feedback: Option<Feedback>,
 }

@@ -3,7 +3,7 @@
 use std::borrow::Cow;
 
 use http::{HeaderMap, HeaderName, HeaderValue};
-use wire::{FEATURES, header};
+use wire::{Feature, header};
 
 /// Items of an answer of which one is drawn: the first ones.
 const MOST: usize = 1_024;
@@ -25,7 +25,8 @@ struct Line {
 enum List {
     Classes,
     Confidences,
-    Stats,
+    Inputs,
+    Outputs,
 }
 
 impl List {
@@ -33,7 +34,8 @@ impl List {
         match name.as_str() {
             header::PREDICTION => Some(Self::Classes),
             header::CONFIDENCE => Some(Self::Confidences),
-            header::INPUT_STATS => Some(Self::Stats),
+            header::INPUT_STATS => Some(Self::Inputs),
+            header::OUTPUT_STATS => Some(Self::Outputs),
             _ => None,
         }
     }
@@ -48,8 +50,8 @@ pub(crate) struct Item<'a> {
     pub(crate) confidence: Option<f64>,
     /// Whether the answer was withheld, or its confidence is NaN or not within 0..=1.
     pub(crate) null: bool,
-    /// Input features in the order of [`FEATURES`], finite.
-    pub(crate) stats: [Option<f64>; FEATURES.len()],
+    /// Features in the order of [`Feature::ALL`], finite; those of the answer are absent for a null output.
+    pub(crate) stats: [Option<f64>; Feature::ALL.len()],
 }
 
 impl Item<'_> {
@@ -70,29 +72,29 @@ impl AnswerHeaders {
         Self(headers.iter().filter_map(listed).collect())
     }
 
-    /// One of the items, each as likely as any other for an even `draw`; there are as many as the longest of the three
+    /// One of the items, each as likely as any other for an even `draw`; there are as many as the longest of the
     /// lists has, at most [`MOST`]. What cannot be read is not counted.
     ///
     /// Items of one request are seldom independent, and no test would know how many stand for one: a request says one
     /// thing, whatever its size (C3).
     pub(crate) fn draw(&self, draw: u32) -> Option<Item<'_>> {
-        let lists = [List::Classes, List::Confidences, List::Stats];
-        let most = lists.map(|list| self.length(list)).into_iter().max().unwrap_or(0);
+        let mut lengths = [0; 4];
+        for Line { list, items, .. } in &self.0 {
+            lengths[*list as usize] += items;
+        }
+        let most = lengths.into_iter().max().unwrap_or(0).min(MOST);
         (most > 0).then(|| self.item(draw as usize % most))
     }
 
     /// How many items have a class, at most [`MOST`].
     pub(crate) fn predictions(&self) -> usize {
-        self.length(List::Classes)
+        self.lines(List::Classes).map(|line| line.items).sum::<usize>().min(MOST)
     }
 
     /// One of the items; empty beyond the last.
     pub(crate) fn item(&self, at: usize) -> Item<'_> {
-        item(self.text(List::Classes, at), self.text(List::Confidences, at), self.text(List::Stats, at))
-    }
-
-    fn length(&self, list: List) -> usize {
-        self.lines(list).map(|line| line.items).sum::<usize>().min(MOST)
+        let text = |list| self.text(list, at);
+        item(text(List::Classes), text(List::Confidences), [text(List::Inputs), text(List::Outputs)])
     }
 
     fn text(&self, list: List, at: usize) -> Option<&[u8]> {
@@ -113,16 +115,16 @@ impl AnswerHeaders {
     }
 }
 
-fn item<'a>(class: Option<&'a [u8]>, confidence: Option<&[u8]>, stats: Option<&[u8]>) -> Item<'a> {
+fn item<'a>(class: Option<&'a [u8]>, confidence: Option<&[u8]>, stats: [Option<&[u8]>; 2]) -> Item<'a> {
     let value = confidence.and_then(header::decode_number);
     // A confidence that is none, NaN or beyond 0..=1, is no answer either.
     let null = class == Some(b"-") || value.is_some_and(|v| !(0.0..=1.0).contains(&v));
     let class = class.filter(|c| !null && !c.is_empty());
     let text = |c| std::str::from_utf8(c).expect("what is not ASCII was left out");
-    let mut features = [None; FEATURES.len()];
-    for (feature, value) in stats.into_iter().flat_map(header::decode_stats) {
+    let mut features = [None; Feature::ALL.len()];
+    for (feature, value) in stats.into_iter().flatten().flat_map(header::decode_stats) {
         // The first value of each: an item has one brightness.
-        if value.is_finite() {
+        if value.is_finite() && (!null || feature.is_input()) {
             features[feature.index()].get_or_insert(value);
         }
     }
@@ -155,14 +157,19 @@ mod tests {
             ("x-confidence", "0.9, 0.8,0.1"),
             ("x-confidence", "NaN"),
             ("x-input-stats", "brightness=0.5 contrast=0.1,brightness=0.25"),
+            ("x-output-stats", "entropy=0.2 energy=-7.5,,entropy=0.9 hue=1"),
         ]);
         let classes: Vec<_> = items.iter().map(|i| i.class.as_deref()).collect();
         assert_eq!(classes, [Some("cat"), Some("a,b"), None, None]);
         let confidences: Vec<_> = items.iter().map(|i| i.confidence).collect();
         assert_eq!(confidences, [Some(0.9), Some(0.8), None, None]);
         assert_eq!(items.iter().map(|i| i.null).collect::<Vec<_>>(), [false, false, true, true]);
-        assert_eq!(items[0].stats, [Some(0.5), Some(0.1), None]);
-        assert_eq!(items[1].stats, [Some(0.25), None, None]);
+        let none = [None; 4];
+        assert_eq!(items[0].stats[..3], [Some(0.5), Some(0.1), None]);
+        assert_eq!(items[0].stats[3..], [None, None, Some(0.2), Some(-7.5)]);
+        assert_eq!((&items[1].stats[..3], &items[1].stats[3..]), (&[Some(0.25), None, None][..], &none[..]));
+        // Withheld: what would have been said of it is no evidence either.
+        assert_eq!(items[2].stats, [None; 7]);
     }
 
     #[test]
@@ -172,7 +179,9 @@ mod tests {
         assert!(items.iter().all(|i| i.confidence.is_none() && i.class.is_none()), "{items:?}");
         assert_eq!(items.iter().map(|i| i.null).collect::<Vec<_>>(), [true, false, true, true]);
         let items = read(&[("x-input-stats", "brightness=NaN brightness=0.5 brightness=0.9 contrast=7")]);
-        assert_eq!(items[0].stats, [Some(0.5), Some(7.0), None]);
+        assert_eq!(items[0].stats[..3], [Some(0.5), Some(7.0), None]);
+        let items = read(&[("x-output-stats", "energy=-inf entropy=NaN energy=1e400 =,entropy")]);
+        assert!(items.iter().all(|item| item.stats == [None; 7]), "{items:?}");
     }
 
     #[test]

@@ -6,8 +6,6 @@
 
 use std::sync::LazyLock;
 
-use serde::{Deserialize, Serialize};
-
 /// Version of all grids below; written into every page and profile.
 pub const GRID_VERSION: u32 = 2;
 /// Cells of a feature or confidence grid.
@@ -16,57 +14,6 @@ pub const CELLS: usize = 64;
 pub const LATENCY_CELLS: usize = 142;
 /// Each cell of the latency grid ends at so many times the end of the one before.
 pub const LATENCY_GROWTH: f64 = 1.1;
-
-/// An image statistic of the preprocessed-size RGB input with pixel values in 0..=1.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
-#[serde(rename_all = "lowercase")]
-pub enum Feature {
-    /// Mean of all pixel values, 0..=1.
-    Brightness,
-    /// Standard deviation of all pixel values, 0..=0.5.
-    Contrast,
-    /// Root mean square of the discrete Laplacian (the four neighbours of a pixel, less four times the pixel), 0..=0.5
-    /// (above is clamped). Edges that blur lose it, blocks and ringing add to it; the mean difference of neighbours,
-    /// which a blurred edge keeps, sees neither.
-    Sharpness,
-}
-
-/// All features in the order in which they are written.
-pub const FEATURES: [Feature; 3] = [Feature::Brightness, Feature::Contrast, Feature::Sharpness];
-
-impl Feature {
-    /// The name used in headers, labels and specs.
-    #[must_use]
-    pub const fn as_str(self) -> &'static str {
-        match self {
-            Self::Brightness => "brightness",
-            Self::Contrast => "contrast",
-            Self::Sharpness => "sharpness",
-        }
-    }
-
-    /// Reads [`Feature::as_str`], as text or as bytes.
-    #[must_use]
-    pub fn parse(name: impl AsRef<[u8]>) -> Option<Self> {
-        FEATURES.into_iter().find(|f| f.as_str().as_bytes() == name.as_ref())
-    }
-
-    /// Position in [`FEATURES`].
-    #[must_use]
-    pub const fn index(self) -> usize {
-        self as usize
-    }
-
-    /// The grid that this feature is counted on.
-    #[must_use]
-    pub const fn grid(self) -> Grid {
-        match self {
-            Self::Brightness => Grid::Unit,
-            Self::Contrast => Grid::Half,
-            Self::Sharpness => Grid::Sharp,
-        }
-    }
-}
 
 /// A fixed partition of the real line into cells `(edge(i-1), edge(i)]`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -88,12 +35,27 @@ pub enum Grid {
     /// A copy's seconds over those of the answer that the user got: 64 cells from 1/18 to 20, each 10 % wider than the
     /// one before, so that 1 is the middle of one; the last one open.
     Ratio,
+    /// Pixels of an image: 64 cells, two to an octave, so that powers of two are the middle of one, from one pixel to 2^31;
+    /// the last one open. No image has more pixels than a u32 counts, and few cells for sizes that differ much are enough.
+    Pixels,
+    /// 64 equal cells of -40..=8 nats. Networks of 10 to 1,000 classes have -30 to -5 where they are sure and about -ln(classes)
+    /// where they know nothing; a network that gives log-probabilities has 0, and one whose logits are all negative more.
+    Energy,
 }
 
 impl Grid {
     /// All of them, in the order of their numbers.
-    const ALL: [Self; 7] =
-        [Self::Unit, Self::Half, Self::Doubt, Self::Sharp, Self::Seconds, Self::Gap, Self::Ratio];
+    const ALL: [Self; 9] = [
+        Self::Unit,
+        Self::Half,
+        Self::Doubt,
+        Self::Sharp,
+        Self::Seconds,
+        Self::Gap,
+        Self::Ratio,
+        Self::Pixels,
+        Self::Energy,
+    ];
 
     /// The largest value there is of what is counted on it; infinite for seconds and ratios.
     #[must_use]
@@ -102,6 +64,18 @@ impl Grid {
             Self::Unit | Self::Doubt | Self::Gap => 1.0,
             Self::Half | Self::Sharp => 0.5,
             Self::Seconds | Self::Ratio => f64::INFINITY,
+            Self::Pixels => 4_294_967_296.0,
+            Self::Energy => 8.0,
+        }
+    }
+
+    /// Where the first cell begins, as far as that is of use: smaller values are counted there too.
+    #[must_use]
+    pub const fn bottom(self) -> f64 {
+        match self {
+            Self::Gap => -1.0,
+            Self::Energy => -40.0,
+            _ => 0.0,
         }
     }
 
@@ -146,6 +120,8 @@ impl Grid {
             Self::Seconds => 1e-4 * LATENCY_GROWTH.powi(i as i32),
             Self::Gap => (2.0 * next - 63.0) / 63.0,
             Self::Ratio => LATENCY_GROWTH.powf(next - 31.5),
+            Self::Pixels => 2f64.powf(0.5 * next - 0.25),
+            Self::Energy => 0.75 * next - 40.0,
         }
     }
 
@@ -189,7 +165,7 @@ mod tests {
         #[test]
         fn a_value_lies_within_its_cell(x in 0.0..200.0f64, small in -9.0..0.0f64) {
             for grid in Grid::ALL {
-                for x in [x, 10f64.powf(small), -10f64.powf(small)] {
+                for x in [x, -x, 10f64.powf(small), -10f64.powf(small)] {
                     let i = grid.cell(x).unwrap();
                     prop_assert!(x <= grid.edge(i), "{grid:?} {x} {i}");
                     prop_assert!(i == 0 || x > grid.edge(i - 1), "{grid:?} {x} {i}");
@@ -233,5 +209,23 @@ mod tests {
         let (least, most) = (Grid::Ratio.edge(0), Grid::Ratio.edge(62));
         assert!((1.0 / 19.0..1.0 / 18.0).contains(&least) && (20.0..21.0).contains(&most), "{least} {most}");
         assert_eq!((Grid::Ratio.cell(f64::INFINITY), Grid::Ratio.cell(f64::NAN)), (Some(63), None));
+    }
+
+    #[test]
+    fn every_size_and_energy_has_a_cell_and_usual_sizes_are_no_edges() {
+        for (side, cell) in [(1u64, 0), (28, 19), (32, 20), (224, 31), (256, 32), (4_096, 48)] {
+            let pixels = (side * side) as f64;
+            assert_eq!(Grid::Pixels.cell(pixels), Some(cell), "{side}");
+            assert!(Grid::Pixels.edge(cell) > 1.01 * pixels, "{side}");
+        }
+        // All that a u32 counts.
+        assert_eq!((Grid::Pixels.cell(f64::from(u32::MAX)), Grid::Pixels.top()), (Some(63), 2f64.powi(32)));
+        let energy = |x| Grid::Energy.cell(x);
+        assert_eq!(
+            (energy(-40.0), energy(-1e9), energy(-39.0), energy(0.0)),
+            (Some(0), Some(0), Some(1), Some(53))
+        );
+        assert_eq!((energy(8.0), energy(1e9), energy(f64::NAN)), (Some(63), Some(63), None));
+        assert_eq!((Grid::Energy.edge(62), Grid::Energy.bottom()), (7.25, -40.0));
     }
 }

@@ -3,8 +3,9 @@
 //! A batch gives one value per item, separated by commas, in the order of the items.
 
 use std::borrow::Cow;
+use std::fmt::Write;
 
-use crate::{FEATURES, Feature};
+use crate::Feature;
 
 /// Model version that answered, for example `1.1.0`.
 pub const MODEL_VERSION: &str = "x-model-version";
@@ -28,8 +29,12 @@ pub const TICKET: &str = "x-sluice-ticket";
 pub const PREDICTION: &str = "x-prediction";
 /// Confidence of the predicted class in 0..=1; `NaN` for a null output.
 pub const CONFIDENCE: &str = "x-confidence";
-/// Input features, as `brightness=0.41 contrast=0.22 sharpness=0.07` per item.
+/// Features of the image, as `brightness=0.41 contrast=0.22 sharpness=0.07 saturation=0.3 size=50176` per item. Any of them may
+/// be missing; names that a router does not know are none of its business.
 pub const INPUT_STATS: &str = "x-input-stats";
+/// Features of the answer, as `entropy=0.12 energy=-7.1` per item, in the same way; empty for a null output. Without logits there
+/// is no energy.
+pub const OUTPUT_STATS: &str = "x-output-stats";
 
 /// On an answer that is no prediction, though its request was posted, such as an explanation: [`NO_EVIDENCE`]. Routers leave
 /// the request out of all counts, if it went well.
@@ -69,15 +74,20 @@ pub fn decode_class(text: &str) -> Cow<'_, str> {
     String::from_utf8_lossy(&out).into_owned().into()
 }
 
-/// Spells one item of [`INPUT_STATS`] from values in the order of [`crate::FEATURES`].
+/// Spells one item of [`INPUT_STATS`] or [`OUTPUT_STATS`]; what is no number is left out.
 #[must_use]
-pub fn encode_stats(values: &[f64; 3]) -> String {
-    let parts: Vec<String> =
-        FEATURES.iter().zip(values).map(|(f, v)| format!("{}={v:.5}", f.as_str())).collect();
-    parts.join(" ")
+pub fn encode_stats(values: impl IntoIterator<Item = (Feature, f64)>) -> String {
+    let mut out = String::with_capacity(96);
+    for (feature, value) in values {
+        let Some(value) = feature.rounded(value) else { continue };
+        let space = if out.is_empty() { "" } else { " " };
+        let (name, decimals) = (feature.as_str(), feature.decimals());
+        write!(out, "{space}{name}={value:.decimals$}").expect("writing to a String does not fail");
+    }
+    out
 }
 
-/// Reads one item of [`INPUT_STATS`]; unknown names and unreadable numbers are skipped.
+/// Reads one item of [`INPUT_STATS`] or [`OUTPUT_STATS`]; unknown names and unreadable numbers are skipped.
 pub fn decode_stats(item: &[u8]) -> impl Iterator<Item = (Feature, f64)> + '_ {
     item.split(|byte| *byte == b' ').filter_map(|part| {
         let (name, value) = part.split_at(part.iter().position(|byte| *byte == b'=')?);
@@ -86,10 +96,15 @@ pub fn decode_stats(item: &[u8]) -> impl Iterator<Item = (Feature, f64)> + '_ {
 }
 
 /// Reads a number, the same that `str::parse` reads; what most are, up to fifteen digits and a point, in fewer steps: routers
-/// read four of each answer.
+/// read eight of each answer.
 #[must_use]
 pub fn decode_number(text: &[u8]) -> Option<f64> {
-    plain(text).or_else(|| std::str::from_utf8(text).ok()?.parse().ok())
+    let found = match text {
+        // Energies are negative.
+        [b'-', digits @ ..] => plain(digits).map(|number| -number),
+        digits => plain(digits),
+    };
+    found.or_else(|| std::str::from_utf8(text).ok()?.parse().ok())
 }
 
 /// Both the digits and the power of ten are exact in 64 bits, and one division rounds as it should (Clinger, *How to read
@@ -134,14 +149,35 @@ mod tests {
         }
     }
 
+    proptest! {
+        #[test]
+        fn stats_survive_the_header(values: [f64; 7]) {
+            let all = || Feature::ALL.into_iter().zip(values);
+            let text = encode_stats(all());
+            let read: Vec<_> = decode_stats(text.as_bytes()).collect();
+            let rounded: Vec<_> = all().filter_map(|(f, value)| Some((f, f.rounded(value)?))).collect();
+            prop_assert_eq!(&read, &rounded, "{}", text);
+            // What was rounded stays, in the same cell.
+            prop_assert!(read.iter().all(|(feature, value)| feature.rounded(*value) == Some(*value)));
+        }
+
+        #[test]
+        fn no_header_makes_the_reader_panic(text in proptest::collection::vec(any::<u8>(), 0..60)) {
+            let _ = decode_stats(&text).count();
+        }
+    }
+
+    // What one release writes another one reads: the text is fixed.
     #[test]
-    fn stats_survive_the_header() {
-        let text = encode_stats(&[0.5, 0.25, 0.125]);
-        let read: Vec<_> = decode_stats(text.as_bytes()).collect();
-        assert_eq!(
-            read,
-            [(Feature::Brightness, 0.5), (Feature::Contrast, 0.25), (Feature::Sharpness, 0.125)]
-        );
-        assert_eq!(decode_stats(b"brightness=x other=1").count(), 0);
+    fn golden_stats() {
+        let values = [0.5, 0.25, 0.125, 0.333_333_3, 50_176.0, 0.000_001_26, -7.123_45];
+        let text = encode_stats(Feature::ALL.into_iter().zip(values));
+        let input = "brightness=0.50000 contrast=0.25000 sharpness=0.12500 saturation=0.33333 size=50176";
+        assert_eq!(text, format!("{input} entropy=0.0000013 energy=-7.123"));
+        let odd = [(Feature::Energy, f64::NAN), (Feature::Energy, -1e-9), (Feature::Size, f64::INFINITY)];
+        assert_eq!(encode_stats(odd), "energy=0.000 size=1000000000");
+        // Those of a later release, and nonsense, are skipped.
+        let read: Vec<_> = decode_stats(b"hue=0.5 brightness=x energy=-7.123 other=1 =3 size").collect();
+        assert_eq!(read, [(Feature::Energy, -7.123)]);
     }
 }

@@ -9,6 +9,7 @@
 
 pub mod automation;
 pub mod endpoint;
+mod feature;
 mod feedback;
 mod grid;
 pub mod header;
@@ -22,8 +23,9 @@ pub mod timeout;
 mod trip;
 
 pub use automation::{Automation, Decision};
+pub use feature::{FEATURES, Feature, LATER_FEATURES};
 pub use feedback::{Feedback, RESULTS};
-pub use grid::{CELLS, FEATURES, Feature, GRID_VERSION, Grid, LATENCY_CELLS, LATENCY_GROWTH};
+pub use grid::{CELLS, GRID_VERSION, Grid, LATENCY_CELLS, LATENCY_GROWTH};
 pub use outcome::{Assignment, Outcome};
 pub use page::{Counts, Key, Page, PageError, family};
 pub use pairs::{PAIR_LABELS, PairOutcome, Pairs};

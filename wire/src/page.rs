@@ -3,10 +3,11 @@
 //! The families are those of `/metrics`, with three labels more that name the state of the route table
 //! under which a request was assigned (`uid`, `generation`, `pin`; C2, R1), so that a change of weights
 //! drops nothing. Histogram buckets are cumulative, and written only where a cell is not empty. Where requests are
-//! copied, pairs follow ([`Pairs`]); where labels arrived, what they say ([`Feedback`]); under
-//! sticky routing the slots, in lines that are comments to others ([`Slots`], C5). Families that a reader does not know
+//! copied, pairs follow ([`Pairs`]); where labels arrived, what they say ([`Feedback`]); in lines that are comments to others
+//! the [`LATER_FEATURES`], and under sticky routing the slots ([`Slots`], C5). Families that a reader does not know
 //! are not for it: a later router may say more.
 
+mod cells;
 mod feedback;
 mod pairs;
 mod parse;
@@ -20,7 +21,8 @@ mod tests;
 use std::collections::BTreeMap;
 
 use crate::{
-    Assignment, CELLS, FEATURES, Feedback, Grid, LATENCY_CELLS, Outcome, Pairs, RouteState, Slots, Trip,
+    Assignment, CELLS, FEATURES, Feature, Feedback, Grid, LATENCY_CELLS, Outcome, Pairs, RouteState, Slots,
+    Trip,
 };
 
 /// Names of the families, shared by `/evidence` and `/metrics`.
@@ -35,8 +37,12 @@ pub mod family {
     pub const SECONDS: &str = "sluice_request_seconds";
     /// 1 - confidence per item (histogram).
     pub const DOUBT: &str = "sluice_doubt";
-    /// Input features per item (histogram, label `feature`).
+    /// Features of images per item (histogram, label `feature`; on the evidence page those of [`crate::FEATURES`]).
     pub const INPUT: &str = "sluice_input";
+    /// Features of answers per item (histogram on `/metrics` alone, label `feature`).
+    pub const OUTPUT: &str = "sluice_output";
+    /// Items per cell of a feature that earlier releases do not know (in comments of the evidence page, label `feature`).
+    pub const CELLS: &str = "sluice_cells";
     /// Predicted classes per item (counter, label `class`).
     pub const PREDICTIONS: &str = "sluice_predictions_total";
     /// Items whose answer was withheld or NaN (counter).
@@ -65,8 +71,8 @@ pub mod family {
 /// of them (cells, routers, intervals) fit a u64, and over 2^10 of them are exact in an f64.
 const MAX_COUNT: u64 = 1 << 43;
 /// Most states that are read: routers show up to 8, the current one, the one before and pins. Twice that, so
-/// that a later router may show more. With [`MAX_KEYS`] and [`MAX_PAIRED`] a page of any content takes less than 4 MiB
-/// in memory: 3.3 KiB for each key and 1.1 KiB for its labels, 1.1 KiB for each revision with pairs, and 21 KiB for each state with slots.
+/// that a later router may show more. With [`MAX_KEYS`] and [`MAX_PAIRED`] a page of any content takes less than 5 MiB
+/// in memory: 5.3 KiB for each key and 1.1 KiB for its labels, 1.1 KiB for each revision with pairs, and 21 KiB for each state with slots.
 const MAX_STATES: usize = 16;
 /// Most keys of one state that are read: a table has up to 16 revisions, each with split and pin; only stable and the
 /// candidate have match and target, and one revision shadow.
@@ -92,7 +98,7 @@ pub struct Counts {
     pub outcomes: [u64; Outcome::ALL.len()],
     /// Latency cells on [`Grid::Seconds`] of the requests that the revision itself answered well, or let time out.
     pub latency: Vec<u64>,
-    /// Items per cell of each of [`FEATURES`]. Of a batch one item is counted, drawn at random (C3).
+    /// Items per cell of each of [`Feature::ALL`]. Of a batch one item is counted, drawn at random (C3).
     pub features: Vec<Vec<u64>>,
     /// Items per cell of [`Grid::Doubt`].
     pub doubt: Vec<u64>,
@@ -107,7 +113,7 @@ impl Default for Counts {
         Self {
             outcomes: [0; Outcome::ALL.len()],
             latency: vec![0; LATENCY_CELLS],
-            features: vec![vec![0; CELLS]; FEATURES.len()],
+            features: vec![vec![0; CELLS]; Feature::ALL.len()],
             doubt: vec![0; CELLS],
             classes: BTreeMap::new(),
             null_outputs: 0,
@@ -246,7 +252,7 @@ pub enum PageError {
 /// The last line of a page; a page without it was cut off.
 const END: &str = "# EOF";
 
-/// Family, extra label and grid of the histograms of a [`Counts`]: seconds, doubt, and then each feature.
+/// Family, extra label and grid of the histograms of a [`Counts`]: seconds, doubt, and then each of [`FEATURES`].
 fn histogram_kinds() -> impl Iterator<Item = (&'static str, Option<&'static str>, Grid)> {
     let inputs = FEATURES.into_iter().map(|f| (family::INPUT, Some(f.as_str()), f.grid()));
     [(family::SECONDS, None, Grid::Seconds), (family::DOUBT, None, Grid::Doubt)].into_iter().chain(inputs)

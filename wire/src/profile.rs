@@ -1,8 +1,10 @@
 //! The reference profile: what inputs and answers looked like on held-out data at training.
 
+use std::collections::BTreeMap;
+
 use serde::{Deserialize, Serialize};
 
-use crate::{CELLS, FEATURES, Feature, GRID_VERSION};
+use crate::{CELLS, FEATURES, Feature, GRID_VERSION, LATER_FEATURES};
 
 /// How often a class was predicted.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -29,6 +31,10 @@ pub struct Profile {
     pub images: u64,
     /// Counts per cell for each of [`FEATURES`].
     pub features: Vec<Vec<u64>>,
+    /// Counts per cell of [`LATER_FEATURES`], by name: a profile of an earlier release has none of them, that of a model without
+    /// logits no energy. Names that this release does not know are not for it.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub more_features: BTreeMap<String, Vec<u64>>,
     /// Counts per cell of 1 - confidence on [`crate::Grid::Doubt`].
     pub confidence: Vec<u64>,
     /// Predicted classes, in the order of the model's outputs.
@@ -66,15 +72,28 @@ impl Profile {
             digest: String::new(),
             images: 0,
             features: vec![vec![0; CELLS]; FEATURES.len()],
+            more_features: BTreeMap::new(),
             confidence: vec![0; CELLS],
             classes: classes.iter().map(|c| ClassCount { class: c.clone(), count: 0 }).collect(),
         }
     }
 
-    /// Counts of one feature.
+    /// Counts of one feature, if the profile holds it.
     #[must_use]
-    pub fn feature(&self, feature: Feature) -> &[u64] {
-        &self.features[feature.index()]
+    pub fn feature(&self, feature: Feature) -> Option<&[u64]> {
+        let first = self.features.get(feature.index());
+        first.or_else(|| self.more_features.get(feature.as_str())).map(Vec::as_slice)
+    }
+
+    /// Counts a value of a feature, unless it is no number. Of [`LATER_FEATURES`] all images have it, or none.
+    pub fn count(&mut self, feature: Feature, value: f64) {
+        let Some(cell) = feature.grid().cell(value) else { return };
+        let first = self.features.get_mut(feature.index());
+        let cells = match first {
+            Some(cells) => cells,
+            None => self.more_features.entry(feature.as_str().to_owned()).or_insert_with(|| vec![0; CELLS]),
+        };
+        cells[cell] += 1;
     }
 
     /// Checks version, shapes and sums.
@@ -99,6 +118,11 @@ impl Profile {
             shape(feature.as_str(), counts.len(), CELLS)?;
             sum(feature.as_str(), counts)?;
         }
+        for feature in LATER_FEATURES {
+            let Some(counts) = self.more_features.get(feature.as_str()) else { continue };
+            shape(feature.as_str(), counts.len(), CELLS)?;
+            sum(feature.as_str(), counts)?;
+        }
         shape("confidence", self.confidence.len(), CELLS)?;
         sum("confidence", &self.confidence)?;
         let classes: Vec<u64> = self.classes.iter().map(|c| c.count).collect();
@@ -118,5 +142,30 @@ mod tests {
         assert_eq!(profile.check(), Err(ProfileError::Shape { field: "contrast", found: 1, expected: 0 }));
         profile.grid_version = 9;
         assert_eq!(profile.check(), Err(ProfileError::Version { found: 9 }));
+    }
+
+    #[test]
+    fn a_profile_may_hold_fewer_or_other_features_and_what_it_holds_must_add_up() {
+        let mut profile = Profile::new("1.0.0", &["a".into()]);
+        let old = serde_json::to_value(&profile).unwrap();
+        assert!(old.get("moreFeatures").is_none(), "{old}");
+        let read: Profile = serde_json::from_value(old).unwrap();
+        assert_eq!((read.check(), read.feature(Feature::Saturation)), (Ok(()), None));
+        assert_eq!(read.feature(Feature::Contrast), Some(&[0; CELLS][..]));
+
+        (profile.images, profile.confidence[0], profile.classes[0].count) = (1, 1, 1);
+        Feature::ALL.into_iter().for_each(|feature| profile.count(feature, 0.5));
+        profile.count(Feature::Energy, f64::NAN);
+        // Of a later release.
+        profile.more_features.insert("hue".into(), vec![7]);
+        let text = serde_json::to_string(&profile).unwrap();
+        let read: Profile = serde_json::from_str(&text).unwrap();
+        assert_eq!((read.check(), &read), (Ok(()), &profile));
+        assert_eq!(read.feature(Feature::Saturation).unwrap()[31], 1);
+
+        profile.count(Feature::Entropy, 0.5);
+        assert_eq!(profile.check(), Err(ProfileError::Shape { field: "entropy", found: 2, expected: 1 }));
+        profile.more_features.insert("entropy".into(), vec![1]);
+        assert_eq!(profile.check(), Err(ProfileError::Shape { field: "entropy", found: 1, expected: 64 }));
     }
 }

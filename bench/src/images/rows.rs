@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::path::Path;
 
 use anyhow::{Context, anyhow, bail};
-use wire::{Counts, FEATURES, Grid};
+use wire::{Counts, Feature, Grid};
 
 /// Corruption and severity.
 pub(super) type Condition = (String, u8);
@@ -15,7 +15,16 @@ pub(super) type Rows = BTreeMap<Condition, Vec<Counts>>;
 pub(super) const CLEAN: Condition = (String::new(), 0);
 /// What the CSV calls it.
 const NONE: &str = "none";
-const HEADER: &str = "corruption,severity,index,label,prediction,confidence,brightness,contrast,sharpness";
+const HEADER: &str = "corruption,severity,index,label,prediction,confidence,brightness,contrast,sharpness,saturation,entropy,energy";
+/// Of the last columns.
+const READ: [Feature; 6] = [
+    Feature::Brightness,
+    Feature::Contrast,
+    Feature::Sharpness,
+    Feature::Saturation,
+    Feature::Entropy,
+    Feature::Energy,
+];
 
 /// Reads it all.
 pub(super) fn read(path: &Path) -> anyhow::Result<Rows> {
@@ -39,17 +48,19 @@ pub(super) fn read(path: &Path) -> anyhow::Result<Rows> {
 fn row(line: &str) -> anyhow::Result<(Condition, Counts)> {
     let fields: Vec<&str> = line.split(',').collect();
     let [corruption, severity, _, _, class, confidence, features @ ..] = fields.as_slice() else {
-        bail!("found {} fields, expected 9", fields.len());
+        bail!("found {} fields, expected 12", fields.len());
     };
-    if features.len() != FEATURES.len() || line.contains('"') {
-        bail!("found {} fields, expected 9, of classes without commas or quotes", fields.len());
+    if features.len() != READ.len() || line.contains('"') {
+        bail!("found {} fields, expected 12, of classes without commas or quotes", fields.len());
     }
     let cell = |grid: Grid, text: &str, f: fn(f64) -> f64| {
         let number: f64 = text.parse().with_context(|| format!("found {text:?}, expected a number"))?;
         grid.cell(f(number)).ok_or_else(|| anyhow!("found NaN, expected a number"))
     };
     let mut counts = Counts::default();
-    for (feature, text) in FEATURES.iter().zip(features) {
+    // Some models have no energy, and null outputs nothing of an answer.
+    let told = READ.iter().zip(features).filter(|(feature, text)| feature.is_input() || !text.is_empty());
+    for (feature, text) in told {
         counts.features[feature.index()][cell(feature.grid(), text, |x| x)?] += 1;
     }
     if class.is_empty() {
@@ -69,14 +80,17 @@ mod tests {
 
     #[test]
     fn a_row_becomes_what_a_router_counts() {
-        let (condition, counts) = row("jpeg,3,7,4,9,0.9,0.26592,0.30263,0.04574").unwrap();
+        let (condition, counts) = row("jpeg,3,7,4,9,0.9,0.26592,0.30263,0.04574,0.5,0.1,-7.5").unwrap();
         assert_eq!(condition, ("jpeg".into(), 3));
         assert_eq!(counts.features[0][17], 1);
         assert_eq!(counts.features[1][38], 1);
         assert_eq!(counts.features[2][30], 1);
+        let said = [Feature::Saturation, Feature::Size, Feature::Entropy, Feature::Energy];
+        let sums = said.map(|feature| counts.features[feature.index()].iter().sum::<u64>());
+        assert_eq!((sums, counts.features[3][31]), ([1, 0, 1, 1], 1));
         assert_eq!(counts.doubt.iter().sum::<u64>(), 1);
         assert_eq!(counts.classes["9"], 1);
-        let (condition, counts) = row("none,0,7,4,,,0.26592,0.30263,0.04574").unwrap();
+        let (condition, counts) = row("none,0,7,4,,,0.26592,0.30263,0.04574,0.5,,").unwrap();
         assert_eq!((condition, counts.null_outputs), (CLEAN, 1));
         assert_eq!(counts.doubt.iter().sum::<u64>(), 0);
     }
@@ -85,9 +99,9 @@ mod tests {
     fn other_lines_are_refused() {
         for (line, what) in [
             ("jpeg,3,7", "found 3 fields"),
-            ("jpeg,x,7,4,9,0.9,0.2,0.3,0.04", "severity is \"x\""),
-            ("jpeg,3,7,4,9,0.9,0.2,NaN,0.04", "found NaN"),
-            ("jpeg,3,7,\"a,b\",9,0.9,0.2,0.3,0.04", "without commas"),
+            ("jpeg,x,7,4,9,0.9,0.2,0.3,0.04,0.5,0.1,-7", "severity is \"x\""),
+            ("jpeg,3,7,4,9,0.9,0.2,NaN,0.04,0.5,0.1,-7", "found NaN"),
+            ("jpeg,3,7,\"a,b\",9,0.9,0.2,0.3,0.04,0.5,0.1,-7", "without commas"),
         ] {
             assert!(row(line).unwrap_err().to_string().contains(what), "{line}");
         }

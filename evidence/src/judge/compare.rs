@@ -92,6 +92,20 @@ fn size(kind: Kind, counts: &Counts) -> u64 {
     }
 }
 
+/// Whose answers tell nothing of the feature that a metric looks at, though they tell of others, if so: of a server or a router of
+/// an earlier release, or of a model that has no such thing.
+pub(super) fn untold(metric: &Metric, window: &Interval) -> Option<(&'static str, &'static str)> {
+    let Kind::Drift { series: Series::Feature(feature), .. } = metric.kind else { return None };
+    let lacks = |counts: &Counts| {
+        let other = counts.doubt.iter().chain(counts.features.iter().flatten()).any(|n| *n > 0);
+        other && counts.features[feature.index()].iter().all(|n| *n == 0)
+    };
+    let stable = Some(&window.stable).filter(|_| metric.compares_stable());
+    let arms = [("candidate", Some(&window.candidate)), ("stable", stable)];
+    let whose = arms.into_iter().find(|(_, counts)| counts.is_some_and(lacks))?.0;
+    Some((whose, feature.as_str()))
+}
+
 /// Items without an answer, and all items. A server may name the class alone, or the confidence alone.
 fn nulls(counts: &Counts) -> (u64, u64) {
     let (sure, named) = (counts.doubt.iter().sum::<u64>(), counts.classes.values().sum());
@@ -130,7 +144,8 @@ pub(super) fn compare(
         Kind::Latency { quantile: q } => latency(metric.bound, window, q, level),
         Kind::Drift { series, .. } => {
             if let Some(profile) = reference {
-                return reference_of(metric, window, profile, level);
+                let found = reference_of(metric, window, profile, level);
+                return found.expect("without the feature there was no comparison");
             }
             let stable = Side::of_counts(series, &window.stable);
             let found = drift(metric, window, &stable, level);
@@ -139,12 +154,17 @@ pub(super) fn compare(
     }
 }
 
-/// Compares the candidate's window with a profile.
-pub(super) fn reference_of(metric: &Metric, window: &Interval, profile: &Profile, level: f64) -> Comparison {
+/// Compares the candidate's window with a profile; `None` if it does not hold what the metric looks at.
+pub(super) fn reference_of(
+    metric: &Metric,
+    window: &Interval,
+    profile: &Profile,
+    level: f64,
+) -> Option<Comparison> {
     let Kind::Drift { series, .. } = metric.kind else {
         unreachable!("only drift is compared with a profile")
     };
-    drift(metric, window, &Side::of_profile(series, profile), level)
+    Some(drift(metric, window, &Side::of_profile(series, profile)?, level))
 }
 
 /// Beyond the bound or not; beyond, `surely` says whether noise is excluded (J2). Level 0 asks for no more.

@@ -32,14 +32,15 @@ impl Side {
         }
     }
 
-    pub(super) fn of_profile(series: Series, profile: &Profile) -> Self {
-        match series {
+    /// `None` for a feature that the profile does not hold.
+    pub(super) fn of_profile(series: Series, profile: &Profile) -> Option<Self> {
+        Some(match series {
             Series::Class => {
                 Self::Classes(profile.classes.iter().map(|c| (c.class.clone(), c.count)).collect())
             }
-            Series::Feature(feature) => Self::Cells(profile.feature(feature).to_vec()),
+            Series::Feature(feature) => Self::Cells(profile.feature(feature)?.to_vec()),
             Series::Confidence => Self::Cells(profile.confidence.clone()),
-        }
+        })
     }
 
     pub(super) fn total(&self) -> u64 {
@@ -125,7 +126,7 @@ fn ordered(
     if statistic == Statistic::Ks {
         return distance::ks(ours, theirs, level);
     }
-    distance::wasserstein(ours, theirs, &MIDDLES[grid(series) as usize], level)
+    distance::wasserstein(ours, theirs, places(grid(series)), level)
 }
 
 /// Two distributions on ten groups of neighbouring cells, or on the classes as they are (J4).
@@ -212,21 +213,30 @@ const fn grid(series: Series) -> Grid {
 /// Bounds of neighbouring cells. No feature lies above the finite end that is put in place of infinity.
 fn bounds(grid: Grid, cells: &Range<usize>) -> (f64, f64) {
     (
-        if cells.start == 0 { 0.0 } else { grid.edge(cells.start - 1) },
+        if cells.start == 0 { grid.bottom() } else { grid.edge(cells.start - 1) },
         grid.edge(cells.end - 1).min(grid.top()),
     )
 }
 
-/// The middles of the cells of [`Grid::Unit`], [`Grid::Half`], [`Grid::Doubt`] and [`Grid::Sharp`].
-static MIDDLES: LazyLock<[Vec<f64>; 4]> = LazyLock::new(|| {
-    [Grid::Unit, Grid::Half, Grid::Doubt, Grid::Sharp].map(|grid| {
-        let middle = |cell| {
-            let (from, to) = bounds(grid, &(cell..cell + 1));
-            0.5 * (from + to)
-        };
-        (0..CELLS).map(middle).collect()
-    })
-});
+/// Where the cells of a grid are, within 0..=1: their middles, and for pixels and energies, which are beyond, the number of the cell as a
+/// part of all.
+fn places(grid: Grid) -> &'static [f64] {
+    const GRIDS: [Grid; 6] = [Grid::Unit, Grid::Half, Grid::Doubt, Grid::Sharp, Grid::Pixels, Grid::Energy];
+    static PLACES: LazyLock<[Vec<f64>; GRIDS.len()]> = LazyLock::new(|| {
+        GRIDS.map(|grid| {
+            let place = |cell: usize| {
+                if matches!(grid, Grid::Pixels | Grid::Energy) {
+                    return (cell as f64 + 0.5) / CELLS as f64;
+                }
+                let (from, to) = bounds(grid, &(cell..cell + 1));
+                0.5 * (from + to)
+            };
+            (0..CELLS).map(place).collect()
+        })
+    });
+    let at = GRIDS.iter().position(|known| *known == grid).expect("no feature has another grid");
+    &PLACES[at]
+}
 
 /// Neighbouring cells as a range of values.
 pub(crate) fn range_name(series: Series, cells: &Range<usize>) -> String {

@@ -4,7 +4,7 @@ use jiff::SignedDuration;
 
 use crate::judge::compare::{Comparison, Finding, unit};
 use crate::text::{count, number, seconds};
-use crate::{Against, Bound, Interval, Kind, Metric, Series, Statistic};
+use crate::{Against, Bound, Interval, Kind, Metric, Statistic};
 
 /// The whole sentence of a comparison.
 pub(super) fn sentence(
@@ -118,11 +118,7 @@ fn measured(metric: &Metric) -> String {
                 Statistic::Hellinger => "Hellinger distance",
                 Statistic::LInfinity => "largest difference",
             };
-            let series = match series {
-                Series::Feature(feature) => feature.as_str(),
-                Series::Confidence => "confidence",
-                Series::Class => "class",
-            };
+            let series = series.as_str();
             let against = match against {
                 Against::Reference => "the reference",
                 Against::Stable => "stable",

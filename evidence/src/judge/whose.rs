@@ -1,9 +1,12 @@
 //! Whose drift it is: the candidate's, or the world's (J5).
 
+use wire::Profile;
+
 use super::compare::{Comparison, Finding, reference_of, sample};
+use super::drift::Side;
 use super::{Judging, Ruling};
 use crate::text::number;
-use crate::{Against, Interval, Kind, Metric, OnBreach, Series, Verdict};
+use crate::{Against, Interval, Kind, Metric, OnBreach, Verdict};
 
 impl Judging<'_> {
     /// Drift from the reference that stable shows as well means that the world moved: an alert. So does drift
@@ -17,15 +20,13 @@ impl Judging<'_> {
     ) -> Ruling {
         let Kind::Drift { series, against: Against::Reference, .. } = metric.kind else { return ruling };
         // rule: J5
-        let profile = match series {
-            Series::Feature(_) => self.references.candidate,
-            // Models differ in calibration: stable's answers have a reference of their own.
-            Series::Confidence | Series::Class => self.references.stable,
-        };
-        let control = profile.filter(|p| p.check().is_ok() && p.images > 0).map(|p| {
+        // Models differ in calibration: stable's answers have a reference of their own.
+        let profile = if series.is_input() { self.references.candidate } else { self.references.stable };
+        let holds = |p: &&Profile| p.check().is_ok() && p.images > 0 && Side::of_profile(series, p).is_some();
+        let control = profile.filter(holds).map(|p| {
             let swapped = Interval { candidate: window.stable.clone(), ..window.clone() };
             let n = sample(metric, &swapped).n;
-            ((n > 0).then(|| reference_of(metric, &swapped, p, level)), n)
+            ((n > 0).then(|| reference_of(metric, &swapped, p, level)).flatten(), n)
         });
         let alert = |note: &str| Ruling {
             on_breach: Some(OnBreach::Alert),
@@ -34,6 +35,10 @@ impl Judging<'_> {
         };
         let wait = |note: String| Ruling { note: Some(note), ..Ruling::new(Verdict::Inconclusive) };
         match control {
+            None if profile.is_some_and(|p| p.check().is_ok() && p.images > 0) => alert(&format!(
+                "stable's profile holds no {} to tell drift of the world from drift of the candidate",
+                series.as_str()
+            )),
             None => alert("stable has no profile to tell drift of the world from drift of the candidate"),
             Some((None, _)) => {
                 alert("stable has no samples to tell drift of the world from drift of the candidate")

@@ -48,9 +48,13 @@ pub enum AlarmError {
 
 /// Alarms when items of a stream lie in the tails of the reference profile more often than the profile allows.
 ///
-/// Events are: each of [`FEATURES`] beyond what the profile shows, and beyond its 1, 5 and 10 % on either side, at the
+/// Events are: each of [`FEATURES`], and saturation where the profile holds it, beyond what the profile shows, and beyond its 1, 5 and 10 % on either side, at the
 /// edges of cells within; the same for doubt, but only upwards; each predicted class. A [`Detector`] guards each of them,
 /// and their mean is compared with the average run length, which it keeps as each of them does.
+///
+/// Size is no event: data sets hold images that were cut to one size, and clients send what their cameras take. Entropy and energy are
+/// none either: what doubt has not of them (energy: the common part of the logits) differs between the models of a profile, each
+/// trained on other folds, and the one that is shipped, so that no rate would be limited.
 ///
 /// Surer than the profile is no event: profiles are made of models that saw four fifths of the training images
 /// (`model-server train`), so that the model itself is surer on clean images.
@@ -64,7 +68,7 @@ pub enum AlarmError {
 /// that no image lies in by 0.7 %. A shift that stays below is never found, and one far above costs some images more
 /// than it would with a large profile, but not many: evidence grows by ln(rate / limit) per event.
 ///
-/// State: at most 7 events per feature, 4 of doubt and one per class, each 0.15 to 0.2 kB as JSON: 6 kB for ten classes.
+/// State: at most 7 events per feature, 4 of doubt and one per class, each 0.15 to 0.2 kB as JSON: 7 kB for ten classes.
 /// The judge does not run it yet: it is for an alert beside a rollout, of both arms.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
@@ -83,8 +87,8 @@ impl DriftAlarm {
             return Err(AlarmError::Empty);
         }
         let mut events: Vec<(Event, u64)> = Vec::new();
-        for feature in FEATURES {
-            let cells = profile.feature(feature);
+        for feature in FEATURES.into_iter().chain([Feature::Saturation]) {
+            let Some(cells) = profile.feature(feature) else { continue };
             events.extend(tails(cells.iter()).map(|(k, count)| (Event::Below(feature, k), count)));
             let last = cells.len();
             let above = tails(cells.iter().rev());
@@ -214,7 +218,7 @@ mod tests {
     fn counts((cells, class): ([usize; 4], usize)) -> Counts {
         let mut counts = Counts::default();
         for (i, cell) in cells.into_iter().enumerate() {
-            counts.features.get_mut(i).unwrap_or(&mut counts.doubt)[cell] += 1;
+            counts.features[..3].get_mut(i).unwrap_or(&mut counts.doubt)[cell] += 1;
         }
         counts.classes.insert(class.to_string(), 1);
         counts
@@ -227,7 +231,7 @@ mod tests {
         }
         let mut profile = Profile::new("1.0.0", &[]);
         profile.images = IMAGES;
-        profile.features = all.features;
+        profile.features = all.features[..3].to_vec();
         profile.confidence = all.doubt;
         profile.classes = all.classes.into_iter().map(|(class, count)| ClassCount { class, count }).collect();
         profile
@@ -282,6 +286,36 @@ mod tests {
             alarm.observe(&counts((image(&mut random).0, 7)));
         }
         assert!(alarm.alarms(1e6) && alarm.strongest().starts_with("class 7"), "{}", alarm.strongest());
+    }
+
+    #[test]
+    fn images_that_turn_grey_are_found_by_a_profile_that_holds_saturation_and_no_other() {
+        let mut random = StdRng::seed_from_u64(5);
+        let old = profile(&mut random);
+        let mut new = old.clone();
+        let colours = |random: &mut StdRng| f64::from(random.random_range(10u8..30)) / 64.0;
+        (0..IMAGES).for_each(|_| new.count(Feature::Saturation, colours(&mut random)));
+        let [mut old, mut new] = [old, new].map(|profile| DriftAlarm::new(&profile).unwrap());
+        let mut see = |grey: bool, old: &mut DriftAlarm, new: &mut DriftAlarm| {
+            let mut counts = counts(image(&mut random));
+            let saturation = if grey { 0.0 } else { colours(&mut random) };
+            counts.features[Feature::Saturation.index()][Grid::Unit.cell(saturation).unwrap()] += 1;
+            old.observe(&counts);
+            new.observe(&counts);
+        };
+        for _ in 0..2000 {
+            see(false, &mut old, &mut new);
+            assert!(!new.alarms(1e6), "{} {}", new.value(), new.strongest());
+        }
+        (0..30).for_each(|_| see(true, &mut old, &mut new));
+        assert!(
+            new.alarms(1e6) && new.strongest().starts_with("saturation at most 0."),
+            "{}",
+            new.strongest()
+        );
+        assert!(!old.alarms(1e6), "{}", old.strongest());
+        // A stream that tells no saturation is no drift of it.
+        (0..100).for_each(|_| new.observe(&Counts::default()));
     }
 
     #[test]

@@ -9,7 +9,7 @@ use evidence::{
     State, Statistic, Tests, Windows, judge,
 };
 use jiff::{SignedDuration, Timestamp};
-use wire::{ClassCount, Counts, Feature, Grid, Outcome, Profile};
+use wire::{ClassCount, Counts, FEATURES, Feature, Grid, LATER_FEATURES, Outcome, Profile};
 
 pub(crate) const EVERY: SignedDuration = SignedDuration::from_secs(15);
 
@@ -115,7 +115,13 @@ pub(crate) fn read_all(
 pub(crate) fn profile(like: &Counts) -> Profile {
     let mut profile = Profile::new("1.0.0", &[]);
     profile.images = like.requests();
-    profile.features = like.features.clone();
+    profile.features = like.features[..FEATURES.len()].to_vec();
+    for feature in LATER_FEATURES {
+        let cells = &like.features[feature.index()];
+        if cells.iter().any(|n| *n > 0) {
+            profile.more_features.insert(feature.as_str().to_owned(), cells.clone());
+        }
+    }
     for feature in &mut profile.features {
         // Features that a test does not care about.
         if feature.iter().sum::<u64>() == 0 {

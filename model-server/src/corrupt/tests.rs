@@ -38,7 +38,8 @@ fn every_severity_changes_more_than_the_one_before() {
 fn features(corruption: Corruption) -> [[f64; 6]; 3] {
     let mean = |severity: u8, feature: usize| {
         let corruption = if severity == 0 { Corruption::None } else { corruption };
-        let of = |i| crate::stats::of_image(&corruption.apply(&image(i), severity, 7, i).unwrap())[feature];
+        let of =
+            |i| crate::stats::of_image(&corruption.apply(&image(i), severity, 7, i).unwrap(), 0)[feature].1;
         (0..50).map(of).sum::<f64>() / 50.0
     };
     [0, 1, 2].map(|feature| [0, 1, 2, 3, 4, 5].map(|severity| mean(severity, feature)))

@@ -7,10 +7,10 @@ use wire::{Automation, automation, header, timeout};
 
 use super::text::short;
 use super::{Problem, Service};
-use crate::Answer;
 use crate::predictions::{About, Prediction};
 use crate::queue::{Order, Priority};
 use crate::served::{Identity, Said, Served};
+use crate::{Answer, stats};
 
 /// How clients and routers call a request.
 const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
@@ -120,6 +120,10 @@ pub(super) fn predicted(served: &Served, answers: &[Answer]) -> HeaderMap {
     let lists = [(header::PREDICTION, predictions), (header::CONFIDENCE, confidences)];
     let mut headers: HeaderMap =
         lists.into_iter().map(|(name, list)| (HeaderName::from_static(name), listed(&list))).collect();
+    let stats: Vec<String> = answers.iter().map(|a| header::encode_stats(stats::of_answer(a))).collect();
+    if stats.iter().any(|said| !said.is_empty()) {
+        headers.insert(header::OUTPUT_STATS, listed(&stats));
+    }
     headers.insert(header::MODEL_VERSION, served.version_header().clone());
     headers
 }

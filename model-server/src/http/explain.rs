@@ -50,7 +50,7 @@ pub(super) async fn explain(
     };
     let bytes = vec![base64::decode(text).map_err(Problem::bad)?];
     let contract = &served.metadata().preprocessing;
-    let image = service.decode(contract, bytes, false, |_, image| image.clone()).await?.swap_remove(0);
+    let image = service.decode(contract, bytes, false, |_, image, _| image.clone()).await?.swap_remove(0);
     let Seen { answer, class, grid, drops } =
         service.look(&served, &asking, &image, query.get("class").map(String::as_str)).await?;
     let drawn = {

@@ -6,6 +6,7 @@ use std::time::Instant;
 use axum::http::StatusCode;
 use bytes::Bytes;
 use image::RgbImage;
+use wire::Feature;
 
 use super::{Problem, Service};
 use crate::decode::{self, Header};
@@ -17,13 +18,13 @@ const SMALL_PIXELS: u64 = 64 << 10;
 /// An image made ready for the model.
 pub(super) struct Input {
     pub(super) numbers: Vec<f32>,
-    pub(super) stats: [f64; 3],
+    pub(super) stats: [(Feature, f64); 5],
 }
 
 impl Input {
-    /// Of an image in the size of the model's input.
-    pub(super) fn of(contract: &Preprocessing, image: &RgbImage) -> Self {
-        Self { numbers: contract.normalise(image), stats: stats::of_image(image) }
+    /// Of an image in the size of the model's input, that had so many pixels when it came.
+    pub(super) fn of(contract: &Preprocessing, image: &RgbImage, pixels: u64) -> Self {
+        Self { numbers: contract.normalise(image), stats: stats::of_image(image, pixels) }
     }
 }
 
@@ -34,7 +35,7 @@ impl Service {
         contract: &Preprocessing,
         bytes: Vec<Bytes>,
         list: bool,
-        finish: fn(&Preprocessing, &RgbImage) -> T,
+        finish: fn(&Preprocessing, &RgbImage, u64) -> T,
     ) -> Result<Vec<T>, Problem> {
         let max = self.limits.pixels;
         let mut total = 0;
@@ -72,7 +73,7 @@ fn each<T>(
     metrics: &Metrics,
     max_pixels: u64,
     list: bool,
-    finish: fn(&Preprocessing, &RgbImage) -> T,
+    finish: fn(&Preprocessing, &RgbImage, u64) -> T,
 ) -> Result<Vec<T>, Problem> {
     let one = |bytes: &Bytes| -> Result<T, Problem> {
         let start = Instant::now();
@@ -80,7 +81,8 @@ fn each<T>(
         let decoded = Instant::now();
         metrics.decode_seconds.observe((decoded - start).as_secs_f64());
         let unusable = |e: PreprocessError| Problem::new(StatusCode::UNPROCESSABLE_ENTITY, e.to_string());
-        let finished = finish(contract, &contract.resize(image).map_err(unusable)?);
+        let pixels = u64::from(image.width()) * u64::from(image.height());
+        let finished = finish(contract, &contract.resize(image).map_err(unusable)?, pixels);
         metrics.preprocess_seconds.observe(decoded.elapsed().as_secs_f64());
         Ok(finished)
     };

@@ -176,5 +176,5 @@ fn prediction<'a>(
 
 /// What the router counts of the images.
 fn stats_of(inputs: &[Input]) -> HeaderValue {
-    listed(&inputs.iter().map(|input| wire::header::encode_stats(&input.stats)).collect::<Vec<_>>())
+    listed(&inputs.iter().map(|input| wire::header::encode_stats(input.stats)).collect::<Vec<_>>())
 }

@@ -106,6 +106,9 @@ fn a_null_output_and_a_strange_class_are_written_so_that_they_read_back() {
         brightness: 0.5,
         contrast: 0.25,
         sharpness: 0.0,
+        saturation: 0.75,
+        entropy: None,
+        energy: None,
     };
-    assert_eq!(row.csv(), "jpeg,2,7,\"bright, or \"\"white\"\"\",,,0.5,0.25,0");
+    assert_eq!(row.csv(), "jpeg,2,7,\"bright, or \"\"white\"\"\",,,0.5,0.25,0,0.75,,");
 }

@@ -4,8 +4,8 @@ use std::collections::HashMap;
 use std::sync::{PoisonError, RwLock};
 
 use wire::{
-    Assignment, CELLS, FEATURES, LATENCY_CELLS, Outcome, PAIR_LABELS, PairOutcome, RESULTS, SlotSet, Slots,
-    endpoint,
+    Assignment, CELLS, FEATURES, LATENCY_CELLS, LATER_FEATURES, Outcome, PAIR_LABELS, PairOutcome, RESULTS,
+    SlotSet, Slots, endpoint,
 };
 
 use super::LabelCounts;
@@ -20,6 +20,8 @@ const MAX_NAME: usize = 48;
 const STATES: usize = 2;
 /// What the page needs for pinned states and its own lines, in bytes.
 const MARGIN: usize = 64 * 1024;
+/// Bytes of a feature's cells where they are in one line: two digits, a colon, thirteen digits and a space for each.
+const CELLS_TEXT: usize = CELLS * 17;
 
 /// Gives each class name a cell, in order of appearance. Shared by the revisions of a state, so that two arms
 /// never disagree on which classes are `(other)`; of one state, so that names which one model made up do not
@@ -47,32 +49,35 @@ impl Classes {
 
     /// Names of a table's state; `labelled` where labels are taken.
     pub(crate) fn new(table: &Table, labelled: bool) -> Self {
-        /// A line without its labels: names, quotes, an upper bound, and a count of up to 10^15.
+        /// A line without the labels that name a state and revision: names, quotes, an upper bound, and a count of up to 2^43,
+        /// which is the most that is read.
         const LINE: usize = 80;
+        /// So a bucket of seconds, of doubt and of a feature: most of the page are these.
+        const BUCKETS: [(usize, usize); 3] = [(LATENCY_CELLS, 64), (CELLS, 54), (FEATURES.len() * CELLS, 75)];
         // The labels that name a state and revision.
         let labels = |revision: &str| 80 + table.state.uid.len() + revision.len();
         let outcomes = Outcome::ALL.len() + 1 + FEATURES.len() + 2;
-        let cells = (FEATURES.len() + 1) * CELLS + LATENCY_CELLS;
         let results = RESULTS.len() * (LabelCounts::CELLS + 1);
         let mut room = (endpoint::PAGE_LIMIT - MARGIN) / STATES;
         let (mut around, mut times) = (0, 0);
         for (i, Revision { name, .. }) in table.revisions.iter().enumerate() {
             let line = LINE + labels(name);
+            let buckets: usize = BUCKETS.map(|(cells, line)| cells * (line + labels(name))).iter().sum();
             // What is pinned is within the margin.
             for assignment in Assignment::ALL.into_iter().filter(|a| *a != Assignment::Pin) {
                 let shown = Shown::of(table, i, assignment);
                 if labelled && shown.is_labelled(assignment) {
                     room = room.saturating_sub(results * line);
                 }
-                let lines = match shown {
+                let more = match shown {
                     Shown::Nothing => continue,
-                    Shown::Outcomes => outcomes,
+                    Shown::Outcomes => 0,
                     Shown::All => {
                         (around, times) = (around + line, times + 1);
-                        outcomes + cells
+                        buckets + LATER_FEATURES.len() * (line + CELLS_TEXT)
                     }
                 };
-                room = room.saturating_sub(lines * line);
+                room = room.saturating_sub(outcomes * line + more);
             }
             if table.is_drawn(i) && table.counts_slots() {
                 room = room.saturating_sub(line + SlotSet::TEXT);

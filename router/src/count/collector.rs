@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use prometheus::core::Desc;
 use prometheus::proto::{self, MetricFamily, MetricType};
-use wire::{FEATURES, Grid, Key, Outcome, PAIR_LABELS, PairOutcome, RESULTS, family};
+use wire::{FEATURES, Feature, Grid, Key, Outcome, PAIR_LABELS, PairOutcome, RESULTS, family};
 
 use super::ledger::PairTotals;
 use super::{Ledger, Tally};
@@ -17,7 +17,7 @@ const DISAGREEMENTS: &str = "sluice_disagreements_total";
 const LABELLED_CLASSES: &str = "sluice_labelled_classes_total";
 
 /// Families with their help.
-const FAMILIES: [(&str, &str); 11] = [
+const FAMILIES: [(&str, &str); 12] = [
     (family::REQUESTS, "Requests by revision drawn, assignment and outcome."),
     (family::NULL_OUTPUTS, "Answers that were withheld or NaN, of a batch that of one item drawn at random."),
     (family::PREDICTIONS, "Predicted classes, of a batch that of one item drawn at random."),
@@ -26,7 +26,11 @@ const FAMILIES: [(&str, &str); 11] = [
         "Seconds from a request's head to the end of the revision's own good answer, or to its timeout.",
     ),
     (family::DOUBT, "1 - confidence, of a batch that of one item drawn at random."),
-    (family::INPUT, "Input features, of a batch those of one item drawn at random."),
+    (family::INPUT, "Features of images, of a batch those of one item drawn at random; size is in pixels."),
+    (
+        family::OUTPUT,
+        "Features of answers, of a batch those of one item drawn at random: normalised entropy, and energy in nats.",
+    ),
     (family::LABELS, "True labels that arrived, by what they say of the answers."),
     (
         family::PAIRS,
@@ -83,7 +87,7 @@ impl prometheus::core::Collector for Collector {
                 }
                 _ => totals.iter().flat_map(|(key, tally)| metrics(name, key, tally)).collect(),
             };
-            let histogram = matches!(name, family::SECONDS | family::DOUBT | family::INPUT);
+            let histogram = matches!(name, family::SECONDS | family::DOUBT | family::INPUT | family::OUTPUT);
             let mut family = MetricFamily::default();
             family.set_name(name.to_owned());
             family.set_help(help.to_owned());
@@ -116,12 +120,19 @@ fn metrics(family: &str, key: &Key, tally: &Tally) -> Vec<proto::Metric> {
         }
         family::SECONDS => vec![histogram(labels(key, None), Grid::Seconds, &counts.latency, tally.sums[0])],
         family::DOUBT => vec![histogram(labels(key, None), Grid::Doubt, &counts.doubt, tally.sums[1])],
-        _ => FEATURES
-            .map(|f| {
-                let labels = labels(key, Some(("feature", f.as_str())));
-                histogram(labels, f.grid(), &counts.features[f.index()], tally.sums[2 + f.index()])
-            })
-            .into(),
+        _ => {
+            let cells = |f: Feature| &counts.features[f.index()];
+            // Not every server tells the later ones: no 66 lines of nothing.
+            let told = |f: &Feature| FEATURES.contains(f) || cells(*f).iter().any(|n| *n > 0);
+            let of = |f: &Feature| f.is_input() == (family == family::INPUT);
+            let shown = Feature::ALL.into_iter().filter(|f| of(f) && told(f));
+            shown
+                .map(|f| {
+                    let labels = labels(key, Some(("feature", f.as_str())));
+                    histogram(labels, f.grid(), cells(f), tally.sums[2 + f.index()])
+                })
+                .collect()
+        }
     }
 }
 

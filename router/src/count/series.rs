@@ -2,14 +2,17 @@
 
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 
-use wire::{Assignment, CELLS, Counts, FEATURES, Grid, LATENCY_CELLS, Outcome};
+use wire::{Assignment, CELLS, Counts, Feature, Grid, LATENCY_CELLS, Outcome};
 
 use super::{Classes, LabelCounts, Tally};
 use crate::Table;
 use crate::items::Item;
 
-/// Units of a histogram's sum in one: so fine that 580 years of seconds fit.
-const UNITS: f64 = 1e9;
+/// Units of a histogram's sum in one: so fine that 290 years of seconds fit, either side of 0. Of pixels, which are many and whole,
+/// one is one.
+fn units(grid: Grid) -> f64 {
+    if grid == Grid::Pixels { 1.0 } else { 1e9 }
+}
 
 /// What of a revision's requests of one assignment is on the page, which is bounded.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -55,14 +58,14 @@ impl Shown {
 pub(super) struct Series {
     pub(super) outcomes: [AtomicU64; Outcome::ALL.len()],
     pub(super) latency: [AtomicU64; LATENCY_CELLS],
-    pub(super) features: [[AtomicU64; CELLS]; FEATURES.len()],
+    pub(super) features: [[AtomicU64; CELLS]; Feature::ALL.len()],
     pub(super) doubt: [AtomicU64; CELLS],
     pub(super) classes: Box<[AtomicU64]>,
     pub(super) nulls: AtomicU64,
     /// Where labels are taken.
     pub(super) labels: Option<Box<LabelCounts>>,
-    /// In [`UNITS`].
-    pub(super) sums: [AtomicU64; 2 + FEATURES.len()],
+    /// In [`units`], as two's complement: energies are negative.
+    pub(super) sums: [AtomicU64; 2 + Feature::ALL.len()],
 }
 
 impl Series {
@@ -89,7 +92,7 @@ impl Series {
         }
         for (i, value) in item.stats.iter().enumerate() {
             let Some(value) = value else { continue };
-            observe(&self.features[i], &self.sums[2 + i], FEATURES[i].grid(), *value);
+            observe(&self.features[i], &self.sums[2 + i], Feature::ALL[i].grid(), *value);
         }
         observe(&self.doubt, &self.sums[1], Grid::Doubt, 1.0 - item.confidence?)
     }
@@ -105,9 +108,14 @@ impl Series {
             classes: named.filter(|(_, n)| *n > 0).map(|(i, n)| (classes.name(i), n)).collect(),
             null_outputs: self.nulls.load(Relaxed),
         };
+        let grid = |i: usize| match i {
+            0 => Grid::Seconds,
+            1 => Grid::Doubt,
+            i => Feature::ALL[i - 2].grid(),
+        };
         Tally {
             counts,
-            sums: std::array::from_fn(|i| self.sums[i].load(Relaxed) as f64 / UNITS),
+            sums: std::array::from_fn(|i| self.sums[i].load(Relaxed).cast_signed() as f64 / units(grid(i))),
             feedback: self.labels.as_ref().map(|labels| labels.read()),
         }
     }
@@ -117,11 +125,13 @@ impl Series {
 pub(super) fn observe(cells: &[AtomicU64], sum: &AtomicU64, grid: Grid, value: f64) -> Option<usize> {
     let cell = grid.cell(value)?;
     cells[cell].fetch_add(1, Relaxed);
-    sum.fetch_add((value.clamp(0.0, most(grid)) * UNITS).round() as u64, Relaxed);
+    // A part of a unit is nothing, and rounding would be a call of a function.
+    let units = (value.clamp(grid.bottom(), most(grid)) * units(grid)) as i64;
+    sum.fetch_add(units.cast_unsigned(), Relaxed);
     Some(cell)
 }
 
 /// Largest value that enters a sum, a day of seconds: one absurd value shall not drown all others.
 fn most(grid: Grid) -> f64 {
-    grid.top().min(86_400.0)
+    if grid.top().is_finite() { grid.top() } else { 86_400.0 }
 }

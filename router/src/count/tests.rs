@@ -65,8 +65,15 @@ fn answer(class: &str, confidence: &str) -> HeaderMap {
     let mut headers = HeaderMap::new();
     headers.insert(wire::header::PREDICTION, class.parse().unwrap());
     headers.insert(wire::header::CONFIDENCE, confidence.parse().unwrap());
-    headers.insert(wire::header::INPUT_STATS, wire::header::encode_stats(&[0.5, 0.25, 0.1]).parse().unwrap());
+    stats(&mut headers, wire::header::INPUT_STATS, &[0.5, 0.25, 0.1, 0.3, 50_176.0], 0);
+    stats(&mut headers, wire::header::OUTPUT_STATS, &[0.125, -7.5], 5);
     headers
+}
+
+/// Writes values of features from the one of this number on.
+fn stats(headers: &mut HeaderMap, name: &'static str, values: &[f64], from: usize) {
+    let values = Feature::ALL[from..].iter().copied().zip(values.iter().copied());
+    headers.insert(name, wire::header::encode_stats(values).parse().unwrap());
 }
 
 // rule: C2
@@ -219,7 +226,8 @@ fn classes_are_of_one_state_and_their_names_are_short() {
 
 /// Counts a lot in every cell of an assignment, with its labels, and of slots and pairs.
 fn fill(counts: &StateCounts, assignment: Assignment) {
-    let large = 100_000_000_000;
+    // The most that is read: beyond, the page is no use.
+    let large = 1 << 43;
     for series in counts.series.iter().filter_map(|all| all[assignment as usize].as_deref()) {
         let cells = series.features.iter().flatten().chain(&series.latency).chain(&series.doubt);
         for cell in cells.chain(&series.outcomes).chain([&series.nulls]) {
@@ -315,6 +323,18 @@ fn metrics_carry_no_state() {
     );
     assert!(text.contains("sluice_doubt_sum{assignment=\"split\",revision=\"a\"} 1\n"), "{text}");
     assert!(text.contains("class=\"x\""), "{text}");
+    for (family, feature, value) in [
+        ("input_sum", "size", "200704"),
+        ("input_sum", "saturation", "1.2"),
+        ("output_sum", "energy", "-30"),
+        ("output_count", "entropy", "4"),
+    ] {
+        let labels = format!("assignment=\"split\",feature=\"{feature}\",revision=\"a\"");
+        assert!(
+            text.contains(&format!("sluice_{family}{{{labels}}} {value}\n")),
+            "{family} {feature} {text}"
+        );
+    }
     assert!(text.contains(&format!("{}_count{{assignment=\"split\",revision=\"a\"}} 4\n", family::SECONDS)));
     assert!(!text.contains("generation") && !text.contains("uid="), "{text}");
 }
@@ -343,6 +363,9 @@ fn what_counting_costs() {
     let ledger = Ledger::new("i".into());
     let counts = ledger.enter(&table(1, &["a", "b"]));
     let seven = answer("seven", "0.93");
+    let mut three = seven.clone();
+    three.remove(wire::header::OUTPUT_STATS);
+    stats(&mut three, wire::header::INPUT_STATS, &[0.5, 0.25, 0.1], 0);
     let each = |what: &str, answer: &dyn Fn() -> Option<AnswerHeaders>| {
         let from = Instant::now();
         for i in 0..REQUESTS {
@@ -351,7 +374,8 @@ fn what_counting_costs() {
         println!("{what}: {:.0} ns per request", from.elapsed().as_nanos() as f64 / f64::from(REQUESTS));
     };
     each("outcome and latency", &|| None);
-    each("with class, confidence and three features, read from an answer's headers", &|| {
-        Some(AnswerHeaders::of(&seven))
-    });
+    for (features, headers) in [("three", &three), ("seven", &seven)] {
+        let what = format!("with class, confidence and {features} features, read from an answer's headers");
+        each(&what, &|| Some(AnswerHeaders::of(headers)));
+    }
 }

@@ -6,10 +6,10 @@ use std::collections::BTreeMap;
 use std::collections::btree_map::Entry;
 
 use super::{
-    Counts, END, Key, MAX_COUNT, MAX_KEYS, MAX_PAIRED, MAX_STATES, MAX_TRIPPED, Page, PageError, family,
-    feedback, histogram_kinds, pairs, slots, trips,
+    Counts, END, Key, MAX_COUNT, MAX_KEYS, MAX_PAIRED, MAX_STATES, MAX_TRIPPED, Page, PageError, cells,
+    family, feedback, histogram_kinds, pairs, slots, trips,
 };
-use crate::{Assignment, Feature, Feedback, GRID_VERSION, Grid, Outcome, Pairs, RouteState};
+use crate::{Assignment, FEATURES, Feature, Feedback, GRID_VERSION, Grid, Outcome, Pairs, RouteState};
 
 /// Labels of one line: so few that a search beats hashing, and seldom with anything to unescape.
 pub(super) type Labels<'a> = Vec<(&'a str, Cow<'a, str>)>;
@@ -33,7 +33,7 @@ impl Page {
         for (number, line) in text.lines().enumerate() {
             let taken = match line.strip_prefix(slots::MARK) {
                 _ if ended => Err(format!("text after {END:?}")),
-                Some(line) => page.take_slots(line),
+                Some(line) => page.take_comment(line),
                 None if line.starts_with('#') || line.is_empty() => {
                     ended = line == END;
                     continue;
@@ -110,12 +110,16 @@ impl Page {
         }
     }
 
-    fn take_slots(&mut self, line: &str) -> Result<(), String> {
+    fn take_comment(&mut self, line: &str) -> Result<(), String> {
         let (name, labels, value) = split(line)?;
-        if name != family::SLOTS {
-            return Ok(());
+        match name {
+            family::SLOTS => {
+                let slots = bounded(&mut self.slots, state(&labels)?, MAX_STATES, "states")?;
+                slots::take(slots, &labels, value)
+            }
+            family::CELLS => cells::take(self.counts(&labels)?, &labels, value),
+            _ => Ok(()),
         }
-        slots::take(bounded(&mut self.slots, state(&labels)?, MAX_STATES, "states")?, &labels, value)
     }
 
     fn trip(&mut self, labels: &Labels<'_>) -> Result<(), String> {
@@ -241,8 +245,9 @@ fn histogram<'a>(
         Some(family::SECONDS) => Ok((&mut counts.latency, Grid::Seconds)),
         Some(family::DOUBT) => Ok((&mut counts.doubt, Grid::Doubt)),
         Some(family::INPUT) => {
-            let feature = label(labels, "feature")?;
-            let feature = Feature::parse(feature).ok_or_else(|| format!("unknown feature {feature:?}"))?;
+            let name = label(labels, "feature")?;
+            let feature = Feature::parse(name).filter(|known| FEATURES.contains(known));
+            let feature = feature.ok_or_else(|| format!("unknown feature {name:?}"))?;
             Ok((&mut counts.features[feature.index()], feature.grid()))
         }
         _ => Err(format!("unknown family {name:?}")),

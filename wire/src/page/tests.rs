@@ -1,4 +1,5 @@
 mod feedback;
+mod later;
 mod pairs;
 mod strict;
 
@@ -6,7 +7,7 @@ use proptest::collection::{btree_map, vec};
 use proptest::prelude::*;
 
 use super::*;
-use crate::{SLOTS, SlotSet};
+use crate::{LATER_FEATURES, SLOTS, SlotSet};
 
 fn cells(n: usize) -> impl Strategy<Value = Vec<u64>> {
     vec(prop_oneof![3 => Just(0u64), 1 => 0u64..1_000_000_000], n)
@@ -16,7 +17,7 @@ fn counts() -> impl Strategy<Value = Counts> {
     (
         proptest::array::uniform9(0u64..1_000_000),
         cells(LATENCY_CELLS),
-        vec(cells(CELLS), FEATURES.len()),
+        vec(cells(CELLS), Feature::ALL.len()),
         cells(CELLS),
         btree_map("\\PC{1,8}", 1u64..1000, 0..4),
         0u64..100,

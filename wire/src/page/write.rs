@@ -2,7 +2,7 @@
 
 use std::fmt::{self, Write};
 
-use super::{Counts, END, Key, Page, family, feedback, histograms, pairs, slots, trips};
+use super::{Counts, END, Key, Page, cells, family, feedback, histograms, pairs, slots, trips};
 use crate::{GRID_VERSION, Grid, Outcome, RouteState};
 
 impl Page {
@@ -36,6 +36,11 @@ impl Page {
         pairs::write(out, &self.pairs)?;
         feedback::write(out, &self.feedback)?;
         trips::write(out, &self.tripped)?;
+        for (state, keys) in &self.states {
+            for (key, counts) in keys {
+                cells::write(out, &labels(state, key), counts)?;
+            }
+        }
         for (state, slots) in &self.slots {
             slots::write(out, &state_labels(state), slots)?;
         }
