@@ -6,8 +6,8 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::{
-    Analysis, Automation, Autoscaling, Capture, Duration, ModelDeploymentStatus, Notification, PodOverlay, Retraining,
-    Review, Strategy,
+    Analysis, Automation, Autoscaling, Capture, Duration, ModelDeploymentStatus, Notification, PodOverlay,
+    Retraining, Review, Strategy,
 };
 
 /// A model in service, and how its next version is to be rolled out.

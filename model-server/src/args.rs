@@ -259,7 +259,8 @@ mod tests {
         };
         let plain = read("").unwrap();
         assert!(plain.keep.is_none() && plain.router.is_none() && plain.doors.explain.is_none());
-        let all = "--feedback http://digits:8081/ --feedback-token-file /f --explain http://digits --keep 720h";
+        let all =
+            "--feedback http://digits:8081/ --feedback-token-file /f --explain http://digits --keep 720h";
         let all = read(all).unwrap();
         assert_eq!(all.keep, Some(Duration::from_secs(720 * 3600)));
         assert_eq!(all.router.unwrap().address.to_string(), "http://digits:8081");

@@ -154,13 +154,7 @@ async fn drained(activity: &Activity, drain: Duration, deadline: Instant) {
     }
 }
 
-fn connect(
-    stream: TcpStream,
-    permit: OwnedSemaphorePermit,
-    routes: &Router,
-    count: &IntGauge,
-    open: &Open,
-) {
+fn connect(stream: TcpStream, permit: OwnedSemaphorePermit, routes: &Router, count: &IntGauge, open: &Open) {
     // Answers are one small write: waiting for more only delays them.
     let _ = stream.set_nodelay(true);
     let (ends, routes) = (open.ends(), routes.clone());

@@ -136,6 +136,9 @@ pub enum ServeError {
         /// Why.
         source: CabinetError,
     },
+    /// There is no thread to be had.
+    #[error("no thread for images that are kept: {0}")]
+    Thread(io::Error),
     /// Metrics cannot be registered.
     #[error("metrics: {0}")]
     Metrics(#[from] prometheus::Error),
@@ -208,16 +211,18 @@ fn keeping(keep: &Keep, registry: &Registry) -> Result<Keeping, ServeError> {
     let open = |flag: &'static str, uri: &Uri| {
         open_cabinet(uri, &keep.variables, STORE).map_err(|source| ServeError::Keep { flag, source })
     };
-    let review = keep.review.as_ref().map(|uri| open("--review", uri)).transpose()?;
-    let capture = keep.capture.as_ref().map(|(uri, percent)| Ok::<_, ServeError>((open("--capture", uri)?, *percent)));
-    let capture = capture.transpose()?.map(|(cabinet, percent)| Capturing {
-        outbox: Outbox::for_capture(&cabinet, Room::default(), &metrics),
-        percent,
-    });
-    Ok(Keeping {
-        review: review.map(|cabinet| Outbox::for_review(&cabinet, Room::default(), &metrics)),
-        capture,
-    })
+    let mut keeping = Keeping::default();
+    if let Some(uri) = &keep.review {
+        let cabinet = open("--review", uri)?;
+        keeping.review =
+            Some(Outbox::for_review(&cabinet, Room::default(), &metrics).map_err(ServeError::Thread)?);
+    }
+    if let Some((uri, percent)) = &keep.capture {
+        let cabinet = open("--capture", uri)?;
+        let outbox = Outbox::for_capture(&cabinet, Room::default(), &metrics).map_err(ServeError::Thread)?;
+        keeping.capture = Some(Capturing { outbox, percent: *percent });
+    }
+    Ok(keeping)
 }
 
 /// A token that is cancelled at the shutdown, after readiness has ended: who asks from then on is told to go elsewhere.

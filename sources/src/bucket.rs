@@ -82,8 +82,9 @@ impl Bucket {
             Uri::Bucket { store: kind, bucket: bucket.to_owned(), prefix: prefix.to_owned() }.to_string();
         let secrets = Secrets::of(settings.variables);
         let store = store(kind, bucket, &uri, settings)?;
-        let wrong = |error: object_store::path::Error| {
-            FetchError::Settings { uri: uri.clone(), reason: error.to_string() }
+        let wrong = |error: object_store::path::Error| FetchError::Settings {
+            uri: uri.clone(),
+            reason: error.to_string(),
         };
         let prefix = Path::parse(prefix).map_err(wrong)?;
         Ok(Self { store, prefix, uri, secrets })

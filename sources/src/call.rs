@@ -55,7 +55,8 @@ impl Caller {
     /// # Errors
     /// If the certificates cannot be used.
     pub fn new(time: Duration) -> Result<Self, CallError> {
-        let patience = Patience { connect: time.min(Duration::from_secs(5)), stall: time, ..Patience::default() };
+        let patience =
+            Patience { connect: time.min(Duration::from_secs(5)), stall: time, ..Patience::default() };
         let tls = |error: TransportError| CallError::Tls(error.to_string());
         Ok(Self { transport: Arc::new(Transport::new(&patience, true).map_err(tls)?), time })
     }
@@ -90,6 +91,8 @@ impl Caller {
             let body = body.map_err(|error| away(secrets.clean(&*error)))?;
             Ok(Called { status, body: body.to_bytes() })
         };
-        timeout(self.time, whole).await.unwrap_or_else(|_| Err(away(format!("nothing came for {:?}", self.time))))
+        timeout(self.time, whole)
+            .await
+            .unwrap_or_else(|_| Err(away(format!("nothing came for {:?}", self.time))))
     }
 }

@@ -8,8 +8,8 @@ use clap::Args;
 use model_server::review::{Address, Doors, Options, Router};
 use sources::Uri;
 
-use super::serve::{any, duration};
 use super::at_least_one;
+use super::serve::{any, duration};
 
 #[derive(Debug, Args)]
 pub(crate) struct Review {

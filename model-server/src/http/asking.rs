@@ -51,7 +51,8 @@ impl Asking {
         let deadline = time.transpose()?.and_then(|time| since.checked_add(time));
         let request_id = headers.get(REQUEST_ID).and_then(|id| id.to_str().ok()).map(str::to_owned);
         let ticket = headers.get(header::TICKET).and_then(|ticket| ticket.to_str().ok());
-        let ticket = ticket.filter(|text| (1..=header::TICKET_LENGTH).contains(&text.len())).map(str::to_owned);
+        let ticket =
+            ticket.filter(|text| (1..=header::TICKET_LENGTH).contains(&text.len())).map(str::to_owned);
         // A policy that is newer than this server may say anything but that the model decides all.
         let automation = headers.get(automation::HEADER).map_or(Automation::Full, |value| {
             value.to_str().ok().and_then(|text| text.parse().ok()).unwrap_or(Automation::Assist)

@@ -54,7 +54,16 @@ mod tests {
         ] {
             assert_eq!(text.parse::<Address>().unwrap().at("/feedback").to_string(), at);
         }
-        for wrong in ["", "digits", "digits:8081", "ftp://digits", "http://", "http://me:secret@digits", "http://a?b=c", "http://a/#b"] {
+        for wrong in [
+            "",
+            "digits",
+            "digits:8081",
+            "ftp://digits",
+            "http://",
+            "http://me:secret@digits",
+            "http://a?b=c",
+            "http://a/#b",
+        ] {
             assert_eq!(wrong.parse::<Address>(), Err(AddressError), "{wrong}");
         }
     }

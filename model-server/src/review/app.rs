@@ -24,7 +24,7 @@ use serde_json::{Value, json};
 use sha2::{Digest, Sha256};
 use sources::{CabinetError, Caller};
 use tokio::io::AsyncReadExt;
-use tokio::sync::{Mutex, Semaphore};
+use tokio::sync::{Mutex, OwnedSemaphorePermit, Semaphore};
 
 use super::report::Tallies;
 use super::{Address, Courier, Desk, Found, Item, ItemId, LabelError, Media};
@@ -39,6 +39,8 @@ const TIME: Duration = Duration::from_secs(25);
 const LISTED: usize = 20;
 /// Items of one list, at most.
 const MOST: usize = 100;
+/// Images that are in memory for reviewers at one time.
+const IMAGES: usize = 12;
 /// Characters of a reviewer's name.
 const NAME: usize = 100;
 /// Largest token file, in bytes.
@@ -71,6 +73,7 @@ pub struct App {
     caller: Caller,
     tallies: Mutex<Tallies>,
     explaining: Semaphore,
+    images: Arc<Semaphore>,
     activity: Activity,
     connections: IntGauge,
     requests: IntCounterVec,
@@ -123,6 +126,7 @@ impl App {
             labels: counter("sluice_review_labels_total", "Labels, by what became of them.", &["outcome"])?,
             tallies: Mutex::default(),
             explaining: Semaphore::new(EXPLAINING),
+            images: Arc::new(Semaphore::new(IMAGES)),
             activity: Activity::new(),
             connections,
             desk,
@@ -194,7 +198,8 @@ async fn admit(State(app): State<Arc<App>>, request: Request, next: Next) -> Res
         Ok(token) => token,
         Err(error) => {
             tracing::error!(error, "the token of reviewers cannot be read");
-            return Problem::new(StatusCode::SERVICE_UNAVAILABLE, "nobody is let in now; the log says why").into_response();
+            return Problem::new(StatusCode::SERVICE_UNAVAILABLE, "nobody is let in now; the log says why")
+                .into_response();
         }
     };
     if is_let_in(request.headers(), &token) {
@@ -271,7 +276,9 @@ async fn item(State(app): State<Arc<App>>, Segment(id): Segment<String>) -> Resu
 }
 
 async fn image(State(app): State<Arc<App>>, Segment(id): Segment<String>) -> Result<Response, Problem> {
-    let bytes = match app.desk.image(&id_of(&id)?).await {
+    let id = id_of(&id)?;
+    let place = app.images.clone().acquire_owned().await.expect("the semaphore is never closed");
+    let bytes = match app.desk.image(&id).await {
         Err(CabinetError::Missing(_)) => return Err(gone()),
         read => read?,
     };
@@ -281,7 +288,19 @@ async fn image(State(app): State<Arc<App>>, Segment(id): Segment<String>) -> Res
     };
     let policy = "default-src 'none'; sandbox";
     let headers = [(CONTENT_TYPE, media.to_string()), (CONTENT_SECURITY_POLICY, policy.to_owned())];
-    Ok((headers, bytes).into_response())
+    Ok((headers, Bytes::from_owner(Sent { bytes, _place: place })).into_response())
+}
+
+/// An image on its way, which has its place until all of it is written.
+struct Sent {
+    bytes: Bytes,
+    _place: OwnedSemaphorePermit,
+}
+
+impl AsRef<[u8]> for Sent {
+    fn as_ref(&self) -> &[u8] {
+        &self.bytes
+    }
 }
 
 async fn label(
@@ -290,14 +309,18 @@ async fn label(
     body: Result<Bytes, BytesRejection>,
 ) -> Result<Response, Problem> {
     let id = id_of(&id)?;
-    let body = body.map_err(|error| Problem::new(error.status(), format!("the body was not read; allowed: {BODY} bytes")))?;
+    let body = body.map_err(|error| {
+        Problem::new(error.status(), format!("the body was not read; allowed: {BODY} bytes"))
+    })?;
     let Given { label, by } = serde_json::from_slice(&body).map_err(|error| {
         let why: String = error.to_string().chars().take(200).collect();
         Problem::bad(format!("the body must be {{\"label\": class, \"by\": name}}: {why}"))
     })?;
     let by = by.as_deref().map(str::trim).filter(|name| !name.is_empty());
     if by.is_some_and(|name| name.chars().count() > NAME || name.chars().any(char::is_control)) {
-        return Err(Problem::bad(format!("by is too long or holds control characters, allowed: {NAME} characters")));
+        return Err(Problem::bad(format!(
+            "by is too long or holds control characters, allowed: {NAME} characters"
+        )));
     }
     let given = app.desk.label(&id, &label, by).await;
     let outcome = match &given {
@@ -332,7 +355,10 @@ async fn explain(
 ) -> Result<Response, Problem> {
     let id = id_of(&id)?;
     let Some(address) = &app.doors.explain else {
-        return Err(Problem::new(StatusCode::NOT_FOUND, "nobody explains here: the process has no --explain"));
+        return Err(Problem::new(
+            StatusCode::NOT_FOUND,
+            "nobody explains here: the process has no --explain",
+        ));
     };
     match app.desk.find(&id).await? {
         None => return Err(gone()),
@@ -349,7 +375,8 @@ async fn explain(
     let query = class.map_or(String::new(), |class| format!("?class={}", encoded(&class)));
     let body = json!({"image": STANDARD.encode(&image)}).to_string();
     drop(image);
-    let called = app.caller.post(&address.at(&format!("/explain{query}")), None, body.into(), EXPLANATION).await;
+    let called =
+        app.caller.post(&address.at(&format!("/explain{query}")), None, body.into(), EXPLANATION).await;
     let called = called.map_err(|error| Problem::new(StatusCode::BAD_GATEWAY, error.to_string()))?;
     // Whatever comes, it goes on as data.
     let Ok(told) = serde_json::from_slice::<Value>(&called.body) else {

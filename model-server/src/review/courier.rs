@@ -88,13 +88,16 @@ impl Courier {
         caller: Caller,
         registry: &Registry,
     ) -> prometheus::Result<Self> {
-        let told = Opts::new("sluice_review_told_total", "Labels that the router was told of, by what it said.");
+        let told =
+            Opts::new("sluice_review_told_total", "Labels that the router was told of, by what it said.");
         let told = IntCounterVec::new(told, &["outcome"])?;
         for outcome in ["accepted", "refused", "failed"] {
             told.with_label_values(&[outcome]);
         }
-        let untold =
-            IntGauge::new("sluice_review_untold", "Labels that the router is still to be told of, at the last look.")?;
+        let untold = IntGauge::new(
+            "sluice_review_untold",
+            "Labels that the router is still to be told of, at the last look.",
+        )?;
         registry.register(Box::new(told.clone()))?;
         registry.register(Box::new(untold.clone()))?;
         Ok(Self { desk, router, caller, wake: Notify::new(), told, untold })
@@ -173,7 +176,8 @@ impl Courier {
         if self.desk.told(&item.id).await?.is_some() {
             return Ok(Settled::Yes);
         }
-        let label = json!({"ticket": ticket, "class": class, "confidence": item.confidence, "label": given.label});
+        let label =
+            json!({"ticket": ticket, "class": class, "confidence": item.confidence, "label": given.label});
         let body = json!({"labels": [label]}).to_string();
         match self.ask(router, body.into(), &item.id).await {
             Answer::Told(told) => {
@@ -211,7 +215,8 @@ impl Courier {
 /// What an answer means. Only what a router says of the label itself is final.
 fn answer(called: &Called, id: &ItemId) -> Answer {
     let status = called.status;
-    if status.is_server_error() || [StatusCode::UNAUTHORIZED, StatusCode::TOO_MANY_REQUESTS].contains(&status) {
+    if status.is_server_error() || [StatusCode::UNAUTHORIZED, StatusCode::TOO_MANY_REQUESTS].contains(&status)
+    {
         return Answer::Away(format!("it answers {status}"));
     }
     let taken: Taken = match serde_json::from_slice(&called.body) {

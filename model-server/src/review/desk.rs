@@ -17,8 +17,8 @@ use super::{Done, Item, ItemId, Told};
 
 /// Largest record, in bytes: one of a model of thousands of classes has a few hundred thousand.
 const RECORD: usize = 4 << 20;
-/// Largest image, in bytes: the largest body that a server can be told to take is seldom more.
-const IMAGE: usize = 64 << 20;
+/// Largest image, in bytes: twice the largest body that servers take if nothing is said.
+pub(super) const IMAGE: usize = 16 << 20;
 /// Files that are asked for at one time.
 const ABREAST: usize = 16;
 /// Names that one question for a list looks at, at most.
@@ -171,10 +171,10 @@ impl Desk {
     /// # Errors
     /// If the store fails.
     pub async fn find(&self, id: &ItemId) -> Result<Option<Found>, CabinetError> {
-        if let Some(done) = self.read(&done(id)).await? {
-            return Ok(Some(Found::Done(done)));
-        }
-        Ok(self.read(&waiting(id)).await?.map(Found::Waiting))
+        // In this order: an item is taken away after its label is there, so that one of both is found.
+        let item = self.read(&waiting(id)).await?;
+        let done = self.read(&done(id)).await?;
+        Ok(done.map(Found::Done).or(item.map(Found::Waiting)))
     }
 
     /// The bytes of an image.

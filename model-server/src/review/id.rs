@@ -51,7 +51,11 @@ impl FromStr for ItemId {
 
     fn from_str(text: &str) -> Result<Self, IdError> {
         let is_hex = |b: u8| b.is_ascii_digit() || (b'a'..=b'f').contains(&b);
-        if text.len() == LENGTH && text.bytes().all(is_hex) { Ok(Self(text.to_owned())) } else { Err(IdError) }
+        if text.len() == LENGTH && text.bytes().all(is_hex) {
+            Ok(Self(text.to_owned()))
+        } else {
+            Err(IdError)
+        }
     }
 }
 
@@ -86,8 +90,9 @@ mod tests {
     #[test]
     fn ids_sort_by_time_and_differ() {
         let at = |ms| Timestamp::from_millisecond(ms).unwrap();
-        let ids: Vec<ItemId> =
-            [0, 1, 15, 16, 1_764_285_600_000, 1_764_285_600_001, 253_402_207_200_000].map(|ms| ItemId::new(at(ms))).into();
+        let ids: Vec<ItemId> = [0, 1, 15, 16, 1_764_285_600_000, 1_764_285_600_001, 253_402_207_200_000]
+            .map(|ms| ItemId::new(at(ms)))
+            .into();
         assert!(ids.is_sorted(), "{ids:?}");
         let many: HashSet<ItemId> = (0..1_000).map(|_| ItemId::new(at(1_764_285_600_000))).collect();
         assert_eq!(many.len(), 1_000);

@@ -218,10 +218,19 @@ pub(super) mod tests {
             assert_eq!(shown.contains("0.41"), is_shown, "{shown}");
             assert!(!shown.contains("ticket"), "{shown}");
         }
-        let done =
-            Done { item: item("human"), label: "one".into(), by: None, time: Timestamp::now(), nonce: "n".into() };
+        let done = Done {
+            item: item("human"),
+            label: "one".into(),
+            by: None,
+            time: Timestamp::now(),
+            nonce: "n".into(),
+        };
         let shown = done.shown();
-        assert!(shown["prediction"] == "seven" && shown["label"] == "one" && !shown.to_string().contains("ticket"));
+        assert!(
+            shown["prediction"] == "seven"
+                && shown["label"] == "one"
+                && !shown.to_string().contains("ticket")
+        );
     }
 
     #[test]

@@ -93,10 +93,18 @@ impl Keeping {
 }
 
 impl Kept<'_> {
-    fn item(&self, index: usize, answer: &Answer, decision: Decision, media_type: Media, time: Timestamp) -> Item {
+    fn item(
+        &self,
+        index: usize,
+        answer: &Answer,
+        decision: Decision,
+        media_type: Media,
+        time: Timestamp,
+    ) -> Item {
         let metadata = &self.identity.metadata;
         let class = |i: usize| metadata.classes[i].clone();
-        let ranked = |(i, p): (usize, f64)| Ranked { class: class(i), probability: p.is_finite().then_some(p) };
+        let ranked =
+            |(i, p): (usize, f64)| Ranked { class: class(i), probability: p.is_finite().then_some(p) };
         // A router knows one answer by its ticket, and not which of several a label would be of.
         let ticket = self.ticket.filter(|_| self.answers.len() == 1);
         Item {

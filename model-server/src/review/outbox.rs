@@ -1,23 +1,31 @@
 //! What is to be written of answers, while requests go on: a queue with an end, in images and in bytes. What finds no room in
 //! it is dropped and counted, and so is what the store does not take in time.
+//!
+//! Each queue has a thread of its own that writes. So encryption takes no time of those who answer, and a volume that hangs holds
+//! up a few threads that nobody else needs.
 
 use std::fmt;
+use std::io;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, Ordering::Relaxed};
 use std::time::Duration;
 
 use bytes::Bytes;
+use futures::future::join_all;
 use jiff::Timestamp;
 use prometheus::{IntCounterVec, Opts, Registry};
 use sources::{Cabinet, CabinetError};
+use tokio::runtime::Builder;
 use tokio::sync::{Mutex, OwnedSemaphorePermit, Semaphore, mpsc, watch};
 use tokio::time::timeout;
 
-use super::desk::json;
+use super::desk::{IMAGE, json};
 use super::{Desk, Item};
 
 /// Bytes that an image takes beside itself and the names of classes.
 const BESIDE: usize = 4 << 10;
+/// Threads for files of a queue, at most: a volume that hangs keeps them.
+const FILES: usize = 8;
 /// Seconds between two lines of the log about a store that fails.
 const SILENCE: i64 = 60;
 
@@ -95,7 +103,11 @@ impl Place {
         }
     }
 
-    async fn write(self, cabinet: Arc<dyn Cabinet>, Parcel { item, image }: Parcel) -> Result<(), CabinetError> {
+    async fn write(
+        self,
+        cabinet: Arc<dyn Cabinet>,
+        Parcel { item, image }: Parcel,
+    ) -> Result<(), CabinetError> {
         match self {
             Self::Review => Desk::new(cabinet).lay(&item, image).await,
             Self::Capture => {
@@ -127,23 +139,26 @@ impl fmt::Debug for Outbox {
 impl Outbox {
     /// For images that people look at.
     ///
-    /// # Panics
-    /// Outside of a runtime.
-    #[must_use]
-    pub fn for_review(cabinet: &Arc<dyn Cabinet>, room: Room, metrics: &KeptMetrics) -> Self {
+    /// # Errors
+    /// When there is no thread to be had.
+    pub fn for_review(cabinet: &Arc<dyn Cabinet>, room: Room, metrics: &KeptMetrics) -> io::Result<Self> {
         Self::start(Place::Review, cabinet, room, metrics)
     }
 
     /// For images that are only kept.
     ///
-    /// # Panics
-    /// Outside of a runtime.
-    #[must_use]
-    pub fn for_capture(cabinet: &Arc<dyn Cabinet>, room: Room, metrics: &KeptMetrics) -> Self {
+    /// # Errors
+    /// When there is no thread to be had.
+    pub fn for_capture(cabinet: &Arc<dyn Cabinet>, room: Room, metrics: &KeptMetrics) -> io::Result<Self> {
         Self::start(Place::Capture, cabinet, room, metrics)
     }
 
-    fn start(place: Place, cabinet: &Arc<dyn Cabinet>, room: Room, metrics: &KeptMetrics) -> Self {
+    fn start(
+        place: Place,
+        cabinet: &Arc<dyn Cabinet>,
+        room: Room,
+        metrics: &KeptMetrics,
+    ) -> io::Result<Self> {
         // They are there from the start, so that a rise can be seen.
         metrics.kept.with_label_values(&[place.name()]);
         for reason in ["full", "failed", "ended"] {
@@ -152,31 +167,38 @@ impl Outbox {
         let (send, receive) = mpsc::channel(room.images);
         let left = Arc::new(watch::Sender::new(0));
         let receive = Arc::new(Mutex::new(receive));
-        for _ in 0..room.writers {
-            let writer = Writer {
-                place,
-                cabinet: cabinet.clone(),
-                time: room.time,
-                left: left.clone(),
-                metrics: metrics.clone(),
-            };
-            tokio::spawn(writer.work(receive.clone()));
-        }
-        Self { place, send, bytes: Arc::new(Semaphore::new(room.bytes)), left, metrics: metrics.clone() }
+        let runtime = Builder::new_current_thread().enable_all().max_blocking_threads(FILES).build()?;
+        let writer = |_| Writer {
+            place,
+            cabinet: cabinet.clone(),
+            time: room.time,
+            left: left.clone(),
+            metrics: metrics.clone(),
+        };
+        let writers: Vec<Writer> = (0..room.writers).map(writer).collect();
+        std::thread::Builder::new().name(format!("keep-{}", place.name())).spawn(move || {
+            runtime.block_on(join_all(writers.into_iter().map(|writer| writer.work(receive.clone()))));
+            runtime.shutdown_background();
+        })?;
+        let bytes = Arc::new(Semaphore::new(room.bytes));
+        Ok(Self { place, send, bytes, left, metrics: metrics.clone() })
     }
 
     /// Takes a parcel, if there is room; it waits for nothing.
     pub fn push(&self, parcel: Parcel) -> bool {
         let classes: usize = parcel.item.classes.iter().map(|class| class.len() + 32).sum();
         let bytes = u32::try_from(parcel.image.len() + classes + BESIDE).unwrap_or(u32::MAX);
-        let taken = self.bytes.clone().try_acquire_many_owned(bytes).is_ok_and(|room| {
-            self.left.send_modify(|left| *left += 1);
-            let is_sent = self.send.try_send((parcel, room)).is_ok();
-            if !is_sent {
-                self.left.send_modify(|left| *left -= 1);
-            }
-            is_sent
-        });
+        // What reviewers would not be given need not wait for them.
+        let fits = parcel.image.len() <= IMAGE;
+        let taken = fits
+            && self.bytes.clone().try_acquire_many_owned(bytes).is_ok_and(|room| {
+                self.left.send_modify(|left| *left += 1);
+                let is_sent = self.send.try_send((parcel, room)).is_ok();
+                if !is_sent {
+                    self.left.send_modify(|left| *left -= 1);
+                }
+                is_sent
+            });
         if !taken {
             self.metrics.dropped.with_label_values(&[self.place.name(), "full"]).inc();
         }

@@ -103,7 +103,8 @@ pub async fn run(
     });
     tracing::info!(folder = %options.folder, listen = %options.listen, admin = %options.admin, "serving");
     let app = Arc::new(app);
-    let cut = listen::serve_any(listener, &app, options.max_connections, options.drain, stop.cancelled()).await;
+    let cut =
+        listen::serve_any(listener, &app, options.max_connections, options.drain, stop.cancelled()).await;
     if cut > 0 {
         tracing::warn!(connections = cut, "cut at the end of the drain");
     }

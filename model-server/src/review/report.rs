@@ -243,12 +243,16 @@ mod tests {
         rows.push(row("a", "defer", Some("3"), "3"));
         rows.push(row("b", "human", Some("2"), "3"));
         let found = agreements(rows.iter());
-        let keys: Vec<(&str, &str)> = found.iter().map(|a| (&*a.group.revision, &*a.group.decision)).collect();
+        let keys: Vec<(&str, &str)> =
+            found.iter().map(|a| (&*a.group.revision, &*a.group.decision)).collect();
         assert_eq!(keys, [("a", "defer"), ("a", "human"), ("b", "human")]);
         let human = &found[1];
         assert_eq!((human.labelled, human.agreed, human.none), (10, 8, 1));
         // R: prop.test(8, 10, correct = FALSE)$conf.int
-        assert!((human.low - 0.490_162_5).abs() < 1e-6 && (human.high - 0.943_317_8).abs() < 1e-6, "{human:?}");
+        assert!(
+            (human.low - 0.490_162_5).abs() < 1e-6 && (human.high - 0.943_317_8).abs() < 1e-6,
+            "{human:?}"
+        );
         assert_eq!(human.confusion.len(), 2);
         assert_eq!((found[2].agreed, found[2].agreement), (0, 0.0));
     }

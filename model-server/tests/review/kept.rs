@@ -32,12 +32,15 @@ async fn server(review: Option<Arc<dyn Cabinet>>, capture: Option<(Arc<dyn Cabin
     let kept = KeptMetrics::new(&registry).unwrap();
     let room = Room { images: 8, ..Room::default() };
     let keeping = Keeping {
-        review: review.map(|cabinet| Outbox::for_review(&cabinet, room, &kept)),
-        capture: capture
-            .map(|(cabinet, percent)| Capturing { outbox: Outbox::for_capture(&cabinet, room, &kept), percent }),
+        review: review.map(|cabinet| Outbox::for_review(&cabinet, room, &kept).unwrap()),
+        capture: capture.map(|(cabinet, percent)| Capturing {
+            outbox: Outbox::for_capture(&cabinet, room, &kept).unwrap(),
+            percent,
+        }),
     };
     let make = || Ok(Box::new(Reference { classes: 3, sharp: 4.0 }) as Box<dyn Engine>);
-    let queue = Queue::start(vec![make], QueueRoom { capacity: 64, batch: 4, delay: Duration::ZERO }, &metrics);
+    let queue =
+        Queue::start(vec![make], QueueRoom { capacity: 64, batch: 4, delay: Duration::ZERO }, &metrics);
     let identity = Identity {
         metadata: metadata(),
         digest: "d".repeat(64),

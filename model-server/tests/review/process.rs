@@ -55,6 +55,11 @@ async fn people_see_label_and_count() {
     assert_eq!(image.headers()["content-security-policy"], "default-src 'none'; sandbox");
     assert_eq!(image.headers()["cache-control"], "no-store");
     assert_eq!(image.bytes().await.unwrap(), png(8, 8, 99));
+    // More than may be on their way at one time, one after the other.
+    for _ in 0..20 {
+        let again = review.get(&format!("/items/{}/image", open.id)).timeout(Duration::from_secs(5));
+        assert_eq!(again.send().await.unwrap().bytes().await.unwrap(), png(8, 8, 99));
+    }
 
     let given = review.label(open.id.as_str(), "seven", "Ada").await;
     assert_eq!(given.status(), 200);
@@ -64,7 +69,10 @@ async fn people_see_label_and_count() {
     assert_eq!((&taken["label"], &taken["by"]), (&json!("seven"), &json!("Ada")));
     assert_eq!(review.label(blind.id.as_str(), "one", "").await.status(), 200);
     let done = review.json(&format!("/items/{}", blind.id)).await;
-    assert_eq!((&done["prediction"], &done["label"], &done["by"]), (&json!("seven"), &json!("one"), &Value::Null));
+    assert_eq!(
+        (&done["prediction"], &done["label"], &done["by"]),
+        (&json!("seven"), &json!("one"), &Value::Null)
+    );
     assert!(review.json("/items").await["items"].as_array().unwrap().is_empty());
 
     let report = review.json("/report").await;
@@ -84,14 +92,20 @@ async fn nobody_comes_in_without_the_token() {
     let review = Review::start(place.path(), None, None).await;
     let item = lay(place.path(), "defer").await;
     let id = &item.id;
-    for path in ["/items".to_owned(), format!("/items/{id}"), format!("/items/{id}/image"), "/report".to_owned()] {
+    for path in
+        ["/items".to_owned(), format!("/items/{id}"), format!("/items/{id}/image"), "/report".to_owned()]
+    {
         for token in ["", "wrong", "a-token-of-reviewer", "a-token-of-reviewers2"] {
             let answer = Client::new().get(format!("{}{path}", review.url)).bearer_auth(token);
             let answer = answer.send().await.unwrap();
-            assert_eq!((answer.status().as_u16(), &answer.headers()["www-authenticate"]), (401, &"Bearer".parse().unwrap()));
+            assert_eq!(
+                (answer.status().as_u16(), &answer.headers()["www-authenticate"]),
+                (401, &"Bearer".parse().unwrap())
+            );
         }
     }
-    let label = Client::new().post(format!("{}/items/{id}/label", review.url)).body("{}").send().await.unwrap();
+    let label =
+        Client::new().post(format!("{}/items/{id}/label", review.url)).body("{}").send().await.unwrap();
     assert_eq!(label.status(), 401);
     // The page holds no secret, and nothing of elsewhere.
     let page = reqwest::get(format!("{}/", review.url)).await.unwrap();
@@ -118,12 +132,24 @@ async fn nobody_comes_in_without_the_token() {
 #[case("GET", "/items/ABCDEF0123456789abcdef0123456789/image", "", 404, "32 lower-case hex digits")]
 #[case("GET", "/items/00000000000000000000000000000000", "", 404, "there is no such item")]
 #[case("GET", "/items/00000000000000000000000000000000/image", "", 404, "there is no such item")]
-#[case("POST", "/items/00000000000000000000000000000000/label", r#"{"label": "one"}"#, 404, "there is no such item")]
-#[case("POST", "/items/ID/label", r#"{"label": "nine"}"#, 400, "label is \"nine\", allowed: one of the item's classes")]
+#[case(
+    "POST",
+    "/items/00000000000000000000000000000000/label",
+    r#"{"label": "one"}"#,
+    404,
+    "there is no such item"
+)]
+#[case("POST", "/items/ID/label", r#"{"label": "nine"}"#, 400, "allowed: one of the item's classes")]
 #[case("POST", "/items/ID/label", r#"{"label": "one", "as": "x"}"#, 400, "unknown field `as`")]
 #[case("POST", "/items/ID/label", r#"{"by": "x"}"#, 400, "missing field `label`")]
 #[case("POST", "/items/ID/label", "label=one", 400, "the body must be")]
-#[case("POST", "/items/ID/label", r#"{"label": "one", "by": "a\u0000b"}"#, 400, "by is too long or holds control")]
+#[case(
+    "POST",
+    "/items/ID/label",
+    r#"{"label": "one", "by": "a\u0000b"}"#,
+    400,
+    "by is too long or holds control"
+)]
 #[case("POST", "/items/ID/label", LONG, 413, "allowed: 16384 bytes")]
 #[case("POST", "/items/ID/explain", "", 404, "no --explain")]
 #[case("POST", "/items", "", 405, "does not take this method")]
@@ -140,7 +166,8 @@ async fn what_is_wrong_is_named(
     let review = Review::start(place.path(), None, None).await;
     let item = lay(place.path(), "defer").await;
     let url = format!("{}{}", review.url, path.replace("ID", item.id.as_str()));
-    let body = if body == LONG { format!("{{\"label\": \"{}\"}}", "x".repeat(20_000)) } else { body.to_owned() };
+    let body =
+        if body == LONG { format!("{{\"label\": \"{}\"}}", "x".repeat(20_000)) } else { body.to_owned() };
     let request = Client::new().request(method.parse().unwrap(), url).bearer_auth(TOKEN).body(body);
     let answer = request.send().await.unwrap();
     let (found, text) = (answer.status().as_u16(), answer.text().await.unwrap());
@@ -161,18 +188,24 @@ async fn what_is_no_image_is_not_given() {
     let svg = "<svg xmlns='http://www.w3.org/2000/svg' onload='alert(1)'/>";
     cabinet(place.path()).put(&format!("images/{}", item.id), svg.into()).await.unwrap();
     let answer = review.get(&format!("/items/{}/image", item.id)).send().await.unwrap();
-    assert_eq!((answer.status().as_u16(), &answer.headers()["content-type"]), (422, &"application/json".parse().unwrap()));
+    assert_eq!(
+        (answer.status().as_u16(), &answer.headers()["content-type"]),
+        (422, &"application/json".parse().unwrap())
+    );
     review.end().await;
 }
 
 #[tokio::test]
 async fn two_processes_over_one_folder_agree() {
     let place = tempfile::tempdir().unwrap();
-    let (one, two) = (Review::start(place.path(), None, None).await, Review::start(place.path(), None, None).await);
+    let (one, two) =
+        (Review::start(place.path(), None, None).await, Review::start(place.path(), None, None).await);
     for _ in 0..10 {
         let item = lay(place.path(), "assist").await;
-        let (a, b) =
-            tokio::join!(one.label(item.id.as_str(), "one", "Ada"), two.label(item.id.as_str(), "seven", "Bob"));
+        let (a, b) = tokio::join!(
+            one.label(item.id.as_str(), "one", "Ada"),
+            two.label(item.id.as_str(), "seven", "Bob")
+        );
         let mut statuses = [a.status().as_u16(), b.status().as_u16()];
         statuses.sort_unstable();
         assert_eq!(statuses, [200, 409]);

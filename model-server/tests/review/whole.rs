@@ -38,7 +38,8 @@ async fn from_an_unsure_answer_to_a_label_that_the_router_counts() {
     let address = router.start().await;
     let review = Review::start(place.path(), Some(&address), None).await;
     let items = review.json("/items").await;
-    let listed: Vec<&str> = items["items"].as_array().unwrap().iter().map(|i| i["id"].as_str().unwrap()).collect();
+    let listed: Vec<&str> =
+        items["items"].as_array().unwrap().iter().map(|i| i["id"].as_str().unwrap()).collect();
     assert_eq!(listed.len(), 3);
     assert!(ids.iter().all(|id| listed.contains(&&**id)), "{listed:?} {ids:?}");
     let classes = items["items"][0]["classes"].as_array().unwrap().clone();
@@ -46,7 +47,11 @@ async fn from_an_unsure_answer_to_a_label_that_the_router_counts() {
     for id in &ids[..2] {
         assert_eq!(review.label(id, label, "Ada").await.status(), 200);
     }
-    assert_eq!(review.json("/items").await["items"].as_array().unwrap().len(), 1, "labelled ones do not wait");
+    assert_eq!(
+        review.json("/items").await["items"].as_array().unwrap().len(),
+        1,
+        "labelled ones do not wait"
+    );
     assert_eq!(review.json("/report").await["feedback"]["untold"], 2);
     review.end().await;
 
@@ -57,7 +62,8 @@ async fn from_an_unsure_answer_to_a_label_that_the_router_counts() {
     assert_eq!(review.label(&ids[2], label, "Bob").await.status(), 200);
     router.has(3).await;
     tokio::time::sleep(Duration::from_millis(200)).await;
-    let mut tickets: Vec<Value> = router.told.lock().unwrap().iter().map(|told| told["ticket"].clone()).collect();
+    let mut tickets: Vec<Value> =
+        router.told.lock().unwrap().iter().map(|told| told["ticket"].clone()).collect();
     tickets.sort_by_key(Value::to_string);
     assert_eq!(tickets, ["ticket-0", "ticket-1", "ticket-2"]);
     for told in router.told.lock().unwrap().iter() {

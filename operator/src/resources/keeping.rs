@@ -108,7 +108,9 @@ mod tests {
 
     #[test]
     fn a_claim_is_mounted_to_be_written() {
-        let pod = pod(&json!({"review": {"uri": "pvc://reviews/digits/"}, "capture": {"uri": "file:///data/c", "percent": 100}}));
+        let pod = pod(
+            &json!({"review": {"uri": "pvc://reviews/digits/"}, "capture": {"uri": "file:///data/c", "percent": 100}}),
+        );
         let server = &pod["containers"][0];
         assert_eq!(server["env"][1]["value"], "file:///review/digits");
         assert_eq!(server["env"][2]["value"], "file:///data/c");
@@ -123,6 +125,8 @@ mod tests {
     fn without_them_a_pod_is_as_before() {
         let (none, plain) = (pod(&Value::Null), pod(&json!({})));
         assert_eq!(none, plain);
-        assert!(!none.to_string().contains("SLUICE_REVIEW") && none["containers"][0].get("envFrom").is_none());
+        assert!(
+            !none.to_string().contains("SLUICE_REVIEW") && none["containers"][0].get("envFrom").is_none()
+        );
     }
 }

@@ -73,7 +73,9 @@ fn remote(
     patience: &Patience,
 ) -> Result<Arc<dyn ObjectStore>, CabinetError> {
     // object_store signs what it writes there also where that is switched off, and would ask the metadata service.
-    if kind == Store::Gs && !GOOGLE.iter().any(|name| variables.iter().any(|(n, v)| n == name && !v.is_empty())) {
+    if kind == Store::Gs
+        && !GOOGLE.iter().any(|name| variables.iter().any(|(n, v)| n == name && !v.is_empty()))
+    {
         let reason = format!("whoever writes needs a credential, allowed: {}", GOOGLE.join(", "));
         return Err(CabinetError::Settings { uri: uri.to_owned(), reason });
     }

@@ -131,7 +131,9 @@ async fn whenever_a_program_ends_nothing_is_lost_and_nothing_is_double(#[case] e
             ended_laying += 1;
             // The server counts it as dropped. It is there as a whole, or nobody sees it.
             match after.find(&item.id).await.unwrap() {
-                Some(Found::Waiting(found)) => assert_eq!((found, after.image(&item.id).await.unwrap()), (item.clone(), "image".into())),
+                Some(Found::Waiting(found)) => {
+                    assert_eq!((found, after.image(&item.id).await.unwrap()), (item.clone(), "image".into()))
+                }
                 found => assert_eq!(found, None),
             }
             after.lay(&item, "image".into()).await.unwrap();
@@ -173,7 +175,10 @@ async fn whenever_a_program_ends_nothing_is_lost_and_nothing_is_double(#[case] e
         // An announcement whose label never came goes after an hour.
         assert!(files(place.path(), "untold").len() <= 1, "{writes}: {:?}", files(place.path(), "untold"));
     }
-    assert!(ended_laying >= 2 && ended_labelling >= 2 && ended_telling >= 2, "{ended_laying} {ended_labelling} {ended_telling}");
+    assert!(
+        ended_laying >= 2 && ended_labelling >= 2 && ended_telling >= 2,
+        "{ended_laying} {ended_labelling} {ended_telling}"
+    );
 }
 
 #[tokio::test]
@@ -237,7 +242,9 @@ async fn labels_wait_for_a_router_that_is_away() {
         desk.label(&item.id, "one", None).await.unwrap();
     }
     // Without a ticket, and without a class, there is nothing to tell.
-    for item in [Item { ticket: None, ..item("defer") }, Item { prediction: None, confidence: None, ..item("defer") }] {
+    for item in
+        [Item { ticket: None, ..item("defer") }, Item { prediction: None, confidence: None, ..item("defer") }]
+    {
         desk.lay(&item, "image".into()).await.unwrap();
         desk.label(&item.id, "one", None).await.unwrap();
     }

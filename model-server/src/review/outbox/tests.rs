@@ -21,7 +21,7 @@ fn dropped(metrics: &KeptMetrics, reason: &str) -> u64 {
 async fn what_is_taken_is_written() {
     let (place, cabinet) = folder();
     let metrics = KeptMetrics::new(&Registry::new()).unwrap();
-    let outbox = Outbox::for_review(&cabinet, room(), &metrics);
+    let outbox = Outbox::for_review(&cabinet, room(), &metrics).unwrap();
     let parcels = [parcel(10), parcel(10), parcel(10)];
     for parcel in &parcels {
         assert!(outbox.push(parcel.clone()));
@@ -30,7 +30,7 @@ async fn what_is_taken_is_written() {
     assert_eq!(metrics.kept.with_label_values(&["review"]).get(), 3);
     assert_eq!(Desk::new(cabinet.clone()).waiting(None, 9).await.unwrap().items.len(), 3);
 
-    let outbox = Outbox::for_capture(&cabinet, room(), &metrics);
+    let outbox = Outbox::for_capture(&cabinet, room(), &metrics).unwrap();
     let mut captured = parcel(10);
     captured.item.time = "2026-11-27T23:59:59Z".parse().unwrap();
     assert!(outbox.push(captured.clone()));
@@ -47,7 +47,7 @@ async fn a_store_that_hangs_holds_nobody_up() {
     let (_place, cabinet) = folder();
     let hanging: Arc<dyn Cabinet> = Ending::new(&cabinet, 0, End::Hang);
     let metrics = KeptMetrics::new(&Registry::new()).unwrap();
-    let outbox = Outbox::for_review(&hanging, room(), &metrics);
+    let outbox = Outbox::for_review(&hanging, room(), &metrics).unwrap();
     let begun = Instant::now();
     // Two are with the writers, once they have run; four wait.
     let taken = (0..100).filter(|_| outbox.push(parcel(1000))).count();
@@ -70,7 +70,7 @@ async fn a_store_that_hangs_holds_nobody_up() {
 async fn bytes_are_limited_and_come_back() {
     let (_place, cabinet) = folder();
     let metrics = KeptMetrics::new(&Registry::new()).unwrap();
-    let outbox = Outbox::for_review(&cabinet, room(), &metrics);
+    let outbox = Outbox::for_review(&cabinet, room(), &metrics).unwrap();
     assert!(!outbox.push(parcel(1 << 20)), "there is something beside the image");
     assert!(outbox.push(parcel(600_000)));
     assert!(!outbox.push(parcel(600_000)));
@@ -84,7 +84,7 @@ async fn a_store_that_fails_is_counted_and_comes_back() {
     let (_place, cabinet) = folder();
     let failing = Ending::new(&cabinet, 1, End::Before);
     let metrics = KeptMetrics::new(&Registry::new()).unwrap();
-    let outbox = Outbox::for_review(&(failing.clone() as Arc<dyn Cabinet>), room(), &metrics);
+    let outbox = Outbox::for_review(&(failing.clone() as Arc<dyn Cabinet>), room(), &metrics).unwrap();
     // The image is written, its record is not: nobody sees it.
     assert!(outbox.push(parcel(10)));
     outbox.flush(Duration::from_secs(5)).await;
