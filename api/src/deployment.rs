@@ -6,8 +6,8 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::{
-    Analysis, Automation, Autoscaling, Duration, ModelDeploymentStatus, Notification, PodOverlay, Retraining,
-    Strategy,
+    Analysis, Automation, Autoscaling, Capture, Duration, ModelDeploymentStatus, Notification, PodOverlay,
+    Retraining, Review, Strategy,
 };
 
 /// A model in service, and how its next version is to be rolled out.
@@ -132,8 +132,12 @@ pub struct Model {
 }
 
 /// Settings of the model servers.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, KubeSchema)]
 #[serde(rename_all = "camelCase")]
+#[x_kube(
+    validation = Rule::new("!has(self.review) || !has(self.capture) || !has(self.review.secretName) || !has(self.capture.secretName) || self.review.secretName == self.capture.secretName")
+        .message("server: review and capture have one secretName, its variables are those of one container")
+)]
 pub struct Server {
     /// Image. Default: the one that the operator was installed with.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -148,6 +152,12 @@ pub struct Server {
     /// removes. What Sluice relies on stays as it is. Checked by the API server before a rollout begins.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub template: Option<PodOverlay>,
+    /// Keeps images that the model does not decide, for people. Absent: none.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub review: Option<Review>,
+    /// Keeps a sample of all images that were answered. Absent: none.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub capture: Option<Capture>,
 }
 
 /// Settings of the routers.

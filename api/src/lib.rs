@@ -17,6 +17,7 @@ mod automation;
 mod autoscaling;
 mod deployment;
 mod duration;
+mod keeping;
 pub mod names;
 mod notifications;
 mod retraining;
@@ -37,6 +38,7 @@ pub use deployment::{
     RouterSettings, RouterTls, Routing, Server, Sticky, Tracing,
 };
 pub use duration::Duration;
+pub use keeping::{Capture, KeepUri, Review};
 pub use notifications::{EVENT_REASONS, EventReason, Notification, Template, UrlFrom, Webhook};
 pub use retraining::{JobMeta, JobTemplate, Retraining, RetrainingStatus, RetrainingTrigger};
 pub use rollout::{

@@ -5,8 +5,10 @@ use std::path::PathBuf;
 use clap::{Args, Parser, Subcommand, value_parser};
 use model_server::corrupt::Corruption;
 
+pub(crate) mod review;
 pub(crate) mod serve;
 
+pub(crate) use review::Review;
 pub(crate) use serve::Serve;
 
 /// Trains, checks and serves image classifiers.
@@ -50,6 +52,8 @@ pub(crate) enum Command {
     SimulateDrift(SimulateDrift),
     /// Answer requests.
     Serve(Box<Serve>),
+    /// Show people the images that `serve --review` keeps, and take their labels: a JSON API and a page.
+    Review(Box<Review>),
 }
 
 #[derive(Debug, Subcommand)]
@@ -155,6 +159,14 @@ pub(crate) struct SimulateDrift {
     pub(crate) severities: Vec<u8>,
 }
 
+/// The environment, as far as it is text.
+pub(crate) fn variables() -> Vec<(String, String)> {
+    let text = |(name, value): (std::ffi::OsString, std::ffi::OsString)| {
+        Some((name.into_string().ok()?, value.into_string().ok()?))
+    };
+    std::env::vars_os().filter_map(text).collect()
+}
+
 fn version(text: &str) -> Result<String, String> {
     match semver::Version::parse(text) {
         Ok(_) => Ok(text.to_owned()),
@@ -209,6 +221,59 @@ mod tests {
         for wrong in wrong {
             let line = format!("model-server serve --model /m --version 1.1.0 --revision digits-1 {wrong}");
             assert!(Cli::try_parse_from(line.split(' ')).is_err(), "{wrong}");
+        }
+    }
+
+    #[test]
+    fn images_are_kept_where_it_is_said() {
+        let line = "model-server serve --model /m --version 1.1.0 --revision digits-1";
+        let read = |more: &str| match Cli::try_parse_from(format!("{line} {more}").trim().split(' ')) {
+            Ok(Cli { command: Command::Serve(serve) }) => Ok(serve.options(1).unwrap().keep),
+            Ok(_) => panic!(),
+            Err(error) => Err(error.to_string()),
+        };
+        let keep = read("--review file:///r --capture s3://team/c --capture-percent 5").unwrap();
+        assert_eq!(keep.review.unwrap().to_string(), "file:///r");
+        assert_eq!(keep.capture.unwrap().1, 5);
+        let none = read("").unwrap();
+        assert!(none.review.is_none() && none.capture.is_none());
+        for wrong in [
+            "--capture s3://team/c",
+            "--capture-percent 5",
+            "--capture s3://team/c --capture-percent 0",
+            "--capture s3://team/c --capture-percent 101",
+            "--review pvc://claim/a",
+            "--review somewhere",
+        ] {
+            assert!(read(wrong).is_err(), "{wrong}");
+        }
+    }
+
+    #[test]
+    fn a_review_says_whom_it_tells_and_how_long_it_keeps() {
+        let line = "model-server review --review file:///r --token-file /t";
+        let read = |more: &str| match Cli::try_parse_from(format!("{line} {more}").trim().split(' ')) {
+            Ok(Cli { command: Command::Review(review) }) => Ok(review.options()),
+            Ok(_) => panic!(),
+            Err(error) => Err(error.to_string()),
+        };
+        let plain = read("").unwrap();
+        assert!(plain.keep.is_none() && plain.router.is_none() && plain.doors.explain.is_none());
+        let all =
+            "--feedback http://digits:8081/ --feedback-token-file /f --explain http://digits --keep 720h";
+        let all = read(all).unwrap();
+        assert_eq!(all.keep, Some(Duration::from_secs(720 * 3600)));
+        assert_eq!(all.router.unwrap().address.to_string(), "http://digits:8081");
+        assert!(read("--keep 0s").unwrap().keep.is_none());
+        for wrong in [
+            "--feedback http://digits:8081",
+            "--feedback-token-file /f",
+            "--feedback digits --feedback-token-file /f",
+            "--keep 5m",
+            "--explain http://me:secret@digits",
+            "--max-connections 0",
+        ] {
+            assert!(read(wrong).is_err(), "{wrong}");
         }
     }
 

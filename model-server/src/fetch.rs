@@ -60,9 +60,7 @@ pub(crate) fn run(args: Fetch) -> Result<(Fetched, bool)> {
         replace: args.replace,
         limits: Limits { bytes: args.max_bytes, files: args.max_files as usize },
         patience: Patience { stall: args.stall, retries: args.retries, ..Patience::default() },
-        variables: std::env::vars_os()
-            .filter_map(|(name, value)| Some((name.into_string().ok()?, value.into_string().ok()?)))
-            .collect(),
+        variables: crate::args::variables(),
     };
     let shown = Shown::new();
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().context("no runtime")?;

@@ -29,7 +29,7 @@ use std::time::{Duration, Instant};
 use axum::Router;
 use axum::extract::{DefaultBodyLimit, MatchedPath, Request, State};
 use axum::http::header::{CONNECTION, CONTENT_SECURITY_POLICY, CONTENT_TYPE};
-use axum::http::{HeaderName, HeaderValue, Method, StatusCode, Uri, Version};
+use axum::http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode, Uri, Version};
 use axum::middleware::{Next, from_fn_with_state};
 use axum::response::{IntoResponse, Json, Response};
 use axum::routing::{get, post};
@@ -39,6 +39,7 @@ use tokio::sync::Semaphore;
 use crate::metrics::Metrics;
 use crate::models::Models;
 use crate::predictions::PredictionLog;
+use crate::review::Keeping;
 use crate::served::Identity;
 use paths::Named;
 pub use problem::Problem;
@@ -73,6 +74,7 @@ pub struct Limits {
 pub struct Service {
     models: Models,
     log: Option<PredictionLog>,
+    keeping: Keeping,
     limits: Limits,
     memory: body::Memory,
     decoders: Arc<Semaphore>,
@@ -103,6 +105,7 @@ impl Service {
             activity: Activity::new(),
             models,
             log: None,
+            keeping: Keeping::default(),
             limits,
             metrics,
         }
@@ -114,11 +117,22 @@ impl Service {
         Self { log: Some(log), ..self }
     }
 
+    /// The same that keeps images.
+    #[must_use]
+    pub fn with_keeping(self, keeping: Keeping) -> Self {
+        Self { keeping, ..self }
+    }
+
     /// Waits until all that was said is written.
     pub async fn flush(&self) {
         if let Some(log) = &self.log {
             log.flush().await;
         }
+    }
+
+    /// Waits until all images that are to be kept are written, but not longer than `time`.
+    pub async fn flush_kept(&self, time: Duration) {
+        self.keeping.flush(time).await;
     }
 
     pub(crate) fn activity(&self) -> &Activity {
@@ -167,8 +181,8 @@ async fn around(State(service): State<Arc<Service>>, request: Request, next: Nex
         headers.insert(wire::header::MODEL_VERSION, only.version_header().clone());
     }
     // By HTTP/2 the connection itself says so.
-    if is_http1 && service.activity.draining.load(Ordering::Relaxed) {
-        headers.insert(CONNECTION, HeaderValue::from_static("close"));
+    if is_http1 {
+        service.activity.close(headers);
     }
     drop(in_flight);
     response
@@ -227,12 +241,13 @@ async fn wrong_method(method: Method, uri: Uri) -> Problem {
 }
 
 impl Activity {
-    fn new() -> Self {
+    pub(crate) fn new() -> Self {
         let (draining, in_flight) = (AtomicBool::new(false), AtomicUsize::new(0));
         Self { draining, in_flight, start: Instant::now(), last: AtomicUsize::new(0) }
     }
 
-    fn enter(&self) -> Entered<'_> {
+    /// Somebody is being served, as long as what it gives is kept.
+    pub(crate) fn enter(&self) -> Entered<'_> {
         self.in_flight.fetch_add(1, Ordering::SeqCst);
         self.touch();
         Entered(self)
@@ -248,6 +263,13 @@ impl Activity {
         self.touch();
     }
 
+    /// In a drain, the answer of HTTP/1 with these headers is the last one of its connection.
+    pub(crate) fn close(&self, headers: &mut HeaderMap) {
+        if self.draining.load(Ordering::Relaxed) {
+            headers.insert(CONNECTION, HeaderValue::from_static("close"));
+        }
+    }
+
     /// For how long nothing was asked or answered; zero while a request is being answered.
     pub(crate) fn quiet(&self) -> Duration {
         if self.in_flight.load(Ordering::SeqCst) > 0 {
@@ -259,7 +281,7 @@ impl Activity {
 }
 
 /// A request that is being answered. Dropped also when its client leaves.
-struct Entered<'a>(&'a Activity);
+pub(crate) struct Entered<'a>(&'a Activity);
 
 impl Drop for Entered<'_> {
     fn drop(&mut self) {

@@ -11,6 +11,7 @@
 //! | how a model is trained | [`dataset`], [`train`], [`profile`] |
 //! | what drift does to a model | [`corrupt`], [`mod@simulate`] |
 //! | how a model gets ready | [`mod@load`], or [`repository`] for several, then [`models`] |
+//! | what is kept of answers, and how people label it | [`review`] |
 //! | how a request is answered | [`mod@serve`], then [`listen`], [`http`], [`queue`], [`Engine`] |
 
 mod answer;
@@ -40,6 +41,7 @@ pub mod profile;
 mod program;
 pub mod queue;
 pub mod repository;
+pub mod review;
 mod saliency;
 pub mod serve;
 pub mod served;

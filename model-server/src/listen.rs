@@ -18,13 +18,14 @@ use hyper::Version;
 use hyper::server::conn::http1;
 use hyper_util::rt::{TokioIo, TokioTimer};
 use hyper_util::server::graceful::{GracefulShutdown, Watcher};
+use prometheus::IntGauge;
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::time::{Instant, sleep, timeout, timeout_at};
 use tokio_util::sync::CancellationToken;
 
 use self::linger::{Lingering, Unread, watching};
-use crate::http::Service;
+use crate::http::{Activity, Service};
 
 /// How long a connection may be idle, or take to send a request's head. Longer than clients' pools keep
 /// connections (mostly 60 s or less), so that it is the client that closes.
@@ -34,11 +35,48 @@ const BUFFER: usize = 64 << 10;
 /// Nothing was asked for this long in a drain: nobody is left who has not heard.
 const QUIET: Duration = Duration::from_secs(2);
 
+/// What a port serves.
+pub(crate) trait Serving: Send + Sync + 'static {
+    /// Its routes.
+    fn routes(self: &Arc<Self>) -> Router;
+
+    /// Who is being served.
+    fn activity(&self) -> &Activity;
+
+    /// The number of open connections.
+    fn connections(&self) -> &IntGauge;
+}
+
+impl Serving for Service {
+    fn routes(self: &Arc<Self>) -> Router {
+        Self::routes(self)
+    }
+
+    fn activity(&self) -> &Activity {
+        self.activity()
+    }
+
+    fn connections(&self) -> &IntGauge {
+        &self.metrics().connections
+    }
+}
+
 /// Serves until `shutdown`, then drains within `drain`. Returns the number of connections that were cut at
 /// the deadline.
 pub async fn serve(
     listener: TcpListener,
     service: &Arc<Service>,
+    max_connections: usize,
+    drain: Duration,
+    shutdown: impl Future<Output = ()>,
+) -> usize {
+    serve_any(listener, service, max_connections, drain, shutdown).await
+}
+
+/// As [`serve`], whatever it is.
+pub(crate) async fn serve_any<S: Serving>(
+    listener: TcpListener,
+    service: &Arc<S>,
     max_connections: usize,
     drain: Duration,
     shutdown: impl Future<Output = ()>,
@@ -51,7 +89,7 @@ pub async fn serve(
             // Room first: who does not fit waits in the kernel's queue, and costs no memory here.
             let permit = room.clone().acquire_owned().await.expect("the semaphore is never closed");
             match listener.accept().await {
-                Ok((stream, _)) => connect(stream, permit, &routes, service, &open),
+                Ok((stream, _)) => connect(stream, permit, &routes, service.connections(), &open),
                 Err(error) => pause(&error).await,
             }
         }
@@ -61,7 +99,7 @@ pub async fn serve(
         let deadline = Instant::now() + drain;
         service.activity().drain();
         open.http2.cancel();
-        drained(service, drain, deadline).await;
+        drained(service.activity(), drain, deadline).await;
         deadline
     };
     let deadline = tokio::select! {
@@ -108,25 +146,19 @@ impl Open {
 }
 
 /// Waits until nothing was asked for a while, but leaves a tenth of the time for the last answers.
-async fn drained(service: &Service, drain: Duration, deadline: Instant) {
+async fn drained(activity: &Activity, drain: Duration, deadline: Instant) {
     let quiet = QUIET.min(drain / 4);
     let latest = deadline - drain / 10;
-    while service.activity().quiet() < quiet && Instant::now() < latest {
+    while activity.quiet() < quiet && Instant::now() < latest {
         sleep(Duration::from_millis(20)).await;
     }
 }
 
-fn connect(
-    stream: TcpStream,
-    permit: OwnedSemaphorePermit,
-    routes: &Router,
-    service: &Arc<Service>,
-    open: &Open,
-) {
+fn connect(stream: TcpStream, permit: OwnedSemaphorePermit, routes: &Router, count: &IntGauge, open: &Open) {
     // Answers are one small write: waiting for more only delays them.
     let _ = stream.set_nodelay(true);
     let (ends, routes) = (open.ends(), routes.clone());
-    let count = service.metrics().connections.clone();
+    let count = count.clone();
     count.inc();
     tokio::spawn(async move {
         let first = timeout(HEAD_TIME, admin::preface::version(&stream, HEAD_TIME));

@@ -13,7 +13,7 @@ use anyhow::{Context, Result, bail};
 use clap::Parser;
 use model_server::corrupt::Corruption;
 use model_server::dataset::Dataset;
-use model_server::{Artefact, Engine, data, evaluate, load, serve, simulate, train};
+use model_server::{Artefact, Engine, data, evaluate, load, review, serve, simulate, train};
 use sources::digest;
 
 use crate::args::{Cli, Command, Data};
@@ -54,6 +54,7 @@ fn run(command: Command) -> Result<()> {
         Command::Evaluate(args) => evaluate_model(&args)?,
         Command::SimulateDrift(args) => simulate_drift(args)?,
         Command::Serve(args) => serve_model(*args)?,
+        Command::Review(args) => serve_reviewers(args.options())?,
     }
     Ok(())
 }
@@ -177,6 +178,14 @@ fn serve_model(args: args::Serve) -> Result<()> {
     let runtime = tokio::runtime::Runtime::new().context("no runtime")?;
     runtime.block_on(async { serve::run(options, admin::shutdown_signal()).await })?;
     // A decoder that still works for a client that left must not hold the exit.
+    runtime.shutdown_background();
+    Ok(())
+}
+
+fn serve_reviewers(options: review::Options) -> Result<()> {
+    admin::init_tracing()?;
+    let runtime = tokio::runtime::Runtime::new().context("no runtime")?;
+    runtime.block_on(async { review::run(options, admin::shutdown_signal()).await })?;
     runtime.shutdown_background();
     Ok(())
 }

@@ -14,6 +14,7 @@ use axum::response::IntoResponse;
 use axum::routing::get;
 use bytes::Bytes;
 use prometheus::Registry;
+use sources::{CabinetError, Patience, Uri, open_cabinet};
 use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
 
@@ -22,10 +23,19 @@ use crate::load::{LoadError, Settings, Wanted, load, memory};
 use crate::metrics::Metrics;
 use crate::models::{Models, ModelsError};
 use crate::repository::Repository;
+use crate::review::{Capturing, Keeping, KeptMetrics, Outbox, Room};
 use crate::{listen, predictions};
 
 /// Longest time in which what is left of the prediction log is still written.
 const LAST_WORDS: Duration = Duration::from_secs(2);
+
+/// How long the store of images is waited for, each time.
+const STORE: Patience = Patience {
+    connect: Duration::from_secs(5),
+    stall: Duration::from_secs(10),
+    retries: 3,
+    pause: Duration::from_millis(200),
+};
 
 /// What to serve, and how.
 #[derive(Debug, Clone)]
@@ -46,6 +56,19 @@ pub struct Options {
     pub limits: Limits,
     /// Where a line is written of each image: a file, or `-` for stdout.
     pub prediction_log: Option<String>,
+    /// Which images are kept.
+    pub keep: Keep,
+}
+
+/// Which images are kept, and where.
+#[derive(Debug, Clone, Default)]
+pub struct Keep {
+    /// Where those go that the model does not decide.
+    pub review: Option<Uri>,
+    /// Where a sample of all goes, and how much of them, 1..=100.
+    pub capture: Option<(Uri, u8)>,
+    /// Names and values of the environment: settings and credentials of stores.
+    pub variables: Vec<(String, String)>,
 }
 
 /// One model, or a folder of them.
@@ -105,6 +128,17 @@ pub enum ServeError {
         /// Why.
         source: io::Error,
     },
+    /// Images cannot be kept there.
+    #[error("{flag}: {source}")]
+    Keep {
+        /// Which flag.
+        flag: &'static str,
+        /// Why.
+        source: CabinetError,
+    },
+    /// There is no thread to be had.
+    #[error("no thread for images that are kept: {0}")]
+    Thread(io::Error),
     /// Metrics cannot be registered.
     #[error("metrics: {0}")]
     Metrics(#[from] prometheus::Error),
@@ -153,7 +187,7 @@ pub async fn run(
         registry.register(Box::new(log.dropped().clone()))?;
         service = service.with_log(log);
     }
-    let service = Arc::new(service);
+    let service = Arc::new(service.with_keeping(keeping(&options.keep, &registry)?));
     let listener = bind("public", options.listen).await?;
     let ready = start.elapsed();
     metrics.ready_seconds.set(ready.as_secs_f64());
@@ -168,8 +202,31 @@ pub async fn run(
     Ok(())
 }
 
+/// What the server keeps of its answers. A store that is away now is none of its worries: requests wait for none.
+fn keeping(keep: &Keep, registry: &Registry) -> Result<Keeping, ServeError> {
+    if keep.review.is_none() && keep.capture.is_none() {
+        return Ok(Keeping::default());
+    }
+    let metrics = KeptMetrics::new(registry)?;
+    let open = |flag: &'static str, uri: &Uri| {
+        open_cabinet(uri, &keep.variables, STORE).map_err(|source| ServeError::Keep { flag, source })
+    };
+    let mut keeping = Keeping::default();
+    if let Some(uri) = &keep.review {
+        let cabinet = open("--review", uri)?;
+        keeping.review =
+            Some(Outbox::for_review(&cabinet, Room::default(), &metrics).map_err(ServeError::Thread)?);
+    }
+    if let Some((uri, percent)) = &keep.capture {
+        let cabinet = open("--capture", uri)?;
+        let outbox = Outbox::for_capture(&cabinet, Room::default(), &metrics).map_err(ServeError::Thread)?;
+        keeping.capture = Some(Capturing { outbox, percent: *percent });
+    }
+    Ok(keeping)
+}
+
 /// A token that is cancelled at the shutdown, after readiness has ended: who asks from then on is told to go elsewhere.
-fn stop_after(
+pub(crate) fn stop_after(
     shutdown: impl Future<Output = ()> + Send + 'static,
     readiness: Readiness,
 ) -> CancellationToken {
@@ -185,12 +242,18 @@ fn stop_after(
 
 async fn serve(listener: TcpListener, service: &Arc<Service>, options: &Options, stop: &CancellationToken) {
     let Options { max_connections, drain, .. } = *options;
-    let cut = listen::serve(listener, service, max_connections, drain, stop.cancelled()).await;
+    let mut since = Instant::now();
+    let stopped = async {
+        stop.cancelled().await;
+        since = Instant::now();
+    };
+    let cut = listen::serve(listener, service, max_connections, drain, stopped).await;
     if cut > 0 {
         tracing::warn!(connections = cut, "cut at the end of the drain");
     }
-    // An output that stands still does not hold the end up.
-    let _ = tokio::time::timeout(LAST_WORDS, service.flush()).await;
+    // Outputs that stand still do not hold the end up. Images have what is left of the drain.
+    let last = drain.saturating_sub(since.elapsed()).max(LAST_WORDS);
+    let _ = tokio::join!(tokio::time::timeout(LAST_WORDS, service.flush()), service.flush_kept(last));
     tracing::info!("drained");
 }
 
@@ -244,6 +307,6 @@ fn profile_page(profile: Arc<OnceLock<Bytes>>) -> Router {
     Router::new().route(wire::endpoint::PROFILE, get(page))
 }
 
-async fn bind(port: &'static str, address: SocketAddr) -> Result<TcpListener, ServeError> {
+pub(crate) async fn bind(port: &'static str, address: SocketAddr) -> Result<TcpListener, ServeError> {
     TcpListener::bind(address).await.map_err(|source| ServeError::Listen { port, address, source })
 }

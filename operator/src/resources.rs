@@ -3,6 +3,7 @@
 mod budget;
 mod cover;
 mod fetch;
+mod keeping;
 pub mod overlay;
 mod route;
 mod router;

@@ -41,8 +41,8 @@ impl fmt::Debug for Bucket {
 pub(crate) struct Settings<'a> {
     /// Names and values of the environment.
     pub(crate) variables: &'a [(String, String)],
-    /// Whether what comes is checked against a digest.
-    pub(crate) is_checked: bool,
+    /// Whether an endpoint may be `http://`: for artefacts, if what comes is checked against a digest.
+    pub(crate) may_be_open: bool,
     /// The client.
     pub(crate) transport: Arc<Transport>,
 }
@@ -50,6 +50,24 @@ pub(crate) struct Settings<'a> {
 /// Our own loop repeats requests: it tells of each, and goes on where the last one ended.
 fn never_again() -> RetryConfig {
     RetryConfig { max_retries: 0, ..RetryConfig::default() }
+}
+
+/// The store of an address.
+pub(crate) fn store(
+    kind: Store,
+    bucket: &str,
+    uri: &str,
+    settings: &Settings<'_>,
+) -> Result<Arc<dyn ObjectStore>, FetchError> {
+    let made = match kind {
+        Store::S3 => s3(bucket, uri, settings)?.build().map(|s| Arc::new(s) as Arc<dyn ObjectStore>),
+        Store::Gs => gs(bucket, uri, settings)?.build().map(|s| Arc::new(s) as Arc<dyn ObjectStore>),
+        Store::Az => az(bucket, uri, settings)?.build().map(|s| Arc::new(s) as Arc<dyn ObjectStore>),
+    };
+    made.map_err(|error| {
+        let reason = Secrets::of(settings.variables).clean(&error);
+        FetchError::Settings { uri: uri.to_owned(), reason }
+    })
 }
 
 impl Bucket {
@@ -63,14 +81,12 @@ impl Bucket {
         let uri =
             Uri::Bucket { store: kind, bucket: bucket.to_owned(), prefix: prefix.to_owned() }.to_string();
         let secrets = Secrets::of(settings.variables);
-        let made = match kind {
-            Store::S3 => s3(bucket, &uri, settings)?.build().map(|s| Arc::new(s) as Arc<dyn ObjectStore>),
-            Store::Gs => gs(bucket, &uri, settings)?.build().map(|s| Arc::new(s) as Arc<dyn ObjectStore>),
-            Store::Az => az(bucket, &uri, settings)?.build().map(|s| Arc::new(s) as Arc<dyn ObjectStore>),
+        let store = store(kind, bucket, &uri, settings)?;
+        let wrong = |error: object_store::path::Error| FetchError::Settings {
+            uri: uri.clone(),
+            reason: error.to_string(),
         };
-        let failed = |reason: String| FetchError::Settings { uri: uri.clone(), reason };
-        let store = made.map_err(|error| failed(secrets.clean(&error)))?;
-        let prefix = Path::parse(prefix).map_err(|error| failed(error.to_string()))?;
+        let prefix = Path::parse(prefix).map_err(wrong)?;
         Ok(Self { store, prefix, uri, secrets })
     }
 
@@ -160,7 +176,7 @@ fn quoted(etag: &str) -> Option<String> {
 }
 
 /// Whether a request will be answered the same way again: 3xx and 4xx, but for those that ask for patience.
-fn is_refusal(reason: &str) -> bool {
+pub(crate) fn is_refusal(reason: &str) -> bool {
     let status = reason.split_once("status code: ").map_or("", |(_, rest)| rest);
     let redirect = reason.contains("redirect without LOCATION");
     redirect || (status.starts_with(['3', '4']) && !status.starts_with("408") && !status.starts_with("429"))
@@ -189,10 +205,10 @@ fn settings_of<K: std::str::FromStr>(
     ours.filter_map(|(name, value)| Some((name.to_ascii_lowercase().parse().ok()?, value.clone())))
 }
 
-/// Plain HTTP to an endpoint that somebody named: only for what is checked against a digest.
-fn options(endpoint: Option<&str>, uri: &str, is_checked: bool) -> Result<ClientOptions, FetchError> {
+/// Plain HTTP to an endpoint that somebody named: only where it may be.
+fn options(endpoint: Option<&str>, uri: &str, may_be_open: bool) -> Result<ClientOptions, FetchError> {
     let is_open = endpoint.is_some_and(|endpoint| endpoint.starts_with("http://"));
-    if is_open && !is_checked {
+    if is_open && !may_be_open {
         return Err(FetchError::Open(format!("{uri} (its endpoint is http://)")));
     }
     Ok(ClientOptions::default().with_allow_http(is_open))
@@ -211,7 +227,7 @@ fn s3(bucket: &str, uri: &str, settings: &Settings<'_>) -> Result<AmazonS3Builde
         || has(Aws::ContainerCredentialsRelativeUri)
         || (has(Aws::ContainerCredentialsFullUri) && has(Aws::ContainerAuthorizationTokenFile));
     let endpoint = builder.get_config_value(&Aws::S3Endpoint).or(builder.get_config_value(&Aws::Endpoint));
-    let options = options(endpoint.as_deref(), uri, settings.is_checked)?;
+    let options = options(endpoint.as_deref(), uri, settings.may_be_open)?;
     let builder = if signs { builder } else { builder.with_skip_signature(true) };
     Ok(builder
         .with_bucket_name(bucket)
@@ -230,7 +246,7 @@ fn gs(bucket: &str, uri: &str, settings: &Settings<'_>) -> Result<GoogleCloudSto
         || has(Google::ApplicationCredentials)
         || has(Google::BearerToken);
     let endpoint = builder.get_config_value(&Google::BaseUrl);
-    let options = options(endpoint.as_deref(), uri, settings.is_checked)?;
+    let options = options(endpoint.as_deref(), uri, settings.may_be_open)?;
     let builder = if signs { builder } else { builder.with_skip_signature(true) };
     Ok(builder
         .with_bucket_name(bucket)
@@ -257,7 +273,7 @@ fn az(container: &str, uri: &str, settings: &Settings<'_>) -> Result<MicrosoftAz
         || has(Azure::Token)
         || (has(Azure::ClientId) && (has(Azure::ClientSecret) || has(Azure::FederatedTokenFile)));
     let endpoint = builder.get_config_value(&Azure::Endpoint);
-    let options = options(endpoint.as_deref(), uri, settings.is_checked)?;
+    let options = options(endpoint.as_deref(), uri, settings.may_be_open)?;
     let builder = if signs { builder } else { builder.with_skip_signature(true) };
     Ok(builder
         .with_container_name(container)

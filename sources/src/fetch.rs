@@ -180,7 +180,8 @@ fn source(request: &Request) -> Result<Option<Source>, FetchError> {
         Uri::File(_) => None,
         uri @ Uri::Web { .. } => Some(Source::Web(Web::new(transport, uri))),
         Uri::Bucket { store, bucket, prefix } => {
-            let settings = Settings { variables: &request.variables, is_checked, transport };
+            let may_be_open = is_checked;
+            let settings = Settings { variables: &request.variables, may_be_open, transport };
             Some(Source::Bucket(Bucket::new(*store, bucket, prefix, &settings)?))
         }
     })

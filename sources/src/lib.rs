@@ -7,10 +7,14 @@
 //! | how it becomes a folder | [`fetch()`], [`Request`] |
 //! | what an artefact's digest is (I5) | [`digest`] |
 //! | what a file may be called | [`names`] |
+//! | where images wait for people, and labels are kept | [`Cabinet`] |
+//! | how another program is told or asked something | [`Caller`] |
 //! | how an archive is unpacked | [`archive`] |
 
 pub mod archive;
 mod bucket;
+mod cabinet;
+mod call;
 pub mod digest;
 mod download;
 mod error;
@@ -25,6 +29,8 @@ mod uri;
 mod web;
 mod work;
 
+pub use cabinet::{Cabinet, CabinetError, open_cabinet};
+pub use call::{CallError, Called, Caller};
 pub use error::FetchError;
 pub use fetch::{Fetched, Limits, Request, Tally, fetch};
 pub use transport::Patience;

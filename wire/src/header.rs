@@ -22,8 +22,10 @@ pub const SHADOW: &str = "x-sluice-shadow";
 pub const PREDICTION_ID: &str = "x-sluice-prediction-id";
 /// On a request whose answer a person may have to decide about: names the answer before there is one, so that whoever keeps it
 /// can send the true label later ([`crate::endpoint::FEEDBACK`]), together with what the model said. Set by the router
-/// where it takes labels; a client's own is not passed on. Opaque to servers, at most 640 characters.
+/// where it takes labels; a client's own is not passed on. Opaque to servers, at most [`TICKET_LENGTH`] characters.
 pub const TICKET: &str = "x-sluice-ticket";
+/// Longest [`TICKET`], in characters.
+pub const TICKET_LENGTH: usize = 640;
 /// Predicted class name; `-` for an answer that was withheld (a null output). Percent-encoded outside
 /// of visible ASCII, and for `%` and `,`.
 pub const PREDICTION: &str = "x-prediction";

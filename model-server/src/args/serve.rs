@@ -10,7 +10,8 @@ use model_server::Output;
 use model_server::http::Limits;
 use model_server::load::{Settings, Wanted};
 use model_server::queue::Room;
-use model_server::serve::{Options, What};
+use model_server::serve::{Keep, Options, What};
+use sources::Uri;
 
 use super::{at_least_one, version};
 
@@ -104,6 +105,17 @@ pub(crate) struct Serve {
     /// output is too slow for are dropped and counted. [default: none]
     #[arg(long, env = "SLUICE_PREDICTION_LOG")]
     prediction_log: Option<String>,
+    /// Keeps images of answers that the model does not decide (x-sluice-automation), for people to look at with `model-server
+    /// review`: s3://BUCKET/PATH, gs://BUCKET/PATH, az://CONTAINER/PATH or file:///PATH. Credentials as with `fetch`; an
+    /// endpoint that is http:// needs AWS_ALLOW_HTTP=true (AZURE_…, GOOGLE_…). [default: none]
+    #[arg(long, env = "SLUICE_REVIEW")]
+    review: Option<Uri>,
+    /// Keeps a sample of all images that were answered, with what the model said. Addresses as with --review. [default: none]
+    #[arg(long, env = "SLUICE_CAPTURE", requires = "capture_percent")]
+    capture: Option<Uri>,
+    /// How much of them.
+    #[arg(long, env = "SLUICE_CAPTURE_PERCENT", requires = "capture", value_parser = value_parser!(u8).range(1..=100))]
+    capture_percent: Option<u8>,
     /// Open connections.
     #[arg(long, env = "SLUICE_MAX_CONNECTIONS", default_value_t = 1024, value_parser = at_least_one)]
     max_connections: usize,
@@ -161,6 +173,11 @@ impl Serve {
             drain: self.drain,
             max_connections: self.max_connections,
             prediction_log: self.prediction_log.clone(),
+            keep: Keep {
+                review: self.review.clone(),
+                capture: self.capture.clone().zip(self.capture_percent),
+                variables: super::variables(),
+            },
             what: self.what(),
         })
     }
@@ -191,7 +208,7 @@ fn model_of(revision: &str) -> &str {
     revision.rsplit_once('-').map_or(revision, |(model, _)| model)
 }
 
-const fn any(port: u16) -> SocketAddr {
+pub(super) const fn any(port: u16) -> SocketAddr {
     SocketAddr::new(IpAddr::V4(Ipv4Addr::UNSPECIFIED), port)
 }
 

@@ -3,12 +3,14 @@
 use std::time::{Duration, Instant};
 
 use axum::http::{HeaderMap, HeaderName, HeaderValue};
+use bytes::Bytes;
 use wire::{Automation, automation, header, timeout};
 
 use super::text::short;
 use super::{Problem, Service};
 use crate::predictions::{About, Prediction};
 use crate::queue::{Order, Priority};
+use crate::review::{ItemId, Kept};
 use crate::served::{Identity, Said, Served};
 use crate::{Answer, stats};
 
@@ -20,6 +22,7 @@ const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 pub(super) struct Asking {
     since: Instant,
     request_id: Option<String>,
+    ticket: Option<String>,
     priority: Priority,
     deadline: Option<Instant>,
     /// How much the model decides, as the ModelDeployment says.
@@ -47,11 +50,14 @@ impl Asking {
         // One that ends after the end of all times is none.
         let deadline = time.transpose()?.and_then(|time| since.checked_add(time));
         let request_id = headers.get(REQUEST_ID).and_then(|id| id.to_str().ok()).map(str::to_owned);
+        let ticket = headers.get(header::TICKET).and_then(|ticket| ticket.to_str().ok());
+        let ticket =
+            ticket.filter(|text| (1..=header::TICKET_LENGTH).contains(&text.len())).map(str::to_owned);
         // A policy that is newer than this server may say anything but that the model decides all.
         let automation = headers.get(automation::HEADER).map_or(Automation::Full, |value| {
             value.to_str().ok().and_then(|text| text.parse().ok()).unwrap_or(Automation::Assist)
         });
-        Ok(Self { since, request_id, priority, deadline, automation })
+        Ok(Self { since, request_id, ticket, priority, deadline, automation })
     }
 
     /// When nobody waits any more.
@@ -92,6 +98,30 @@ impl Service {
         }
         self.write_down(served, asking, hashes, &said.answers);
         Ok(said)
+    }
+
+    /// The images of a request, if some of them may be kept: not of copies, which nobody gets an answer to.
+    pub(super) fn held(&self, asking: &Asking, images: &[Bytes]) -> Vec<Bytes> {
+        let is_live = asking.priority == Priority::Live;
+        if is_live && self.keeping.wants(asking.automation) { images.to_vec() } else { vec![] }
+    }
+
+    /// Keeps of the held images those that are to be kept. Of each that people will look at, its id.
+    pub(super) fn keep(
+        &self,
+        served: &Served,
+        asking: &Asking,
+        images: &[Bytes],
+        answers: &[Answer],
+    ) -> Vec<Option<ItemId>> {
+        self.keeping.keep(&Kept {
+            identity: served.identity(),
+            request_id: asking.request_id.as_deref(),
+            ticket: asking.ticket.as_deref(),
+            automation: asking.automation,
+            images,
+            answers,
+        })
     }
 
     fn write_down(&self, served: &Served, asking: &Asking, hashes: &[u64], answers: &[Answer]) {

@@ -18,6 +18,7 @@ use super::paths::Named;
 use super::text::not_json;
 use super::{Problem, Service};
 use super::{ask, base64};
+use crate::review::ItemId;
 use crate::served::{Identity, Said, Served};
 use crate::{Answer, Metadata, predictions};
 
@@ -34,6 +35,9 @@ struct Prediction<'a> {
     /// Who decides, where it is not the model alone.
     #[serde(skip_serializing_if = "Option::is_none")]
     decision: Option<&'static str>,
+    /// Under which it waits for a person.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    review: Option<ItemId>,
 }
 
 #[derive(Debug, Serialize)]
@@ -127,6 +131,7 @@ impl Service {
         let Identity { metadata, revision, .. } = served.identity();
         let top_k = check_top_k(top_k, metadata.classes.len())?;
         let hashes = self.hashes(bytes.iter().map(|bytes| predictions::hash(bytes)));
+        let held = self.held(&asking, &bytes);
         let inputs = self.decode(&metadata.preprocessing, bytes, list, Input::of).await?;
         let count = inputs.len();
         let mut numbers = Vec::with_capacity(count * metadata.preprocessing.input_len());
@@ -134,10 +139,14 @@ impl Service {
             numbers.extend_from_slice(&input.numbers);
         }
         let Said { answers, .. } = self.ask(served, &asking, numbers, count, &hashes).await?;
+        let mut reviews = self.keep(served, &asking, &held, &answers).into_iter();
         let mut headers = predicted(served, &answers);
         headers.insert(INPUT_STATS, stats_of(&inputs));
         let mut predictions: Vec<Prediction<'_>> =
             answers.iter().map(|a| prediction(metadata, a, top_k, asking.automation)).collect();
+        for prediction in &mut predictions {
+            prediction.review = reviews.next().flatten();
+        }
         let predictions = match predictions.pop() {
             Some(only) if !list => Predictions::One(only),
             last => Predictions::Many { predictions: predictions.into_iter().chain(last).collect() },
@@ -171,6 +180,7 @@ fn prediction<'a>(
             .collect(),
         decision: (automation != Automation::Full)
             .then(|| automation.decide(answer.best.map(|(_, confidence)| confidence)).name()),
+        review: None,
     }
 }
 

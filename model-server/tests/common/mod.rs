@@ -13,7 +13,7 @@ use model_server::http::{Limits, Service};
 use model_server::load::{Settings, Wanted};
 use model_server::models::Models;
 use model_server::queue::{Queue, Room};
-use model_server::serve::{Options, What};
+use model_server::serve::{Keep, Options, What};
 use model_server::served::{Identity, Served};
 use model_server::{Engine, EngineError, Metadata, Metrics, Output, Precision, Reference, listen};
 use prometheus::Registry;
@@ -124,6 +124,7 @@ pub fn options(model: &Path, digest: &str, listen: u16, admin: u16) -> Options {
         max_connections: 64,
         limits: LIMITS,
         prediction_log: None,
+        keep: Keep::default(),
     }
 }
 

@@ -6,6 +6,7 @@ use k8s_openapi::api::core::v1::{PodTemplateSpec, Service};
 use serde_json::{Value, json};
 use wire::endpoint;
 
+use super::keeping::Keeping;
 use super::{
     GRACE, Images, Owner, PRE_STOP, container_security, fetch, manifest, merge, overlay, pod_security,
     probes, spread, tmp,
@@ -63,11 +64,16 @@ fn plain(owner: &Owner, revision: &str, asked: &Asked, images: &Images) -> Rende
         volumes.push(merge(json!({"name": ARTEFACT}), volume));
         mounts.push(json!({"name": ARTEFACT, "mountPath": MODELS, "readOnly": true}));
     }
-    let container = json!({
+    let keeping = Keeping::of(server);
+    volumes.extend(keeping.volumes);
+    mounts.extend(keeping.mounts);
+    let mut env = vec![json!({"name": "SLUICE_LOG_FORMAT", "value": "json"})];
+    env.extend(keeping.env);
+    let mut container = json!({
         "name": SERVER,
         "image": image,
         "args": args(&path, revision, &asked.model),
-        "env": [{"name": "SLUICE_LOG_FORMAT", "value": "json"}],
+        "env": env,
         "ports": [
             {"name": "http", "containerPort": endpoint::SERVER_PORT},
             {"name": "admin", "containerPort": endpoint::ADMIN_PORT},
@@ -77,6 +83,9 @@ fn plain(owner: &Owner, revision: &str, asked: &Asked, images: &Images) -> Rende
         "lifecycle": {"preStop": {"sleep": {"seconds": PRE_STOP}}},
         "volumeMounts": mounts,
     });
+    if !keeping.env_from.is_empty() {
+        container["envFrom"] = json!(keeping.env_from);
+    }
     let (fetch_container, fetch_pod) = images.fetching();
     let mut pod = json!({
         "automountServiceAccountToken": false,

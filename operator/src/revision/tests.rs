@@ -27,6 +27,8 @@ fn known<const N: usize>(revisions: [Revision; N]) -> BTreeMap<String, Revision>
 #[case(json!({"model": {"version": "1.0.1", "uri": "pvc://m/a"}}), false)]
 #[case(json!({"model": {"version": "1.0.0", "uri": "pvc://m/b"}}), false)]
 #[case(json!({"model": {"version": "1.0.0", "uri": "pvc://m/a"}, "server": {"image": "x"}}), false)]
+#[case(json!({"model": {"version": "1.0.0", "uri": "pvc://m/a"}, "server": {"review": null, "capture": null}}), true)]
+#[case(json!({"model": {"version": "1.0.0", "uri": "pvc://m/a"}, "server": {"review": {"uri": "s3://b/r"}}}), false)]
 fn what_is_written_differently_but_asks_for_the_same_is_the_same(#[case] other: Value, #[case] same: bool) {
     let first = asked(json!({"model": {"version": "1.0.0", "uri": "pvc://m/a"}}));
     let known = known([revision("d-11111111", &first)]);

@@ -2,8 +2,10 @@
 
 #![allow(dead_code, reason = "each test uses a part of it")]
 
+pub(crate) mod emulator;
 pub(crate) mod proxy;
 pub(crate) mod site;
+pub(crate) mod translate;
 pub(crate) mod upload;
 
 use std::collections::BTreeMap;
