@@ -132,7 +132,7 @@ async fn whenever_a_program_ends_nothing_is_lost_and_nothing_is_double(#[case] e
             // The server counts it as dropped. It is there as a whole, or nobody sees it.
             match after.find(&item.id).await.unwrap() {
                 Some(Found::Waiting(found)) => {
-                    assert_eq!((found, after.image(&item.id).await.unwrap()), (item.clone(), "image".into()))
+                    assert_eq!((found, after.image(&item.id).await.unwrap()), (item.clone(), "image".into()));
                 }
                 found => assert_eq!(found, None),
             }
