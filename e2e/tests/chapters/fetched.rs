@@ -7,29 +7,38 @@ use std::process::Stdio;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, ensure};
+use api::ModelDeploymentStatus;
 use e2e::node::story::{NAMESPACE, Story, address, serves};
 use e2e::node::{Manifest, Node, Watcher};
 use e2e::repository;
 use tokio::process::{Child, Command};
 
 use super::curl::{Answer, Curl};
-use super::private::images;
-use super::say;
+use super::private::images as images_of;
+use super::{has_weight, reviewed, say};
 
 /// Its name, and that of the Secret with its credentials.
 pub(crate) const NAME: &str = "fetched";
 /// Port of the store, at the node's own address.
 const PORT: u16 = 5_079;
-const BUCKET: &str = "team-models";
+pub(crate) const BUCKET: &str = "team-models";
+
+/// What the store's clients are to know, beside where it is. Images go to it by plain HTTP, within the node.
+pub(crate) const SECRETS: [(&str, &str); 4] = [
+    ("AWS_ACCESS_KEY_ID", "an-id"),
+    ("AWS_SECRET_ACCESS_KEY", "not-to-be-seen"),
+    ("AWS_REGION", "us-east-1"),
+    ("AWS_ALLOW_HTTP", "true"),
+];
 
 /// An emulator of S3 in the node's own network.
-struct Store {
-    url: String,
+pub(crate) struct Store {
+    pub(crate) url: String,
     folder: tempfile::TempDir,
     _process: Child,
 }
 
-/// 1.0.0 comes out of a bucket, once its digest is the right one; 1.1.0 as an archive from a web server.
+/// 1.0.0 comes out of a bucket, once its digest is the right one, and keeps images there for people; 1.1.0 comes as an archive from a web server.
 pub(crate) async fn models_come_from_elsewhere(story: &Story) -> Result<()> {
     say("a deployment whose model is in a bucket");
     let failed = story.load.summary().failed();
@@ -37,13 +46,15 @@ pub(crate) async fn models_come_from_elsewhere(story: &Story) -> Result<()> {
     let watcher = Watcher::start(story.client.clone(), NAMESPACE, NAME, |change| say(&change.line()));
     let (first, better) = (story.models.first(), story.models.better());
     story.node.apply(&store.secret())?;
+    story.node.apply(&reviewed::secret())?;
     let start = Instant::now();
     let bucket = Manifest {
         name: NAME.into(),
         uri: format!("s3://{BUCKET}/{}", first.version),
         replicas: 1,
-        router: "{replicas: 1}".into(),
-        steps: "[]".into(),
+        server: reviewed::server(),
+        router: reviewed::router(),
+        steps: "[{weight: 50, hold: 1h}]".into(),
         ..Manifest::new(first)
     };
     let wrong = Manifest { digest: better.digest.clone(), ..bucket.clone() };
@@ -55,18 +66,22 @@ pub(crate) async fn models_come_from_elsewhere(story: &Story) -> Result<()> {
 
     story.node.apply(&with_secret(&bucket))?;
     watcher.until(start, Duration::from_secs(120), "1.0.0 to serve", |s| serves(s, first)).await?;
-    answered(story, &first.version).await?;
-    only_one_container_has_the_credentials(&story.node)?;
+    let first_answers = answers(story, 10).await?;
+    ensure!(first_answers.iter().all(|answer| answer.version == first.version), "{first_answers:?}");
+    reviewed::a_label_reaches_the_router(story, &store).await?;
 
     let start = Instant::now();
     let uri = format!("{}/{BUCKET}/{}.tar.gz", store.url, better.version);
     let archive = Manifest { digest: better.digest.clone(), uri, version: better.version.clone(), ..bucket };
     story.node.apply(&archive.yaml())?;
-    watcher.until(start, Duration::from_secs(120), "1.1.0 to serve", |s| serves(s, better)).await?;
-    answered(story, &better.version).await?;
+    let half = |s: &ModelDeploymentStatus| has_weight(s, 50);
+    watcher.until(start, Duration::from_secs(120), "1.1.0 to get half of the requests", half).await?;
+    let both = answers(story, 40).await?;
+    let of_better = both.iter().filter(|answer| answer.version == better.version).count();
+    ensure!((1..40).contains(&of_better), "{of_better} of 40 answers are of {}: {both:?}", better.version);
 
     story.node.kubectl(&["delete", "modeldeployment", NAME, "--wait=false"])?;
-    story.node.kubectl(&["delete", "secret", NAME])?;
+    story.node.kubectl(&["delete", "secret", NAME, &format!("{NAME}-labels")])?;
     ensure!(story.load.summary().failed() == failed, "requests were lost: {}", story.load.summary());
     Ok(())
 }
@@ -93,8 +108,10 @@ impl Store {
             .spawn()?;
         let store = Self { url: format!("http://{ip}:{PORT}"), folder, _process: process };
         store.put("", None).await?;
-        for file in ["model.pt", "metadata.json", "reference.json"] {
-            store.put(&format!("/1.0.0/{file}"), Some(&models.join("digits/1.0.0").join(file))).await?;
+        for file in std::fs::read_dir(models.join("digits/1.0.0"))? {
+            let file = file?;
+            let name = file.file_name().into_string().ok().context("an artefact's files have plain names")?;
+            store.put(&format!("/1.0.0/{name}"), Some(&file.path())).await?;
         }
         let archive = store.folder.path().join("1.1.0.tar.gz");
         let of = models.join("digits/1.1.0");
@@ -116,6 +133,7 @@ impl Store {
             "--max-time",
             "20",
         ]);
+        command.args(["-H", "x-amz-acl: public-read"]);
         command.args(["--retry", "30", "--retry-delay", "1", "--retry-connrefused", "-X", "PUT"]);
         if let Some(file) = file {
             command.arg("--upload-file").arg(file);
@@ -124,17 +142,18 @@ impl Store {
     }
 
     fn secret(&self) -> String {
+        let known: String = SECRETS.map(|(name, value)| format!("{name}: '{value}', ")).concat();
         format!(
             "{{apiVersion: v1, kind: Secret, metadata: {{name: {NAME}, namespace: {NAMESPACE}}}, stringData: \
-             {{AWS_ACCESS_KEY_ID: an-id, AWS_SECRET_ACCESS_KEY: not-to-be-seen, AWS_REGION: us-east-1, \
-             AWS_ENDPOINT_URL: '{}'}}}}",
+             {{{known}AWS_ENDPOINT_URL: '{}'}}}}",
             self.url
         )
     }
 }
 
 fn with_secret(manifest: &Manifest) -> String {
-    manifest.yaml().replace("sha256:", &format!("secretName: {NAME}, sha256:"))
+    let fetched = manifest.yaml().replace("sha256:", &format!("secretName: {NAME}, sha256:"));
+    fetched + "  automation: {level: partial, deferBelow: 1}\n"
 }
 
 /// What a condition says that has these words.
@@ -151,29 +170,16 @@ async fn until_told(node: &Node, words: &str) -> Result<String> {
     }
 }
 
-/// Ten images by the Service are answered by this version, none is sent twice.
-async fn answered(story: &Story, version: &str) -> Result<()> {
+/// What so many images by the Service are answered with; none is sent twice, and none may fail.
+async fn answers(story: &Story, images: usize) -> Result<Vec<Answer>> {
     let url = format!("{}/predict-file", address(&story.node, NAME)?);
-    let images = images(&story.models.images)?;
-    let answers = Curl::new().post(&url, images.iter().take(10)).await?;
-    let good = |a: &&Answer| a.status == 200 && a.version == version;
-    ensure!(answers.iter().filter(good).count() == 10, "{answers:?}");
-    Ok(())
+    let all = images_of(&story.models.images)?;
+    let answers = Curl::new().post(&url, all.iter().cycle().take(images)).await?;
+    ensure!(answers.iter().all(|answer| answer.status == 200), "{answers:?}");
+    Ok(answers)
 }
 
-/// The pods that serve have them in the container that fetches, and nowhere else.
-fn only_one_container_has_the_credentials(node: &Node) -> Result<()> {
-    let selector = format!("sluice.dev/deployment={NAME},sluice.dev/role=server");
-    let of = |containers: &str| {
-        let path = format!("jsonpath={{.items[*].spec.{containers}[*].envFrom[*].secretRef.name}}");
-        node.kubectl(&["get", "pods", "-l", &selector, "-o", &path])
-    };
-    let (fetching, serving) = (of("initContainers")?, of("containers")?);
-    ensure!(fetching.contains(NAME) && serving.is_empty(), "fetching: {fetching:?}, serving: {serving:?}");
-    Ok(())
-}
-
-async fn output(command: &mut Command) -> Result<String> {
+pub(crate) async fn output(command: &mut Command) -> Result<String> {
     let output = command.kill_on_drop(true).output().await.with_context(|| format!("{command:?}"))?;
     ensure!(output.status.success(), "{command:?}: {}", String::from_utf8_lossy(&output.stderr).trim());
     Ok(String::from_utf8(output.stdout)?)

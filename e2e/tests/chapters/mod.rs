@@ -6,6 +6,7 @@ mod fetched;
 mod labels;
 mod leaving;
 mod private;
+mod reviewed;
 mod rollbacks;
 mod router;
 mod scaling;
