@@ -257,6 +257,7 @@ impl<'a> Simulated<'a> {
         let pods = Pods { replicas: 2, ready: 2, unheard: 0, existing: 2, conflict: false };
         Observed {
             workloads: [STABLE, CANDIDATE].map(|r| (r.to_owned(), pods)).into(),
+            failing: BTreeMap::new(),
             known: BTreeSet::from([STABLE.to_owned(), CANDIDATE.to_owned()]),
             route: (!self.table.shares.is_empty()).then(|| RouteSeen {
                 shares: self.table.shares.clone().into_iter().filter(|(_, percent)| *percent > 0).collect(),

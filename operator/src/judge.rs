@@ -2,6 +2,7 @@
 //! depends on. The verdicts themselves are made by crate `evidence`, in the sampler, once per interval. Pure.
 
 use std::collections::BTreeSet;
+use std::sync::Arc;
 
 use api::names;
 use k8s_openapi::api::core::v1::Pod;
@@ -9,6 +10,7 @@ use kube::ResourceExt;
 use rollout::{Kind, Observed, Phase, Plan, Pods, Request, RouteSeen};
 
 use crate::act::replicas;
+use crate::fetching::failing;
 use crate::observe::{Seen, is_ready};
 use crate::resources;
 use crate::sampler::{Memory, Order, Snapshot, acknowledgement, running_routers};
@@ -32,12 +34,22 @@ pub fn judge(seen: &Seen, snapshot: &Snapshot) -> Observed {
     });
     Observed {
         workloads: workloads.collect(),
+        failing: seen
+            .running_revisions()
+            .filter_map(|(name, _)| Some((name.clone(), unfetched(seen, name)?)))
+            .collect(),
         known: seen.revisions.keys().cloned().collect(),
         route: route(seen, snapshot),
         evidence: snapshot.evidence.clone(),
         allotment: snapshot.allotment.clone(),
         request: annotation(names::ACTION).map(|text| Request { text, done: annotation(names::ACTION_DONE) }),
     }
+}
+
+/// Why pods of a revision have no model.
+pub(crate) fn unfetched(seen: &Seen, revision: &str) -> Option<String> {
+    let (pod, why) = failing(seen.servers(revision).map(Arc::as_ref))?;
+    Some(format!("pod {pod} cannot fetch its model: {why}"))
 }
 
 /// A candidate's pod counts once it has said what it loaded: a raise must not be faster than the news that it

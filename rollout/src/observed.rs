@@ -12,6 +12,8 @@ use crate::{Mirror, Shares, StageKey, Undo};
 pub struct Observed {
     /// Revisions that have a workload.
     pub workloads: BTreeMap<String, Pods>,
+    /// Why pods of a revision are not ready, where it is known: for people.
+    pub failing: BTreeMap<String, String>,
     /// Revisions in the history: those that one can go back to.
     pub known: BTreeSet<String>,
     /// The route table, once it exists.

@@ -66,6 +66,7 @@ fn a_reverted_spec_ends_the_rollout_and_may_be_tried_again() {
 fn a_candidate_that_never_gets_ready_hits_the_deadline() {
     let mut world = World::serving();
     world.starts.insert("b".into(), Start::Never);
+    world.failing.insert("b".into(), "pod b-x cannot fetch its model: it is not there".into());
     world.spec("b");
     world.run(100);
     insta::assert_snapshot!(tell(&world));

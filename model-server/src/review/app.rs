@@ -1,11 +1,11 @@
 //! What reviewers ask: a JSON API behind a token, and one page.
 
+mod explain;
+
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
-use ::base64::Engine as _;
-use ::base64::engine::general_purpose::STANDARD;
 use axum::Router;
 use axum::extract::rejection::BytesRejection;
 use axum::extract::{DefaultBodyLimit, MatchedPath, Path as Segment, Query, Request, State};
@@ -47,8 +47,6 @@ const NAME: usize = 100;
 const TOKEN: u64 = 4 << 10;
 /// Characters of a token, at least.
 const SHORT: usize = 16;
-/// Largest explanation, in bytes.
-const EXPLANATION: usize = 8 << 20;
 /// Explanations that are asked for at one time: each holds an image twice.
 const EXPLAINING: usize = 4;
 /// What the page may do: nothing that comes from elsewhere.
@@ -96,12 +94,6 @@ struct Part {
     limit: Option<usize>,
 }
 
-#[derive(Debug, Deserialize)]
-#[serde(deny_unknown_fields)]
-struct Seen {
-    class: Option<String>,
-}
-
 impl App {
     /// Puts it together.
     ///
@@ -144,7 +136,7 @@ impl Serving for App {
             .route("/items/{id}", get(item))
             .route("/items/{id}/image", get(image))
             .route("/items/{id}/label", post(label))
-            .route("/items/{id}/explain", post(explain))
+            .route("/items/{id}/explain", post(explain::explain))
             .route("/report", get(report))
             .layer(from_fn_with_state(self.clone(), admit))
             .route("/", get(page))
@@ -345,55 +337,6 @@ async fn label(
         Err(error @ LabelError::Class { .. }) => Err(Problem::bad(error.to_string())),
         Err(LabelError::Store(error)) => Err(error.into()),
     }
-}
-
-/// Asks where the model looks. Which revision answers is its router's choice; the answer names it.
-async fn explain(
-    State(app): State<Arc<App>>,
-    Segment(id): Segment<String>,
-    Query(Seen { class }): Query<Seen>,
-) -> Result<Response, Problem> {
-    let id = id_of(&id)?;
-    let Some(address) = &app.doors.explain else {
-        return Err(Problem::new(
-            StatusCode::NOT_FOUND,
-            "nobody explains here: the process has no --explain",
-        ));
-    };
-    match app.desk.find(&id).await? {
-        None => return Err(gone()),
-        Some(Found::Waiting(item)) if item.is_blind() => {
-            let message = "a person decides about it without the model";
-            return Err(Problem::new(StatusCode::FORBIDDEN, message));
-        }
-        Some(_) => {}
-    }
-    let Ok(_place) = app.explaining.try_acquire() else {
-        return Err(Problem::busy("too many images are being explained"));
-    };
-    let image = app.desk.image(&id).await?;
-    let query = class.map_or(String::new(), |class| format!("?class={}", encoded(&class)));
-    let body = json!({"image": STANDARD.encode(&image)}).to_string();
-    drop(image);
-    let called =
-        app.caller.post(&address.at(&format!("/explain{query}")), None, body.into(), EXPLANATION).await;
-    let called = called.map_err(|error| Problem::new(StatusCode::BAD_GATEWAY, error.to_string()))?;
-    // Whatever comes, it goes on as data.
-    let Ok(told) = serde_json::from_slice::<Value>(&called.body) else {
-        let message = format!("{address} answers {} without JSON", called.status);
-        return Err(Problem::new(StatusCode::BAD_GATEWAY, message));
-    };
-    let is_known = called.status == StatusCode::OK || called.status.is_client_error();
-    let status = if is_known { called.status } else { StatusCode::BAD_GATEWAY };
-    // Its 401 would be taken for one of ours.
-    let status = if status == StatusCode::UNAUTHORIZED { StatusCode::BAD_GATEWAY } else { status };
-    Ok((status, Json(told)).into_response())
-}
-
-/// A value of a query.
-fn encoded(text: &str) -> String {
-    let plain = |byte: u8| byte.is_ascii_alphanumeric() || b"-._~".contains(&byte);
-    text.bytes().map(|b| if plain(b) { char::from(b).to_string() } else { format!("%{b:02X}") }).collect()
 }
 
 async fn report(State(app): State<Arc<App>>) -> Result<Response, Problem> {

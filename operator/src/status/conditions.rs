@@ -1,7 +1,5 @@
 //! Conditions: one question each, with the answer's reason.
 
-use std::sync::Arc;
-
 use evidence::Verdict;
 use jiff::Timestamp;
 use k8s_openapi::api::apps::v1::DeploymentCondition;
@@ -9,8 +7,8 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::{Condition, Time};
 use rollout::{Kind, Outcome, Pause, Phase, waiting};
 
 use super::{Picture, judged, ready_routers, strategy_edited};
-use crate::fetching::failing;
 use crate::judge::digests;
+use crate::judge::unfetched;
 use crate::write::WriteError;
 
 /// Type of the condition that says what is going on and what it waits for.
@@ -109,7 +107,7 @@ fn ready(picture: Picture<'_>) -> Answer {
     let pods = picture.observed.workloads.get(stable).map_or(0, |p| p.ready);
     match (pods, ready_routers(picture.seen)) {
         (0, _) => {
-            let why = unfetched(picture, stable).map_or_else(String::new, |why| format!("; {why}"));
+            let why = unfetched(picture.seen, stable).map_or_else(String::new, |why| format!("; {why}"));
             answer("Ready", false, "NoServer", format!("no pod of {stable} is ready{why}"))
         }
         (_, 0) => answer("Ready", false, "NoRouter", "no router is ready"),
@@ -170,7 +168,7 @@ fn progressing(picture: Picture<'_>) -> Answer {
     let more = [
         unheard(picture),
         refused(picture),
-        without_model(picture),
+        without_model(picture, &message),
         strategy_edited(picture).then(|| edited.to_owned()),
     ];
     for said in more.into_iter().flatten() {
@@ -224,16 +222,10 @@ fn refused(picture: Picture<'_>) -> Option<String> {
     })
 }
 
-/// Why a revision that the rollout goes to gets no model.
-fn without_model(picture: Picture<'_>) -> Option<String> {
+/// Why a revision that the rollout goes to gets no model, unless it is said already.
+fn without_model(picture: Picture<'_>, said: &str) -> Option<String> {
     let Phase::Rolling(rolling) = &picture.plan.state.phase else { return None };
-    rolling.arms().find_map(|arm| unfetched(picture, arm))
-}
-
-/// Why pods of a revision have no model.
-fn unfetched(picture: Picture<'_>, revision: &str) -> Option<String> {
-    let (pod, why) = failing(picture.seen.servers(revision).map(Arc::as_ref))?;
-    Some(format!("pod {pod} cannot fetch its model: {why}"))
+    rolling.arms().find_map(|arm| unfetched(picture.seen, arm)).filter(|why| !said.contains(why))
 }
 
 fn or(message: String, otherwise: impl Into<String>) -> String {

@@ -87,7 +87,8 @@ impl Turn<'_> {
             Kind::Rollback => 1,
         };
         if pods.ready < needed {
-            return Some(format!("{arm} has {} of {needed} ready pods", pods.ready));
+            let why = self.observed.failing.get(arm).map_or_else(String::new, |why| format!(" ({why})"));
+            return Some(format!("{arm} has {} of {needed} ready pods{why}", pods.ready));
         }
         // rule: I5. It speaks of candidates; a revision that served already is not one.
         let conflict = pods.conflict && rolling.kind == Kind::Rollout;

@@ -101,6 +101,8 @@ pub struct World {
     pub starts: BTreeMap<String, Start>,
     /// Revisions whose pods report different digests.
     pub conflicts: BTreeSet<String>,
+    /// Why pods of revisions are not ready.
+    pub failing: BTreeMap<String, String>,
     /// Whether routers' pages can be read.
     pub pages: bool,
     known: BTreeSet<String>,
@@ -164,6 +166,7 @@ impl World {
             rewards: None,
             starts: BTreeMap::new(),
             conflicts: BTreeSet::new(),
+            failing: BTreeMap::new(),
             pages: true,
             known: BTreeSet::from(["a".to_owned()]),
             has_arms: false,

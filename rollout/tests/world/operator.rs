@@ -19,6 +19,7 @@ impl World {
         });
         Observed {
             workloads: self.deployments.keys().map(|r| (r.clone(), self.heard(r))).collect(),
+            failing: self.failing.clone(),
             known: self.known.clone(),
             route,
             evidence: self.evidence.clone().into_iter().filter(|(_, e)| !e.readings.is_empty()).collect(),
