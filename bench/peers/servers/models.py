@@ -95,6 +95,7 @@ def artefact(folder, net, name, side, inputs, digits):
     reference = json.loads((digits / "reference.json").read_text())
     reference |= {
         "version": "1.0.0", "images": 0, "features": [[0] * len(feature) for feature in reference["features"]],
+        "moreFeatures": {},
         "confidence": [0] * len(reference["confidence"]), "classes": [{"class": c, "count": 0} for c in CLASSES],
     }
     for file, content in (("metadata.json", metadata), ("reference.json", reference)):
