@@ -71,6 +71,9 @@ impl Connection {
             match self.stream.read(&mut self.buffer[filled..]) {
                 Ok(0) => return Err(Failure::Broken(io::ErrorKind::UnexpectedEof)),
                 Ok(n) => filled += n,
+                // Nothing was read: a process that was held up for a moment (a snapshot of the machine) wakes from its wait
+                // so. The request was sent once, and its answer is still to come.
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
                 Err(error) => return Err(spell(&error)),
             }
             if head == 0 {

@@ -182,6 +182,22 @@ impl Queue {
         outputs
     }
 
+    /// Whether there is room for one image now: who would be refused anyway is refused before its image is decoded, which costs
+    /// more than all else of a refusal.
+    ///
+    /// # Errors
+    /// If there is none.
+    pub fn admit(&self, priority: Priority) -> Result<(), QueueError> {
+        let Front { room, half, capacity, metrics, .. } = &*self.front;
+        let is_full =
+            room.available_permits() == 0 || (priority == Priority::Shadow && half.available_permits() == 0);
+        if is_full {
+            metrics.refused.with_label_values(&["queue"]).inc();
+            return Err(QueueError::Full { capacity: *capacity });
+        }
+        Ok(())
+    }
+
     fn place(&self, images: usize, priority: Priority) -> Result<Place, QueueError> {
         let Front { room, half, capacity, metrics, .. } = &*self.front;
         let full = || {

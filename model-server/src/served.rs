@@ -3,7 +3,7 @@
 use axum::http::HeaderValue;
 use wire::Profile;
 
-use crate::queue::{Order, Queue, QueueError};
+use crate::queue::{Order, Priority, Queue, QueueError};
 use crate::{Answer, Metadata, Output};
 
 /// What is served.
@@ -68,6 +68,12 @@ impl Served {
 
     pub(crate) fn version_header(&self) -> &HeaderValue {
         &self.version_header
+    }
+
+    /// # Errors
+    /// If there is no room for an image now.
+    pub(crate) fn admit(&self, priority: Priority) -> Result<(), QueueError> {
+        self.queue.admit(priority)
     }
 
     /// # Errors

@@ -60,6 +60,14 @@ impl Asking {
         Ok(Self { since, request_id, ticket, priority, deadline, automation })
     }
 
+    /// Once the body is read: who is refused keeps its connection.
+    ///
+    /// # Errors
+    /// If the model has no room now.
+    pub(super) fn admitted(&self, served: &Served) -> Result<(), Problem> {
+        Ok(served.admit(self.priority)?)
+    }
+
     /// When nobody waits any more.
     pub(super) fn deadline(&self) -> Option<Instant> {
         self.deadline

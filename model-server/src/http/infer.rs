@@ -94,6 +94,7 @@ async fn infer(
     let asking = Asking::of(request.headers())?;
     let json = request.headers().get(&JSON_LENGTH).map(|v| v.to_str().unwrap_or("not text").to_owned());
     let body = service.read_request(request, service.tensor_bytes(&served)).await?;
+    asking.admitted(&served)?;
     let asked =
         tensors::read(&body.bytes, json.as_deref(), service.signature(&served)).map_err(Problem::bad)?;
     // Its numbers are held twice from here on: the queue limits how many.

@@ -81,6 +81,7 @@ pub(super) async fn json(
     let served = service.find(&named).await?;
     let asking = Asking::of(request.headers())?;
     let body = service.read_request(request, service.limits.body_bytes).await?;
+    asking.admitted(&served)?;
     let ask = ask::read(&body.bytes, service.limits.images).map_err(|e| Problem::bad(not_json(&e)))?;
     let (images, list) = match (ask.image, ask.images) {
         (Some(image), None) => (vec![image], false),
@@ -111,6 +112,7 @@ pub(super) async fn files(
     let asking = Asking::of(request.headers())?;
     let content_type = request.headers().get(CONTENT_TYPE).cloned();
     let body = service.read_request(request, service.limits.body_bytes).await?;
+    asking.admitted(&served)?;
     let form = form::read(content_type.as_ref(), body.bytes.clone(), service.limits.images).await;
     let Form { files, count, top_k } = form.map_err(Problem::bad)?;
     service.check_count(count)?;

@@ -47,6 +47,35 @@ async fn what_does_not_fit_is_refused_at_once_and_room_comes_back() {
 }
 
 #[tokio::test]
+async fn whoever_would_find_no_room_is_told_before_any_work() {
+    let (queue, go, metrics) = held(room(2));
+    let ask = || {
+        let queue = queue.clone();
+        tokio::spawn(async move { queue.run(order(vec![1.0], 1)).await })
+    };
+    let refused = || metrics.refused.with_label_values(&["queue"]).get();
+    let first = ask();
+    while metrics.queued.get() < 1 {
+        tokio::task::yield_now().await;
+    }
+    queue.admit(Priority::Live).unwrap();
+    let second = ask();
+    while metrics.queued.get() < 2 {
+        tokio::task::yield_now().await;
+    }
+    assert_eq!(refused(), 0);
+    for priority in [Priority::Live, Priority::Shadow] {
+        assert!(matches!(queue.admit(priority), Err(QueueError::Full { capacity: 2 })));
+    }
+    assert_eq!(refused(), 2);
+    go.send(()).unwrap();
+    go.send(()).unwrap();
+    let _ = (first.await.unwrap().unwrap(), second.await.unwrap().unwrap());
+    // Copies may have half of the room.
+    queue.admit(Priority::Shadow).unwrap();
+}
+
+#[tokio::test]
 async fn a_request_whose_client_left_is_skipped() {
     let (queue, go, metrics) = held(room(3));
     let run = |value| {
