@@ -1,4 +1,4 @@
-//! What every program has beside its work: liveness, readiness, metrics, logging, also of single requests, and the way it
+//! What every program has beside its work: liveness, readiness, metrics, logging, also of single requests, tokens, and the way it
 //! stops.
 //!
 //! ```no_run
@@ -18,6 +18,7 @@
 //!
 //! [`routes`] is a plain axum router: a program merges its own pages (`/evidence`, `/profile`) into it.
 
+mod bearer;
 mod lines;
 mod logging;
 pub mod preface;
@@ -26,6 +27,7 @@ mod readiness;
 mod routes;
 mod serve;
 
+pub use bearer::bearer;
 pub use lines::Lines;
 pub use logging::{LoggingError, init_tracing};
 pub use readiness::{Gate, Readiness, Report};

@@ -24,6 +24,8 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use image::metadata::Orientation;
 use image::{DynamicImage, RgbImage};
 
+use crate::media::Media;
+
 /// Largest width or height of an image, in pixels, whatever its area.
 pub const MAX_SIDE: u32 = 16_384;
 /// Bytes that decoding takes for each pixel at most: a progressive JPEG of four colours holds all its coefficients.
@@ -103,25 +105,19 @@ pub struct Header<'a> {
 /// # Errors
 /// If the bytes are no PNG, JPEG or WebP, or the header asks for more than `max_pixels`.
 pub fn header(bytes: &[u8], max_pixels: u64) -> Result<Header<'_>, DecodeError> {
-    let format = match bytes {
-        [] => return Err(DecodeError::Empty),
-        [0x89, b'P', b'N', b'G', b'\r', b'\n', 0x1a, b'\n', ..] => "PNG",
-        [0xff, 0xd8, 0xff, ..] => "JPEG",
-        [b'R', b'I', b'F', b'F', _, _, _, _, b'W', b'E', b'B', b'P', ..] => "WebP",
-        _ => return Err(DecodeError::Format),
-    };
-    guarded(format, || header_unguarded(bytes, format, max_pixels))
+    if bytes.is_empty() {
+        return Err(DecodeError::Empty);
+    }
+    let media = Media::of(bytes).ok_or(DecodeError::Format)?;
+    guarded(media.name(), || header_unguarded(bytes, media, max_pixels))
 }
 
-fn header_unguarded<'a>(
-    bytes: &'a [u8],
-    format: &'static str,
-    max_pixels: u64,
-) -> Result<Header<'a>, DecodeError> {
-    let head = match format {
-        "PNG" => png::head(bytes),
-        "JPEG" => jpeg::head(bytes),
-        _ => webp::head(bytes),
+fn header_unguarded(bytes: &[u8], media: Media, max_pixels: u64) -> Result<Header<'_>, DecodeError> {
+    let format = media.name();
+    let head = match media {
+        Media::Png => png::head(bytes),
+        Media::Jpeg => jpeg::head(bytes),
+        Media::WebP => webp::head(bytes),
     };
     let head = head.map_err(|wrong| wrong.of(format))?;
     let Head { width, height, .. } = head;

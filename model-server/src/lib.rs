@@ -27,6 +27,7 @@ pub mod evaluate;
 pub mod http;
 pub mod listen;
 pub mod load;
+mod media;
 mod metadata;
 mod metrics;
 mod model;

@@ -38,8 +38,9 @@ pub(crate) fn choose(
         tracing::warn!("bf16 is not used: this processor has no AMX, and would be slower");
         return Ok(Precision::Fp32);
     }
+    let inputs = noise(metadata);
     let [full, half] =
-        [Precision::Fp32, Precision::Bf16].map(|precision| Tried::of(precision, archive, metadata));
+        [Precision::Fp32, Precision::Bf16].map(|precision| Tried::of(precision, archive, metadata, &inputs));
     let (full, half) = (full?, half?);
     let furthest = full.furthest(&half);
     let faster = full.time.as_secs_f64() / half.time.as_secs_f64();
@@ -66,6 +67,15 @@ fn judge(furthest: f64, faster: f64) -> Result<(), &'static str> {
     Ok(())
 }
 
+/// [`IMAGES`] of noise, as the model is given them.
+fn noise(metadata: &Metadata) -> Vec<f32> {
+    let contract = &metadata.preprocessing;
+    let mut random = StdRng::seed_from_u64(1);
+    let mut image =
+        || image::RgbImage::from_fn(contract.width, contract.height, |_, _| image::Rgb(random.random()));
+    (0..IMAGES).flat_map(|_| contract.normalise(&image())).collect()
+}
+
 /// What a model says of images of noise, and how fast.
 struct Tried {
     probabilities: Vec<f64>,
@@ -74,14 +84,14 @@ struct Tried {
 }
 
 impl Tried {
-    fn of(precision: Precision, archive: &[u8], metadata: &Metadata) -> Result<Self, EngineError> {
-        let contract = &metadata.preprocessing;
-        let mut random = StdRng::seed_from_u64(1);
-        let mut noise =
-            || image::RgbImage::from_fn(contract.width, contract.height, |_, _| image::Rgb(random.random()));
-        let inputs: Vec<f32> = (0..IMAGES).flat_map(|_| contract.normalise(&noise())).collect();
+    fn of(
+        precision: Precision,
+        archive: &[u8],
+        metadata: &Metadata,
+        inputs: &[f32],
+    ) -> Result<Self, EngineError> {
         let mut model = Torch::load(archive, metadata, precision)?;
-        let outputs = model.run(&inputs, IMAGES)?;
+        let outputs = model.run(inputs, IMAGES)?;
         let answers = outputs.chunks(metadata.classes.len());
         let probabilities = answers
             .flat_map(|outputs| Answer::from_outputs(outputs, metadata.output).probabilities)

@@ -23,12 +23,13 @@ mod report;
 #[cfg(test)]
 mod testing;
 
+pub use crate::media::Media;
 pub use address::{Address, AddressError};
 pub use app::{App, Doors};
 pub use courier::{Courier, Router};
 pub use desk::{Desk, Found, LabelError, Page};
 pub use id::{IdError, ItemId};
-pub use item::{Done, Item, Media, Ranked, Told};
+pub use item::{Done, Item, Ranked, Told};
 pub(crate) use keeping::Kept;
 pub use keeping::{Capturing, Keeping};
 pub use outbox::{KeptMetrics, Outbox, Parcel, Room};

@@ -26,21 +26,11 @@ async fn open(scheme: &str, variables: &[(String, String)]) -> Arc<dyn Cabinet> 
     open_cabinet(&format!("{scheme}://team/review").parse().unwrap(), variables, PATIENCE).unwrap()
 }
 
-/// The whole story of one store.
-async fn lives(cabinet: Arc<dyn Cabinet>) {
-    let missing = cabinet.get("images/a", 9).await.unwrap_err();
-    assert!(matches!(missing, CabinetError::Missing(_)), "{missing}");
-    assert!(cabinet.list("waiting", "", 9).await.unwrap().is_empty());
-    cabinet.put("images/a", "first".into()).await.unwrap();
-    cabinet.put("images/a", "second".into()).await.unwrap();
-    assert_eq!(cabinet.get("images/a", 6).await.unwrap(), "second");
-    let large = cabinet.get("images/a", 5).await.unwrap_err();
-    assert!(matches!(large, CabinetError::Large { found: 6, most: 5, .. }), "{large}");
-
-    // Of many at once, one was first, and it is theirs that is there.
-    for round in 0..5 {
+/// Of many at once, one was first, and it is theirs that is there.
+async fn of_many_who_create_a_file_one_has_it(cabinet: &Arc<dyn Cabinet>, rounds: u32, many: u32) {
+    for round in 0..rounds {
         let name = format!("done/{round}.json");
-        let all = (0..6).map(|n: u32| {
+        let all = (0..many).map(|n| {
             let (cabinet, name) = (cabinet.clone(), name.clone());
             tokio::spawn(async move { cabinet.put_new(&name, n.to_string().into()).await.map(|()| n) })
         });
@@ -54,6 +44,20 @@ async fn lives(cabinet: Arc<dyn Cabinet>) {
         assert_eq!(winners.len(), 1, "of {name}");
         assert_eq!(cabinet.get(&name, 9).await.unwrap(), winners[0]);
     }
+}
+
+/// The whole story of one store.
+async fn lives(cabinet: Arc<dyn Cabinet>) {
+    let missing = cabinet.get("images/a", 9).await.unwrap_err();
+    assert!(matches!(missing, CabinetError::Missing(_)), "{missing}");
+    assert!(cabinet.list("waiting", "", 9).await.unwrap().is_empty());
+    cabinet.put("images/a", "first".into()).await.unwrap();
+    cabinet.put("images/a", "second".into()).await.unwrap();
+    assert_eq!(cabinet.get("images/a", 6).await.unwrap(), "second");
+    let large = cabinet.get("images/a", 5).await.unwrap_err();
+    assert!(matches!(large, CabinetError::Large { found: 6, most: 5, .. }), "{large}");
+
+    of_many_who_create_a_file_one_has_it(&cabinet, 5, 6).await;
 
     for name in ["c", "a", "b", "d"] {
         cabinet.put(&format!("waiting/{name}.json"), name.into()).await.unwrap();
@@ -67,6 +71,14 @@ async fn lives(cabinet: Arc<dyn Cabinet>) {
     // Who deletes makes room for another first.
     cabinet.delete("done/0.json").await.unwrap();
     cabinet.put_new("done/0.json", "again".into()).await.unwrap();
+}
+
+#[tokio::test]
+async fn a_folder_of_this_machine() {
+    let place = tempfile::tempdir().unwrap();
+    let uri = format!("file://{}", place.path().display()).parse().unwrap();
+    let cabinet = open_cabinet(&uri, &[], PATIENCE).unwrap();
+    of_many_who_create_a_file_one_has_it(&cabinet, 50, 8).await;
 }
 
 #[tokio::test]

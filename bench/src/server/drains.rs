@@ -14,7 +14,6 @@ use super::models::{Images, Model};
 use super::open::{Load, Plan, Seen, Target};
 use crate::http::page;
 use crate::process::Program;
-use crate::rounds::quantile;
 
 const CLIENTS: usize = 16;
 /// Ports of the server that answers, and of the next one.
@@ -57,8 +56,7 @@ fn tell(
     seen: &Seen,
     requests: usize,
 ) -> Result<()> {
-    let ms = |seen: &Seen, share| quantile(&seen.good, share) as f64 / 1e6;
-    let lost = seen.failed() + seen.refused.len() as u64;
+    let lost = seen.lost();
     bench.report.say(&format!(
         "\nS7  {}: {CLIENTS} clients beside {drains} servers that were replaced, in {seconds:.0} s: {lost} of {} requests lost \
          ({} refused; else: {}); p99 {:.1} ms, {:.1} ms without a change",
@@ -66,8 +64,8 @@ fn tell(
         seen.requests(),
         seen.refused.len(),
         seen.spelt(),
-        ms(seen, 0.99),
-        ms(calm, 0.99)
+        seen.p99(),
+        calm.p99()
     ));
     let found = format!("{lost} of {}, {drains} drains", seen.requests());
     bench.report.targets.line(
@@ -79,7 +77,7 @@ fn tell(
     bench.report.keep(
         "s7",
         json!({"requests": seen.requests(), "lost": lost, "drains": drains, "failures": seen.spelt(),
-            "p99": ms(seen, 0.99), "calmP99": ms(calm, 0.99)}),
+            "p99": seen.p99(), "calmP99": calm.p99()}),
     )
 }
 

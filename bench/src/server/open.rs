@@ -10,6 +10,7 @@ use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
 
 use crate::http::{Connection, Failure, is_last, precisely};
+use crate::rounds::quantile;
 
 /// What to send.
 #[derive(Debug, Clone)]
@@ -99,8 +100,18 @@ impl Seen {
         self.failures.values().sum()
     }
 
+    /// Those without a good answer.
+    pub(super) fn lost(&self) -> u64 {
+        self.failed() + self.refused.len() as u64
+    }
+
+    /// Milliseconds until 99 % of the good answers were there.
+    pub(super) fn p99(&self) -> f64 {
+        quantile(&self.good, 0.99) as f64 / 1e6
+    }
+
     pub(super) fn requests(&self) -> u64 {
-        (self.good.len() + self.refused.len()) as u64 + self.failed()
+        self.good.len() as u64 + self.lost()
     }
 
     /// All failures, for people.

@@ -15,7 +15,6 @@ use super::models::{Images, Model};
 use super::open::{Load, Plan, Seen, Target};
 use crate::http::page;
 use crate::process::Program;
-use crate::rounds::quantile;
 
 const CLIENTS: usize = 16;
 const SWAPS: usize = 20;
@@ -70,10 +69,9 @@ fn tell(
     seen: &Seen,
     requests: usize,
 ) -> Result<()> {
-    let ms = |seen: &Seen, share| quantile(&seen.good, share) as f64 / 1e6;
-    let lost = seen.failed() + seen.refused.len() as u64;
+    let lost = seen.lost();
     let longest = took.iter().copied().fold(0.0, f64::max);
-    let slower = ms(seen, 0.99) / ms(calm, 0.99);
+    let slower = seen.p99() / calm.p99();
     bench.report.say(&format!(
         "\nS7  {}: {CLIENTS} clients beside {SWAPS} swaps in {:.0} s, of at most {longest:.2} s each: {lost} of {} requests \
          lost ({} refused; else: {}); p99 {:.1} ms, {:.1} ms without a swap",
@@ -82,8 +80,8 @@ fn tell(
         seen.requests(),
         seen.refused.len(),
         seen.spelt(),
-        ms(seen, 0.99),
-        ms(calm, 0.99)
+        seen.p99(),
+        calm.p99()
     ));
     let targets = &mut bench.report.targets;
     let found = format!("{lost} of {}, {SWAPS} swaps", seen.requests());
@@ -97,7 +95,7 @@ fn tell(
     bench.report.keep(
         "s7Swaps",
         json!({"requests": seen.requests(), "lost": lost, "swaps": SWAPS, "failures": seen.spelt(), "longest": longest,
-            "p99": ms(seen, 0.99), "calmP99": ms(calm, 0.99)}),
+            "p99": seen.p99(), "calmP99": calm.p99()}),
     )
 }
 

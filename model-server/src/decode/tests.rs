@@ -87,8 +87,8 @@ proptest! {
         bytes[at] = to;
         bytes.truncate(cut);
         // Without the guard: a panic of the decoder fails the test.
-        let format = ["PNG", "JPEG", "WebP"][format];
-        let signature = if format == "WebP" { 12 } else { 8 };
+        let format = [Media::Png, Media::Jpeg, Media::WebP][format];
+        let signature = if format == Media::WebP { 12 } else { 8 };
         prop_assume!(bytes.len() > signature && at >= signature);
         let read = header_unguarded(&bytes, format, 10_000).and_then(|header| header.decode_unguarded());
         if let Ok(image) = read {

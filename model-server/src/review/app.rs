@@ -10,8 +10,7 @@ use axum::Router;
 use axum::extract::rejection::BytesRejection;
 use axum::extract::{DefaultBodyLimit, MatchedPath, Path as Segment, Query, Request, State};
 use axum::http::header::{
-    AUTHORIZATION, CACHE_CONTROL, CONTENT_SECURITY_POLICY, CONTENT_TYPE, WWW_AUTHENTICATE,
-    X_CONTENT_TYPE_OPTIONS,
+    CACHE_CONTROL, CONTENT_SECURITY_POLICY, CONTENT_TYPE, WWW_AUTHENTICATE, X_CONTENT_TYPE_OPTIONS,
 };
 use axum::http::{HeaderMap, HeaderValue, StatusCode, Version};
 use axum::middleware::{Next, from_fn_with_state};
@@ -203,13 +202,8 @@ async fn admit(State(app): State<Arc<App>>, request: Request, next: Next) -> Res
 }
 
 fn is_let_in(headers: &HeaderMap, token: &str) -> bool {
-    let written = headers.get(AUTHORIZATION).and_then(|value| value.to_str().ok());
-    let given = written
-        .and_then(|text| text.split_once(' '))
-        .filter(|(scheme, _)| scheme.eq_ignore_ascii_case("bearer"))
-        .map_or("", |(_, token)| token.trim());
     // How long it takes to compare digests tells nothing of the token.
-    Sha256::digest(given) == Sha256::digest(token)
+    Sha256::digest(admin::bearer(headers)) == Sha256::digest(token)
 }
 
 /// The token in a file: 16 characters or more.

@@ -182,8 +182,7 @@ impl Courier {
         match self.ask(router, body.into(), &item.id).await {
             Answer::Told(told) => {
                 self.desk.write_told(&told).await?;
-                let outcome = if told.code.is_some() { "refused" } else { "accepted" };
-                self.told.with_label_values(&[outcome]).inc();
+                self.told.with_label_values(&[told.outcome()]).inc();
                 Ok(Settled::Yes)
             }
             Answer::Later(reason) => {

@@ -9,11 +9,10 @@ use bytes::Bytes;
 use futures::StreamExt;
 use futures::stream::iter;
 use jiff::Timestamp;
-use rand::RngCore;
 use serde::de::DeserializeOwned;
 use sources::{Cabinet, CabinetError};
 
-use super::{Done, Item, ItemId, Told};
+use super::{Done, Item, ItemId, Told, id};
 
 /// Largest record, in bytes: one of a model of thousands of classes has a few hundred thousand.
 const RECORD: usize = 4 << 20;
@@ -198,7 +197,7 @@ impl Desk {
         if !item.classes.iter().any(|class| class == label) {
             return Err(LabelError::Class { found: label.chars().take(100).collect() });
         }
-        let nonce = nonce();
+        let nonce = id::random::<8>();
         let (label, by) = (label.to_owned(), by.map(str::to_owned));
         let given = Done { item, label, by, time: Timestamp::now(), nonce: nonce.clone() };
         self.cabinet.put(&marker(id, &nonce), json(&given.time)).await?;
@@ -274,15 +273,8 @@ impl Desk {
     }
 
     pub(super) async fn write_told(&self, told: &Told) -> Result<(), CabinetError> {
-        let outcome = if told.code.is_some() { "refused" } else { "accepted" };
-        self.cabinet.put(&format!("feedback/{outcome}/{}.json", told.id), json(told)).await
+        self.cabinet.put(&format!("feedback/{}/{}.json", told.outcome(), told.id), json(told)).await
     }
-}
-
-fn nonce() -> String {
-    let mut bytes = [0; 8];
-    rand::rng().fill_bytes(&mut bytes);
-    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
 }
 
 #[cfg(test)]

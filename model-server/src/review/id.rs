@@ -23,14 +23,18 @@ pub struct ItemId(String);
 #[error("an id has {LENGTH} lower-case hex digits")]
 pub struct IdError;
 
+/// So many random bytes in hex digits.
+pub(super) fn random<const BYTES: usize>() -> String {
+    let mut bytes = [0; BYTES];
+    rand::rng().fill_bytes(&mut bytes);
+    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
+}
+
 impl ItemId {
     /// A new one.
     #[must_use]
     pub fn new(now: Timestamp) -> Self {
-        let mut bytes = [0; (LENGTH - TIME) / 2];
-        rand::rng().fill_bytes(&mut bytes);
-        let random: String = bytes.iter().map(|byte| format!("{byte:02x}")).collect();
-        Self(format!("{}{random}", Self::start(now)))
+        Self(format!("{}{}", Self::start(now), random::<{ (LENGTH - TIME) / 2 }>()))
     }
 
     /// What all ids of this millisecond begin with; times before 1970 are as 1970.

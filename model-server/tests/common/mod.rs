@@ -70,6 +70,11 @@ where
     let metrics = Metrics::new(&Registry::new()).unwrap();
     let room = Room { capacity, batch: 4, delay: Duration::ZERO };
     let queue = Queue::start(vec![make], room, &metrics).unwrap();
+    serve(light(queue), limits, metrics, drain).await
+}
+
+/// The model of tests, behind a queue.
+pub fn light(queue: Queue) -> Models {
     let identity = Identity {
         metadata: metadata(),
         digest: "d".repeat(64),
@@ -78,8 +83,7 @@ where
         platform: "sluice_torchscript",
         infer_output: Output::Probabilities,
     };
-    let models = Models::One(Arc::new(Served::new(identity, queue, None)));
-    serve(models, limits, metrics, drain).await
+    Models::One(Arc::new(Served::new(identity, queue, None)))
 }
 
 /// Serves models on a free port of loopback.

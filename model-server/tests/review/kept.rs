@@ -4,18 +4,16 @@ use std::time::Instant;
 
 use bytes::Bytes;
 use model_server::http::Service;
-use model_server::models::Models;
 use model_server::queue::{Queue, Room as QueueRoom};
 use model_server::review::{Capturing, Keeping, KeptMetrics, Outbox, Room};
-use model_server::served::{Identity, Served};
-use model_server::{Engine, Metrics, Output, Reference, listen};
+use model_server::{Engine, Metrics, Reference, listen};
 use prometheus::{Encoder, Registry, TextEncoder};
 use reqwest::multipart::{Form, Part};
 use rstest::rstest;
 use sources::CabinetError;
 use tokio_util::sync::CancellationToken;
 
-use super::common::{LIMITS, base64, metadata, png};
+use super::common::{LIMITS, base64, light, png};
 use super::*;
 
 /// A server that keeps images.
@@ -41,16 +39,7 @@ async fn server(review: Option<Arc<dyn Cabinet>>, capture: Option<(Arc<dyn Cabin
     let make = || Ok(Box::new(Reference { classes: 3, sharp: 4.0 }) as Box<dyn Engine>);
     let queue =
         Queue::start(vec![make], QueueRoom { capacity: 64, batch: 4, delay: Duration::ZERO }, &metrics);
-    let identity = Identity {
-        metadata: metadata(),
-        digest: "d".repeat(64),
-        revision: "light-1".into(),
-        name: "light".into(),
-        platform: "sluice_torchscript",
-        infer_output: Output::Probabilities,
-    };
-    let models = Models::One(Arc::new(Served::new(identity, queue.unwrap(), None)));
-    let service = Arc::new(Service::new(models, LIMITS, metrics).with_keeping(keeping));
+    let service = Arc::new(Service::new(light(queue.unwrap()), LIMITS, metrics).with_keeping(keeping));
     let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
     let url = format!("http://{}", listener.local_addr().unwrap());
     let stop = CancellationToken::new();

@@ -25,7 +25,7 @@ const SIGNATURE: usize = 16;
 /// Longest class name that gets an id, in bytes.
 const MAX_CLASS: usize = 128;
 /// Longest id that is looked at, in characters.
-const MAX_TEXT: usize = 640;
+const MAX_TEXT: usize = wire::header::TICKET_LENGTH;
 
 /// What one answer was.
 #[derive(Debug, Clone, PartialEq, Eq)]

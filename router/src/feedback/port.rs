@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
-use http::header::{AUTHORIZATION, CONNECTION, CONTENT_TYPE, WWW_AUTHENTICATE};
+use http::header::{CONNECTION, CONTENT_TYPE, WWW_AUTHENTICATE};
 use http::{HeaderMap, HeaderValue, Method, Request, Response, StatusCode};
 use http_body_util::{BodyExt, Full, LengthLimitError, Limited};
 use hyper::body::Incoming;
@@ -213,11 +213,7 @@ async fn take(request: Request<Incoming>, feedback: &Feedback) -> Result<Taken, 
 }
 
 fn admit(headers: &HeaderMap, feedback: &Feedback) -> Result<(), Fault> {
-    let written = headers.get(AUTHORIZATION).and_then(|value| value.to_str().ok());
-    let token = written
-        .and_then(|text| text.split_once(' '))
-        .filter(|(scheme, _)| scheme.eq_ignore_ascii_case("bearer"));
-    match feedback.admits(token.map_or("", |(_, token)| token.trim())) {
+    match feedback.admits(admin::bearer(headers)) {
         Some(true) => Ok(()),
         Some(false) => Err(Fault::new(
             StatusCode::UNAUTHORIZED,

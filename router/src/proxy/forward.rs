@@ -183,7 +183,8 @@ impl<'a> Journey<'a> {
                     self.ticket.record().into_iter().for_each(|record| record.attempt(endpoint.address()));
                     self.enter(&snapshot, index)?;
                     let own = snapshot.table.revisions[index].name == self.drawn;
-                    headers::set_ticket(&mut cargo.parts, self.answer_ticket.as_ref().filter(|_| own));
+                    let ticket = self.answer_ticket.as_ref().filter(|_| own);
+                    headers::set(&mut cargo.parts, headers::TICKET, ticket);
                     self.deadline.tell(&mut cargo.parts.headers, Instant::now());
                     let errand = self.errand.insert(Errand::begin(endpoint.clone()));
                     match attempt(&endpoint, cargo, !tried.is_empty()).await {

@@ -70,12 +70,9 @@ pub(crate) fn pass_on(parts: &mut Parts, id: &HeaderValue, automation: Option<&H
     // Answered by our own server already; a server behind would only delay its answer.
     parts.headers.remove(header::EXPECT);
     parts.headers.remove(mirror::SHADOW);
-    parts.headers.remove(TICKET);
+    set(parts, TICKET, None);
     parts.headers.insert(REQUEST_ID, id.clone());
-    match automation {
-        Some(automation) => drop(parts.headers.insert(AUTOMATION, automation.clone())),
-        None => drop(parts.headers.remove(AUTOMATION)),
-    }
+    set(parts, AUTOMATION, automation);
     if grpc {
         // Whoever asks this way can read trailers, and says so.
         parts.headers.insert(header::TE, HeaderValue::from_static("trailers"));
@@ -94,11 +91,11 @@ pub(crate) fn pass_on(parts: &mut Parts, id: &HeaderValue, automation: Option<&H
     parts.version = Version::HTTP_11;
 }
 
-/// Tells a server what its answer is called, or nothing.
-pub(crate) fn set_ticket(parts: &mut Parts, ticket: Option<&HeaderValue>) {
-    match ticket {
-        Some(ticket) => drop(parts.headers.insert(TICKET, ticket.clone())),
-        None => drop(parts.headers.remove(TICKET)),
+/// Tells a server what only a router may say, or nothing.
+pub(crate) fn set(parts: &mut Parts, name: HeaderName, value: Option<&HeaderValue>) {
+    match value {
+        Some(value) => drop(parts.headers.insert(name, value.clone())),
+        None => drop(parts.headers.remove(name)),
     }
 }
 

@@ -61,27 +61,6 @@ async fn no_name_leads_out_of_the_folder() {
 }
 
 #[tokio::test]
-async fn of_many_who_create_a_file_one_has_it() {
-    let (_place, cabinet) = folder();
-    for round in 0..50 {
-        let name = format!("done/{round}");
-        let all = (0..8).map(|n: u32| {
-            let (cabinet, name) = (cabinet.clone(), name.clone());
-            tokio::spawn(async move { cabinet.put_new(&name, n.to_string().into()).await.map(|()| n) })
-        });
-        let mut winners = Vec::new();
-        for one in all.collect::<Vec<_>>() {
-            match one.await.unwrap() {
-                Ok(n) => winners.push(n.to_string()),
-                Err(error) => assert!(matches!(error, CabinetError::Exists(_)), "{error}"),
-            }
-        }
-        assert_eq!(winners.len(), 1);
-        assert_eq!(cabinet.get(&name, 9).await.unwrap(), winners[0]);
-    }
-}
-
-#[tokio::test]
 async fn what_cannot_be_written_says_so() {
     let place = tempfile::tempdir().unwrap();
     let loops = place.path().join("loop");
