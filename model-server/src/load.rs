@@ -3,12 +3,12 @@
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
-use torchscript::Precision;
-
 use crate::metrics::Metrics;
-use crate::queue::{Queue, Room};
+use crate::queue::{Queue, Room, together};
 use crate::served::{Identity, Served};
-use crate::{Artefact, ArtefactError, Engine, EngineError, Metadata, Model, ModelError, Output, precision};
+use crate::{
+    Artefact, ArtefactError, Engine, EngineError, Metadata, Model, ModelError, Output, Plan, Precision, plan,
+};
 
 /// How long sizes of batches are tried, beside the smallest and the largest.
 const WARM_UP: Duration = Duration::from_secs(5);
@@ -78,11 +78,11 @@ pub fn load(wanted: &Wanted, settings: &Settings, metrics: &Metrics) -> Result<S
     let program = model.program(&metadata)?;
     drop(model);
     let platform = program.platform();
-    let precision = precision::choose(settings.precision, &program, &metadata)?;
+    let plan = plan::choose(settings.precision, &program, &metadata, threads)?;
     let maker = || {
         let (program, metadata) = (program.clone(), metadata.clone());
         move || {
-            let mut engine = program.engine(&metadata, threads, precision)?;
+            let mut engine = program.engine(&metadata, threads, plan)?;
             warm_up(engine.as_mut(), &metadata, room.batch)?;
             Ok(engine)
         }
@@ -94,21 +94,23 @@ pub fn load(wanted: &Wanted, settings: &Settings, metrics: &Metrics) -> Result<S
     Ok(Served::new(identity, queue, Some(profile)))
 }
 
-/// The right engine for a model, on the calling thread and for it alone, at full precision.
+/// The right engine for a model, on the calling thread and for it alone: the graph as it is, at full precision.
 ///
 /// # Errors
 /// If the model does not load.
 pub fn engine(model: &Model, metadata: &Metadata, threads: usize) -> Result<Box<dyn Engine>, LoadError> {
-    Ok(model.program(metadata)?.engine(metadata, threads, Precision::Fp32)?)
+    Ok(model.program(metadata)?.engine(metadata, threads, Plan::default())?)
 }
 
 /// Runs every size of a batch until libtorch has profiled and compiled the graph for it (it does so in the first two
 /// runs), so that no client waits for it; the smallest and the largest first, which also proves that the graph fits its
-/// description. Others are left out once it has taken [`WARM_UP`]: to a model that slow, a new size makes no difference.
+/// description. The others are left out once it has taken [`WARM_UP`]: to a model that slow, a new size makes no difference.
 fn warm_up(engine: &mut dyn Engine, metadata: &Metadata, largest: usize) -> Result<(), EngineError> {
     let (start, length) = (Instant::now(), metadata.preprocessing.input_len());
+    let largest = together(largest);
     let inputs = vec![0.0; largest * length];
-    for images in [1, largest].into_iter().chain(2..largest) {
+    let between = (2..largest).filter(|images| together(*images) == *images);
+    for images in [1, largest].into_iter().chain(between) {
         if images != largest && start.elapsed() > WARM_UP {
             tracing::info!(images, largest, "warm-up is over: sizes between are not tried");
             break;

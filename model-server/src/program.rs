@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use torchscript::Precision;
+use torchscript::Plan;
 
 use crate::{Engine, EngineError, Metadata, Onnx, Torch};
 
@@ -26,7 +26,7 @@ impl Program {
     }
 
     /// An engine, and the calling thread made ready for it: it is the one that shall run it. One operation uses `threads`
-    /// threads. An ONNX file says itself how precise it is.
+    /// threads. An ONNX file knows one plan, its own.
     ///
     /// # Errors
     /// If the engine does not accept the graph.
@@ -34,12 +34,12 @@ impl Program {
         &self,
         metadata: &Metadata,
         threads: usize,
-        precision: Precision,
+        plan: Plan,
     ) -> Result<Box<dyn Engine>, EngineError> {
         crate::limit_threads(threads);
         torchscript::flush_denormal();
         Ok(match self {
-            Self::TorchScript(archive) => Box::new(Torch::load(archive, metadata, precision)?),
+            Self::TorchScript(archive) => Box::new(Torch::load(archive, metadata, plan)?),
             Self::Onnx(bytes) => Box::new(Onnx::load(bytes, metadata, threads)?),
         })
     }

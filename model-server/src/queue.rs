@@ -5,7 +5,8 @@
 //! number of threads, caches) that a pool would leak.
 //!
 //! A worker takes all that waits, up to a batch, in the moment in which it is free: an idle server adds no time to a
-//! request, and batches grow by themselves with the load. The live come before copies (`x-sluice-shadow`), which may take
+//! request, and batches grow by themselves with the load. They have few sizes ([`together`]), for which engines prepare
+//! themselves: who does not fit into one is first in the next. The live come before copies (`x-sluice-shadow`), which may take
 //! half of the room.
 
 mod waiting;
@@ -47,10 +48,18 @@ pub enum QueueError {
 pub struct Room {
     /// Images that may wait or be worked on, at least 1.
     pub capacity: usize,
-    /// Images that run together, at least 1. A request of more runs in parts.
+    /// Most images that run together, at least 1. A request of more runs in parts.
     pub batch: usize,
     /// For how long a worker waits for a batch to fill, from its first request on. Zero: not at all.
     pub delay: Duration,
+}
+
+/// How many of so many images run together: 1, 2, 3, 4, 6, 8, 12, 16, 24, … Between the smallest and 64 there are twelve sizes, and no
+/// more than a third is left for the next batch.
+pub(crate) fn together(images: usize) -> usize {
+    let Some(log) = images.checked_ilog2() else { return 0 };
+    let (power, half) = (1 << log, (1 << log) / 2);
+    if images >= power + half { power + half } else { power }
 }
 
 /// Who asks.

@@ -1,7 +1,7 @@
 //! TorchScript through libtorch.
 
 use tch::TchError;
-use torchscript::{Graph, Precision};
+use torchscript::{Graph, Plan};
 
 use crate::{Engine, EngineError, Metadata};
 
@@ -18,8 +18,8 @@ impl Torch {
     ///
     /// # Errors
     /// If libtorch does not accept them.
-    pub fn load(archive: &[u8], metadata: &Metadata, precision: Precision) -> Result<Self, EngineError> {
-        let graph = Graph::load(archive, precision).map_err(|e| EngineError::Load(e.to_string()))?;
+    pub fn load(archive: &[u8], metadata: &Metadata, plan: Plan) -> Result<Self, EngineError> {
+        let graph = Graph::load(archive, plan).map_err(|e| EngineError::Load(e.to_string()))?;
         let contract = &metadata.preprocessing;
         let shape = [contract.channels, contract.height, contract.width].map(|side| side as usize);
         Ok(Self { graph, shape, classes: metadata.classes.len() })

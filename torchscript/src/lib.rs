@@ -1,7 +1,7 @@
 //! TorchScript graphs, frozen and optimised for inference.
 //!
 //! tch has neither `torch::jit::freeze`, nor `optimize_for_inference`, nor `InferenceMode`; together they make the same
-//! file two to four times faster on a CPU. This crate is the only one with unsafe code: a hundred lines of C++ behind
+//! file two to four times faster on a CPU; oneDNN's fusion of layers, as much again. This crate is the only one with unsafe code: a hundred lines of C++ behind
 //! [`Graph`], which panics and throws nothing.
 
 use std::ffi::{CStr, c_char};
@@ -12,21 +12,22 @@ use std::ptr::NonNull;
 #[error("{0}")]
 pub struct TorchError(String);
 
-/// Numbers in which a graph computes.
+/// How a graph is run.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub enum Precision {
-    /// 32 bits.
+pub enum Plan {
+    /// Frozen and optimised, for batches of any size.
     #[default]
-    Fp32,
-    /// 16 bits with the range of 32 and 8 bits of mantissa. Faster only where the processor has AMX.
-    Bf16,
+    Optimised,
+    /// oneDNN fuses its layers: faster, but compiled anew for each size of batches, in the second run of it.
+    Fused,
+    /// The same in 16 bits with the range of 32 and 8 bits of mantissa. Faster only where the processor has AMX.
+    FusedBf16,
 }
 
 /// A loaded graph. It belongs to one thread at a time.
 #[derive(Debug)]
 pub struct Graph {
     raw: NonNull<ffi::Graph>,
-    precision: Precision,
 }
 
 // SAFETY: the graph has no tie to the thread that loaded it, and `run` takes it by `&mut`.
@@ -40,7 +41,7 @@ impl Graph {
     ///
     /// # Errors
     /// If libtorch does not accept them.
-    pub fn load(archive: &[u8], precision: Precision) -> Result<Self, TorchError> {
+    pub fn load(archive: &[u8], plan: Plan) -> Result<Self, TorchError> {
         let mut message = [0; MESSAGE];
         // SAFETY: the archive and the room for a message are ours, as long as they say, and are read or written during
         // the call only.
@@ -48,13 +49,14 @@ impl Graph {
             ffi::sluice_graph_load(
                 archive.as_ptr().cast(),
                 archive.len(),
-                precision == Precision::Bf16,
+                plan != Plan::Optimised,
+                plan == Plan::FusedBf16,
                 message.as_mut_ptr(),
                 MESSAGE,
             )
         };
         let raw = NonNull::new(raw).ok_or_else(|| told(&message))?;
-        Ok(Self { raw, precision })
+        Ok(Self { raw })
     }
 
     /// Runs `images` inputs of `shape` (channels, height, width) that lie one after the other, and gives all outputs, the
@@ -84,7 +86,6 @@ impl Graph {
                 inputs.as_ptr(),
                 number(images),
                 shape.map(number).as_ptr(),
-                self.precision == Precision::Bf16,
                 outputs.as_mut_ptr(),
                 number(most),
                 &raw mut found,
@@ -152,6 +153,7 @@ mod ffi {
         pub(super) fn sluice_graph_load(
             data: *const c_char,
             length: usize,
+            fuse: bool,
             bf16: bool,
             error: *mut c_char,
             room: usize,
@@ -161,7 +163,6 @@ mod ffi {
             inputs: *const f32,
             images: i64,
             shape: *const i64,
-            bf16: bool,
             outputs: *mut f32,
             most: i64,
             found: *mut i64,

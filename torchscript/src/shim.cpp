@@ -1,11 +1,15 @@
 // What tch does not offer: TorchScript that is frozen and optimised for inference, run in InferenceMode. Plain C to the
 // outside: no exception leaves it, and nothing of libtorch does. See docs/adr/0021-libtorch-through-a-shim.md.
 #include <torch/csrc/jit/api/module.h>
+#include <torch/csrc/jit/codegen/onednn/interface.h>
 #include <torch/csrc/jit/ir/ir.h>
+#include <torch/csrc/jit/runtime/graph_executor.h>
 #include <torch/csrc/jit/serialization/import.h>
 #include <torch/torch.h>
 
 #include <cstring>
+#include <map>
+#include <memory>
 #include <sstream>
 #include <streambuf>
 #include <string>
@@ -67,11 +71,30 @@ void round_weights(torch::jit::Block *block) {
 extern "C" {
 
 struct sluice_graph {
+  // Frozen; optimised as well if it is not fused.
   torch::jit::Module module;
+  bool bf16;
+  // What is fused is compiled for one size of batches: each has a copy of the graph, and all share the weights.
+  std::shared_ptr<torch::jit::Graph> fused;
+  std::map<int64_t, torch::jit::GraphExecutor> sizes;
+
+  at::Tensor run(at::Tensor input) {
+    if (!fused) {
+      // It has been optimised; what is fused for others must not be fused here.
+      torch::jit::GraphOptimizerEnabledGuard as_it_is(false);
+      return module.forward({input}).toTensor();
+    }
+    if (bf16) input = input.to(torch::kBFloat16);
+    // Layers keep this order; in the other, each turns it around and back.
+    torch::jit::Stack stack{module._ivalue(), input.contiguous(at::MemoryFormat::ChannelsLast)};
+    sizes.try_emplace(input.size(0), fused->copy(), "forward").first->second.run(stack);
+    return stack.at(0).toTensor();
+  }
 };
 
-// Loads, freezes and optimises a graph. Null with a message if it cannot be loaded.
-sluice_graph *sluice_graph_load(const char *data, size_t length, bool bf16, char *error, size_t room) {
+// Loads a graph and freezes it, and optimises it unless its layers are to be fused by oneDNN when it runs. Null with a message
+// if it cannot be loaded.
+sluice_graph *sluice_graph_load(const char *data, size_t length, bool fuse, bool bf16, char *error, size_t room) {
   sluice_graph *graph = nullptr;
   guarded(error, room, [&] {
     Bytes bytes(data, length);
@@ -79,23 +102,29 @@ sluice_graph *sluice_graph_load(const char *data, size_t length, bool bf16, char
     torch::jit::Module module = torch::jit::load(stream, torch::kCPU);
     module.eval();
     torch::jit::Module frozen = torch::jit::freeze(module);
+    if (!fuse) {
+      graph = new sluice_graph{torch::jit::optimize_for_inference(frozen), false, nullptr, {}};
+      return;
+    }
+    // For all graphs of this process, and once.
+    static const bool registered = torch::jit::RegisterLlgaFuseGraph::setEnabled(true);
+    (void)registered;
+    std::shared_ptr<torch::jit::Graph> forward = frozen.get_method("forward").graph();
     // Behind freezing, which folds batch norms into convolutions at full precision.
-    if (bf16) round_weights(frozen.get_method("forward").graph()->block());
-    graph = new sluice_graph{torch::jit::optimize_for_inference(frozen)};
+    if (bf16) round_weights(forward->block());
+    graph = new sluice_graph{frozen, bf16, forward, {}};
   });
   return graph;
 }
 
 // Runs `images` inputs of channels x height x width; writes at most `most` outputs and says how many there were.
-bool sluice_graph_run(sluice_graph *graph, const float *inputs, int64_t images, const int64_t *shape, bool bf16,
-                      float *outputs, int64_t most, int64_t *found, char *error, size_t room) {
+bool sluice_graph_run(sluice_graph *graph, const float *inputs, int64_t images, const int64_t *shape, float *outputs,
+                      int64_t most, int64_t *found, char *error, size_t room) {
   return guarded(error, room, [&] {
     // Both are the thread's own, and cost nothing beside the graph.
     c10::InferenceMode inference;
     at::Tensor input = torch::from_blob(const_cast<float *>(inputs), {images, shape[0], shape[1], shape[2]});
-    // Pooling of 16-bit numbers that lie channel by channel is a loop over single numbers; layers that follow keep the order.
-    if (bf16) input = input.to(torch::kBFloat16).contiguous(at::MemoryFormat::ChannelsLast);
-    at::Tensor output = graph->module.forward({input}).toTensor().to(torch::kFloat).contiguous();
+    at::Tensor output = graph->run(input).to(torch::kFloat).contiguous();
     *found = output.numel();
     std::memcpy(outputs, output.data_ptr<float>(), sizeof(float) * std::min(*found, most));
   });

@@ -13,7 +13,7 @@ use base64::Engine as _;
 use bench::limits::Figures;
 use bench::process::cpu;
 use clap::{Args, Parser, ValueEnum};
-use model_server::{Artefact, decode};
+use model_server::{Artefact, decode, plan};
 
 #[global_allocator]
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
@@ -77,12 +77,13 @@ impl Raw {
         let artefact = Artefact::read(&self.model)?;
         let program = artefact.model.program(&artefact.metadata)?;
         let precision = match self.precision {
-            Precision::Fp32 => torchscript::Precision::Fp32,
-            Precision::Bf16 => torchscript::Precision::Bf16,
+            Precision::Fp32 => model_server::Precision::Fp32,
+            Precision::Bf16 => model_server::Precision::Bf16,
         };
+        let plan = plan::choose(precision, &program, &artefact.metadata, 1)?;
         let length = artefact.metadata.preprocessing.input_len();
         self.time.measure(|| {
-            let mut engine = program.engine(&artefact.metadata, 1, precision)?;
+            let mut engine = program.engine(&artefact.metadata, 1, plan)?;
             let inputs = noise(self.batch * length);
             Ok(move || {
                 engine.run(&inputs, self.batch)?;

@@ -30,19 +30,19 @@ fn held(room: Room) -> (Queue, Sender<()>, Metrics) {
 
 #[tokio::test]
 async fn what_does_not_fit_is_refused_at_once_and_room_comes_back() {
-    let (queue, go, metrics) = held(room(3));
+    let (queue, go, metrics) = held(Room { batch: 3, ..room(3) });
     let first = tokio::spawn({
         let queue = queue.clone();
-        async move { queue.run(order(vec![1.0], 2)).await }
+        async move { queue.run(order(vec![1.0; 2], 2)).await }
     });
     while metrics.queued.get() < 2 {
         tokio::task::yield_now().await;
     }
-    assert!(matches!(queue.run(order(vec![2.0], 2)).await, Err(QueueError::Full { capacity: 3 })));
+    assert!(matches!(queue.run(order(vec![2.0; 2], 2)).await, Err(QueueError::Full { capacity: 3 })));
     go.send(()).unwrap();
-    assert_eq!(first.await.unwrap().unwrap(), [1.0]);
+    assert_eq!(first.await.unwrap().unwrap(), [1.0; 2]);
     go.send(()).unwrap();
-    assert_eq!(queue.run(order(vec![3.0], 3)).await.unwrap(), [3.0]);
+    assert_eq!(queue.run(order(vec![3.0; 3], 3)).await.unwrap(), [3.0; 3]);
     assert_eq!((metrics.queued.get(), metrics.images.get()), (0, 5));
 }
 
@@ -223,6 +223,31 @@ async fn a_request_of_more_than_a_batch_runs_in_parts() {
     all.let_go();
     assert_eq!(asked.await.unwrap().unwrap(), inputs);
     assert_eq!(all.batches(), [4, 4, 2]);
+}
+
+#[test]
+fn batches_have_few_sizes() {
+    let sizes: Vec<usize> = (0..=64).filter(|images| together(*images) == *images).collect();
+    assert_eq!(sizes, [0, 1, 2, 3, 4, 6, 8, 12, 16, 24, 32, 48, 64]);
+    assert!((1..1000).all(|images| together(images) <= images && 3 * together(images) >= 2 * images));
+}
+
+#[tokio::test]
+async fn who_does_not_fit_into_a_size_is_first_in_the_next_batch() {
+    let mut all = echoing(Room { capacity: 20, batch: 10, delay: Duration::ZERO });
+    let mut asked = vec![all.busy().await];
+    for i in 1..=11 {
+        asked.push(all.ask(order(vec![i as f32], 1)).await);
+    }
+    // 7 images, of which none can be given up.
+    asked.push(all.ask(order((12..19).map(|i| i as f32).collect(), 7)).await);
+    all.let_go();
+    let mut outputs = vec![];
+    for asked in asked.split_off(1) {
+        outputs.extend(asked.await.unwrap().unwrap());
+    }
+    assert_eq!(outputs, (1..19).map(|i| i as f32).collect::<Vec<_>>());
+    assert_eq!(all.batches(), [1, 8, 3, 6, 1]);
 }
 
 #[tokio::test]

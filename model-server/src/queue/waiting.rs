@@ -4,7 +4,7 @@ use std::collections::VecDeque;
 use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::Instant;
 
-use super::{Job, Priority, Room};
+use super::{Job, Priority, Room, together};
 
 /// Jobs in the order of their arrival, the live apart from copies.
 #[derive(Debug)]
@@ -54,7 +54,7 @@ impl Waiting {
 
     /// Most images of a batch.
     pub(super) fn most(&self) -> usize {
-        self.room.batch
+        together(self.room.batch)
     }
 
     /// Waits for jobs and takes those of a batch; `None` at the end.
@@ -64,8 +64,9 @@ impl Waiting {
             if let Some(arrived) = jobs.oldest() {
                 let full_at = arrived + self.room.delay;
                 let now = Instant::now();
-                if now >= full_at || jobs.images() >= self.room.batch || jobs.closed {
-                    let batch = jobs.take(self.room.batch, now);
+                let images = jobs.images();
+                if now >= full_at || images >= self.most() || jobs.closed {
+                    let batch = jobs.take(together(images.min(self.most())), now);
                     if jobs.images() > 0 {
                         // Who was told of these may have been this worker.
                         self.news.notify_one();

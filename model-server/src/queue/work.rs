@@ -5,7 +5,7 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::time::Instant;
 
 use super::waiting::{Batch, Waiting};
-use super::{Job, QueueError};
+use super::{Job, QueueError, together};
 use crate::metrics::Metrics;
 use crate::{Engine, EngineError};
 
@@ -89,12 +89,15 @@ impl Worker<'_> {
         answer(job, outputs.map_err(QueueError::from));
     }
 
-    /// Runs inputs in batches of the size that the engine was warmed up for.
+    /// Runs inputs in batches of sizes that the engine was warmed up for.
     fn infer(&mut self, inputs: &[f32], images: usize) -> Result<Vec<f32>, EngineError> {
         let length = inputs.len() / images.max(1);
         let mut outputs = vec![];
-        for (i, part) in inputs.chunks((self.most * length).max(1)).enumerate() {
-            let batch = self.most.min(images - i * self.most);
+        let mut done = 0;
+        while done < images {
+            let batch = together(self.most.min(images - done));
+            let part = &inputs[done * length..(done + batch) * length];
+            done += batch;
             let start = Instant::now();
             let some = caught(EngineError::Run, || self.engine.run(part, batch));
             self.metrics.inference_seconds.observe(start.elapsed().as_secs_f64());

@@ -8,7 +8,7 @@ use crate::dataset::Dataset;
 use crate::metadata::Training;
 use crate::model::GRAPH;
 use crate::profile;
-use crate::{Metadata, Output, Precision, Preprocessing, Torch, evaluate, net, plot};
+use crate::{Metadata, Output, Plan, Preprocessing, Torch, evaluate, net, plot};
 
 pub(super) fn artefact(
     settings: &Settings,
@@ -75,7 +75,7 @@ fn fill(
     };
     // The test goes through the graph as it was written, by the same engine that serves it.
     let bytes = std::fs::read(&path).map_err(|e| TrainError::Write { path, reason: e.to_string() })?;
-    let answers = evaluate::answers(&mut Torch::load(&bytes, &metadata, Precision::Fp32)?, &metadata, test)?;
+    let answers = evaluate::answers(&mut Torch::load(&bytes, &metadata, Plan::default())?, &metadata, test)?;
     let test_accuracy = evaluate::accuracy(test, &answers);
     training.test_accuracy = test_accuracy;
     metadata.training = Some(training);

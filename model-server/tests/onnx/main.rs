@@ -13,7 +13,7 @@ mod write;
 
 use std::path::{Path, PathBuf};
 
-use model_server::{Engine, EngineError, Metadata, Precision, Program};
+use model_server::{Engine, EngineError, Metadata, Plan, Program};
 use prost::Message;
 use rstest::rstest;
 
@@ -33,7 +33,7 @@ fn metadata() -> Metadata {
 
 /// As a server's worker would load it.
 fn engine(bytes: &[u8]) -> Result<Box<dyn Engine>, EngineError> {
-    Program::Onnx(bytes.into()).engine(&metadata(), 1, Precision::Fp32)
+    Program::Onnx(bytes.into()).engine(&metadata(), 1, Plan::default())
 }
 
 /// Images whose numbers 0, 1 and 2 tell them apart.

@@ -5,7 +5,7 @@
 use std::fs;
 use std::time::{Duration, Instant};
 
-use model_server::{Artefact, Engine, Metadata, Precision, Program};
+use model_server::{Artefact, Engine, Metadata, Plan, Program};
 use prost::Message;
 use safetensors::SafeTensors;
 
@@ -82,11 +82,11 @@ fn engines() -> [(&'static str, Box<dyn Engine>); 3] {
     fs::write(directory.path().join("model.safetensors"), &file).unwrap();
     let torch = Artefact::read(directory.path()).unwrap().model.program(&metadata).unwrap();
     let onnx = Program::Onnx(onnx(&file).into());
-    let made = |program: &Program, precision| program.engine(&metadata, 1, precision).unwrap();
+    let made = |program: &Program, plan| program.engine(&metadata, 1, plan).unwrap();
     [
-        ("TorchScript fp32", made(&torch, Precision::Fp32)),
-        ("TorchScript bf16", made(&torch, Precision::Bf16)),
-        ("ONNX", made(&onnx, Precision::Fp32)),
+        ("TorchScript fp32", made(&torch, Plan::Fused)),
+        ("TorchScript bf16", made(&torch, Plan::FusedBf16)),
+        ("ONNX", made(&onnx, Plan::default())),
     ]
 }
 
@@ -152,7 +152,7 @@ fn used() -> f64 {
 fn an_idle_session_uses_no_processor() {
     let metadata = Metadata::parse(&fs::read(fixture("onnx/metadata.json")).unwrap()).unwrap();
     let program = Program::Onnx(fs::read(fixture("onnx/model.onnx")).unwrap().into());
-    let mut engines = [0; 4].map(|_| program.engine(&metadata, 2, Precision::Fp32).unwrap());
+    let mut engines = [0; 4].map(|_| program.engine(&metadata, 2, Plan::default()).unwrap());
     let inputs = vec![0.0; 8 * 3 * 8 * 8];
     for engine in &mut engines {
         engine.run(&inputs, 8).unwrap();

@@ -1,0 +1,210 @@
+//! How a model is run: decided when it is loaded, by what it says then, and how fast.
+//!
+//! Layers that are fused, and fewer bits, are used only where they give nearly the answers of the graph as it is, and sooner.
+
+use std::thread;
+use std::time::{Duration, Instant};
+
+use rand::rngs::StdRng;
+use rand::{Rng, SeedableRng};
+use torchscript::Plan;
+
+use crate::{Answer, Engine, EngineError, Metadata, Program};
+
+/// Numbers in which a model computes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Precision {
+    /// 32 bits.
+    #[default]
+    Fp32,
+    /// 16 bits, where that is faster and says nearly the same.
+    Bf16,
+}
+
+/// Images of one run.
+const BATCH: usize = 8;
+/// Runs before the first that counts: what is fused is compiled in the second.
+const WARM: usize = 2;
+/// Runs of which the fastest counts, at most.
+const RUNS: usize = 20;
+/// No further run begins after so long.
+const TIME: Duration = Duration::from_millis(100);
+
+/// A way to run a model that may be better.
+struct Way {
+    name: &'static str,
+    plan: Plan,
+    /// Batches of noise that it is asked about beside the graph as it is.
+    batches: usize,
+    /// Furthest that a probability may be from that of the graph as it is.
+    most: f64,
+}
+
+const FUSED: Way = Way { name: "fused layers", plan: Plan::Fused, batches: 2, most: 1e-3 };
+const BF16: Way = Way { name: "bf16", plan: Plan::FusedBf16, batches: 8, most: 0.05 };
+
+/// The quickest way to run a model, of those that are allowed. It is looked for by a thread like those that will run it, with
+/// so many threads for one operation.
+///
+/// # Errors
+/// If the model does not run.
+pub fn choose(
+    asked: Precision,
+    program: &Program,
+    metadata: &Metadata,
+    threads: usize,
+) -> Result<Plan, EngineError> {
+    thread::scope(|scope| {
+        let choice = thread::Builder::new()
+            .name("plan".into())
+            .spawn_scoped(scope, || choose_here(asked, program, metadata, threads));
+        let choice = choice.map_err(|error| EngineError::Load(format!("no thread: {error}")))?;
+        choice.join().unwrap_or_else(|_| Err(EngineError::Load("the model panicked".into())))
+    })
+}
+
+fn choose_here(
+    asked: Precision,
+    program: &Program,
+    metadata: &Metadata,
+    threads: usize,
+) -> Result<Plan, EngineError> {
+    let is_onnx = matches!(program, Program::Onnx(_));
+    let ways: &[Way] = match asked {
+        Precision::Bf16 if is_onnx => {
+            tracing::warn!("bf16 is not used: an ONNX file is run in the numbers that it is written in");
+            &[]
+        }
+        _ if is_onnx => &[],
+        Precision::Bf16 if !has_amx(&std::fs::read_to_string("/proc/cpuinfo").unwrap_or_default()) => {
+            tracing::warn!("bf16 is not used: this processor has no AMX, and would be slower");
+            &[FUSED]
+        }
+        Precision::Bf16 => &[FUSED, BF16],
+        Precision::Fp32 => &[FUSED],
+    };
+    let Some(batches) = ways.iter().map(|way| way.batches).max() else { return Ok(Plan::default()) };
+    let inputs = noise(metadata, batches);
+    let of = |plan, batches| Tried::of(plan, program, metadata, &inputs[..batches], threads);
+    let plain = of(Plan::default(), batches)?;
+    let (mut best, mut time) = (Plan::default(), plain.time);
+    for way in ways {
+        let verdict = of(way.plan, way.batches).map_err(|error| error.to_string()).and_then(|tried| {
+            let (furthest, faster) = (plain.furthest(&tried), time.as_secs_f64() / tried.time.as_secs_f64());
+            judge(furthest, way.most, faster).map(|()| (tried.time, furthest, faster))
+        });
+        match verdict {
+            Ok((needed, furthest, faster)) => {
+                let (way, allowed) = (way.name, way.most);
+                tracing::info!(furthest, allowed, faster, "{way}: used; so far are probabilities, at most");
+                time = needed;
+            }
+            Err(reason) => {
+                tracing::warn!("{} is not used: {reason}", way.name);
+                continue;
+            }
+        }
+        best = way.plan;
+    }
+    Ok(best)
+}
+
+/// Whether a way is worth it; why not.
+fn judge(furthest: f64, most: f64, faster: f64) -> Result<(), String> {
+    if furthest > most {
+        return Err(format!("a probability is off by {furthest:.4}, allowed: {most}"));
+    }
+    if faster <= 1.0 {
+        return Err(format!("this model is not faster with it ({faster:.2})"));
+    }
+    Ok(())
+}
+
+/// Batches of noise, as the model is given them.
+fn noise(metadata: &Metadata, batches: usize) -> Vec<Vec<f32>> {
+    let contract = &metadata.preprocessing;
+    let mut random = StdRng::seed_from_u64(1);
+    let mut image =
+        || image::RgbImage::from_fn(contract.width, contract.height, |_, _| image::Rgb(random.random()));
+    (0..batches).map(|_| (0..BATCH).flat_map(|_| contract.normalise(&image())).collect()).collect()
+}
+
+/// What a model says of images of noise, and how fast.
+struct Tried {
+    probabilities: Vec<f64>,
+    /// Of [`BATCH`] images.
+    time: Duration,
+}
+
+impl Tried {
+    fn of(
+        plan: Plan,
+        program: &Program,
+        metadata: &Metadata,
+        batches: &[Vec<f32>],
+        threads: usize,
+    ) -> Result<Self, EngineError> {
+        let mut model = program.engine(metadata, threads, plan)?;
+        (0..WARM).try_for_each(|_| model.run(&batches[0], BATCH).map(drop))?;
+        let (mut tried, begun) = (Self { probabilities: vec![], time: Duration::MAX }, Instant::now());
+        for inputs in batches {
+            let outputs = tried.run(model.as_mut(), inputs)?;
+            let answers = outputs.chunks(metadata.classes.len());
+            let answers =
+                answers.flat_map(|outputs| Answer::from_outputs(outputs, metadata.output).probabilities);
+            tried.probabilities.extend(answers);
+        }
+        for _ in batches.len()..RUNS {
+            if begun.elapsed() < TIME {
+                tried.run(model.as_mut(), &batches[0])?;
+            }
+        }
+        Ok(tried)
+    }
+
+    fn run(&mut self, model: &mut dyn Engine, inputs: &[f32]) -> Result<Vec<f32>, EngineError> {
+        let start = Instant::now();
+        let outputs = model.run(inputs, BATCH);
+        self.time = self.time.min(start.elapsed());
+        outputs
+    }
+
+    /// The largest difference of a probability, of the images that both were asked about.
+    fn furthest(&self, other: &Self) -> f64 {
+        // A number that is none is further than any.
+        let difference = |(a, b): (&f64, &f64)| Some((a - b).abs()).filter(|d| d.is_finite());
+        let both = self.probabilities.iter().zip(&other.probabilities);
+        both.map(|both| difference(both).unwrap_or(f64::INFINITY)).fold(0.0, f64::max)
+    }
+}
+
+fn has_amx(cpuinfo: &str) -> bool {
+    let flags = cpuinfo.lines().find_map(|line| line.strip_prefix("flags"));
+    flags.is_some_and(|flags| flags.split_ascii_whitespace().any(|flag| flag == "amx_bf16"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_processor_says_what_it_has() {
+        assert!(has_amx("processor\t: 0\nflags\t\t: fpu avx512f amx_bf16 amx_tile\n"));
+        assert!(!has_amx("flags\t\t: fpu avx2\n") && !has_amx(""));
+    }
+
+    #[test]
+    fn a_way_is_used_where_it_says_the_same_and_is_faster() {
+        assert_eq!(judge(0.01, 0.05, 1.5), Ok(()));
+        assert_eq!(judge(0.06, 0.05, 2.0).unwrap_err(), "a probability is off by 0.0600, allowed: 0.05");
+        assert!(judge(f64::INFINITY, 0.05, 2.0).unwrap_err().contains("off by inf"));
+        assert_eq!(judge(0.0, 0.05, 1.0).unwrap_err(), "this model is not faster with it (1.00)");
+    }
+
+    #[test]
+    fn numbers_that_are_none_are_further_than_any() {
+        let tried = |probabilities| Tried { probabilities, time: Duration::MAX };
+        assert_eq!(tried(vec![0.25, 0.5]).furthest(&tried(vec![0.5, 0.5])), 0.25);
+        assert_eq!(tried(vec![f64::NAN]).furthest(&tried(vec![0.5])), f64::INFINITY);
+    }
+}
