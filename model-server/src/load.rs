@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
 use crate::metrics::Metrics;
-use crate::queue::{Queue, Room, together};
+use crate::queue::{Queue, Room, sizes, together};
 use crate::served::{Identity, Served};
 use crate::{
     Artefact, ArtefactError, Engine, EngineError, Metadata, Model, ModelError, Output, Plan, Precision, plan,
@@ -109,7 +109,7 @@ fn warm_up(engine: &mut dyn Engine, metadata: &Metadata, largest: usize) -> Resu
     let (start, length) = (Instant::now(), metadata.preprocessing.input_len());
     let largest = together(largest);
     let inputs = vec![0.0; largest * length];
-    let between = (2..largest).filter(|images| together(*images) == *images);
+    let between = sizes(largest).filter(|images| ![1, largest].contains(images));
     for images in [1, largest].into_iter().chain(between) {
         if images != largest && start.elapsed() > WARM_UP {
             tracing::info!(images, largest, "warm-up is over: sizes between are not tried");

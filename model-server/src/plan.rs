@@ -12,12 +12,12 @@ use torchscript::Plan;
 use crate::{Answer, Engine, EngineError, Metadata, Program};
 
 /// Numbers in which a model computes.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, clap::ValueEnum)]
 pub enum Precision {
     /// 32 bits.
     #[default]
     Fp32,
-    /// 16 bits, where that is faster and says nearly the same.
+    /// 16 bits.
     Bf16,
 }
 
@@ -54,57 +54,59 @@ pub fn choose(
     metadata: &Metadata,
     threads: usize,
 ) -> Result<Plan, EngineError> {
+    let ways = ways(asked, program);
     thread::scope(|scope| {
         let choice = thread::Builder::new()
             .name("plan".into())
-            .spawn_scoped(scope, || choose_here(asked, program, metadata, threads));
+            .spawn_scoped(scope, || quickest(ways, program, metadata, threads));
         let choice = choice.map_err(|error| EngineError::Load(format!("no thread: {error}")))?;
         choice.join().unwrap_or_else(|_| Err(EngineError::Load("the model panicked".into())))
     })
 }
 
-fn choose_here(
-    asked: Precision,
+/// What may be better than the graph as it is. Says why, if it is less than was asked for.
+fn ways(asked: Precision, program: &Program) -> &'static [Way] {
+    let wants_bf16 = asked == Precision::Bf16;
+    if matches!(program, Program::Onnx(_)) {
+        if wants_bf16 {
+            tracing::warn!("bf16 is not used: an ONNX file is run in the numbers that it is written in");
+        }
+        return &[];
+    }
+    if wants_bf16 && !has_amx(&std::fs::read_to_string("/proc/cpuinfo").unwrap_or_default()) {
+        tracing::warn!("bf16 is not used: this processor has no AMX, and would be slower");
+        return &[FUSED];
+    }
+    if wants_bf16 { &[FUSED, BF16] } else { &[FUSED] }
+}
+
+fn quickest(
+    ways: &[Way],
     program: &Program,
     metadata: &Metadata,
     threads: usize,
 ) -> Result<Plan, EngineError> {
-    let is_onnx = matches!(program, Program::Onnx(_));
-    let ways: &[Way] = match asked {
-        Precision::Bf16 if is_onnx => {
-            tracing::warn!("bf16 is not used: an ONNX file is run in the numbers that it is written in");
-            &[]
-        }
-        _ if is_onnx => &[],
-        Precision::Bf16 if !has_amx(&std::fs::read_to_string("/proc/cpuinfo").unwrap_or_default()) => {
-            tracing::warn!("bf16 is not used: this processor has no AMX, and would be slower");
-            &[FUSED]
-        }
-        Precision::Bf16 => &[FUSED, BF16],
-        Precision::Fp32 => &[FUSED],
-    };
     let Some(batches) = ways.iter().map(|way| way.batches).max() else { return Ok(Plan::default()) };
     let inputs = noise(metadata, batches);
     let of = |plan, batches| Tried::of(plan, program, metadata, &inputs[..batches], threads);
     let plain = of(Plan::default(), batches)?;
     let (mut best, mut time) = (Plan::default(), plain.time);
-    for way in ways {
-        let verdict = of(way.plan, way.batches).map_err(|error| error.to_string()).and_then(|tried| {
+    for Way { name, plan, batches, most } in ways {
+        let verdict = of(*plan, *batches).map_err(|error| error.to_string()).and_then(|tried| {
             let (furthest, faster) = (plain.furthest(&tried), time.as_secs_f64() / tried.time.as_secs_f64());
-            judge(furthest, way.most, faster).map(|()| (tried.time, furthest, faster))
+            judge(furthest, *most, faster)?;
+            tracing::info!(
+                furthest,
+                allowed = most,
+                faster,
+                "{name}: used; so far are probabilities, at most"
+            );
+            Ok(tried.time)
         });
         match verdict {
-            Ok((needed, furthest, faster)) => {
-                let (way, allowed) = (way.name, way.most);
-                tracing::info!(furthest, allowed, faster, "{way}: used; so far are probabilities, at most");
-                time = needed;
-            }
-            Err(reason) => {
-                tracing::warn!("{} is not used: {reason}", way.name);
-                continue;
-            }
+            Ok(needed) => (best, time) = (*plan, needed),
+            Err(reason) => tracing::warn!("{name} is not used: {reason}"),
         }
-        best = way.plan;
     }
     Ok(best)
 }

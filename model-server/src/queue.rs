@@ -62,6 +62,11 @@ pub(crate) fn together(images: usize) -> usize {
     if images >= power + half { power + half } else { power }
 }
 
+/// The sizes of batches of at most so many images, smallest first.
+pub(crate) fn sizes(most: usize) -> impl Iterator<Item = usize> {
+    (1..=most).filter(|images| together(*images) == *images)
+}
+
 /// Who asks.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum Priority {

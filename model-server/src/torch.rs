@@ -14,7 +14,7 @@ pub struct Torch {
 }
 
 impl Torch {
-    /// Loads a graph from a TorchScript archive ([`Program::TorchScript`](crate::Program)), and makes of it what runs fastest here.
+    /// Loads a graph from a TorchScript archive ([`Program::TorchScript`](crate::Program)), to be run by this plan.
     ///
     /// # Errors
     /// If libtorch does not accept them.

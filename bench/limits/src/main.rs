@@ -12,8 +12,8 @@ use anyhow::{Context, Result};
 use base64::Engine as _;
 use bench::limits::Figures;
 use bench::process::cpu;
-use clap::{Args, Parser, ValueEnum};
-use model_server::{Artefact, decode, plan};
+use clap::{Args, Parser};
+use model_server::{Artefact, Precision, decode, plan};
 
 #[global_allocator]
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
@@ -66,21 +66,11 @@ struct Time {
     millis: u64,
 }
 
-#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
-enum Precision {
-    Fp32,
-    Bf16,
-}
-
 impl Raw {
     fn run(&self) -> Result<Figures> {
         let artefact = Artefact::read(&self.model)?;
         let program = artefact.model.program(&artefact.metadata)?;
-        let precision = match self.precision {
-            Precision::Fp32 => model_server::Precision::Fp32,
-            Precision::Bf16 => model_server::Precision::Bf16,
-        };
-        let plan = plan::choose(precision, &program, &artefact.metadata, 1)?;
+        let plan = plan::choose(self.precision, &program, &artefact.metadata, 1)?;
         let length = artefact.metadata.preprocessing.input_len();
         self.time.measure(|| {
             let mut engine = program.engine(&artefact.metadata, 1, plan)?;

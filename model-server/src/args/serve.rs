@@ -6,11 +6,11 @@ use std::time::Duration;
 
 use anyhow::{Result, bail};
 use clap::{Args, value_parser};
-use model_server::Output;
 use model_server::http::Limits;
 use model_server::load::{Settings, Wanted};
 use model_server::queue::Room;
 use model_server::serve::{Keep, Options, What};
+use model_server::{Output, Precision};
 use sources::Uri;
 
 use super::{at_least_one, version};
@@ -77,8 +77,8 @@ pub(crate) struct Serve {
     /// Images of one request; at most the queue.
     #[arg(long, env = "SLUICE_MAX_IMAGES", default_value_t = 32, value_parser = at_least_one)]
     max_images: usize,
-    /// Images that the model is given together, those of several requests; each size is warmed up before the server is
-    /// ready.
+    /// Most images that the model is given together, those of several requests: 1, 2, 3, 4, 6, 8, 12, … Each size is warmed up
+    /// before the server is ready.
     #[arg(long, env = "SLUICE_MAX_BATCH", default_value_t = 32, value_parser = batch)]
     max_batch: usize,
     /// For how long a free model waits for a batch to fill, such as 2ms. Without, a batch is what came while it was busy.
@@ -121,16 +121,6 @@ pub(crate) struct Serve {
     max_connections: usize,
 }
 
-/// Numbers in which a model computes.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, clap::ValueEnum)]
-enum Precision {
-    /// 32 bits.
-    #[default]
-    Fp32,
-    /// 16 bits.
-    Bf16,
-}
-
 impl Serve {
     /// What the server is started with; `cores` workers if nothing is said.
     ///
@@ -151,10 +141,7 @@ impl Serve {
             workers: self.workers.unwrap_or(cores),
             threads: self.threads,
             queue: Room { capacity: self.queue, batch: self.max_batch, delay: self.batch_delay },
-            precision: match self.precision {
-                Precision::Fp32 => model_server::Precision::Fp32,
-                Precision::Bf16 => model_server::Precision::Bf16,
-            },
+            precision: self.precision,
             infer_output: self.infer_output,
         };
         let limits = Limits {
