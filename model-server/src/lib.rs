@@ -51,6 +51,7 @@ pub mod stats;
 mod torch;
 mod trace;
 pub mod train;
+pub mod turns;
 
 pub use answer::{Answer, Output};
 pub use artefact::{Artefact, ArtefactError};

@@ -13,7 +13,7 @@ use anyhow::{Context, Result, bail};
 use clap::Parser;
 use model_server::corrupt::Corruption;
 use model_server::dataset::Dataset;
-use model_server::{Artefact, Engine, data, evaluate, load, review, serve, simulate, train};
+use model_server::{Artefact, Engine, data, evaluate, load, review, serve, simulate, train, turns};
 use sources::digest;
 
 use crate::args::{Cli, Command, Data};
@@ -175,6 +175,7 @@ fn open(model: &Path, data_file: &Path) -> Result<(Artefact, Dataset, Box<dyn En
 fn serve_model(args: args::Serve) -> Result<()> {
     let options = args.options(cores())?;
     admin::init_tracing()?;
+    turns::take_turns();
     let runtime = tokio::runtime::Runtime::new().context("no runtime")?;
     runtime.block_on(async { serve::run(options, admin::shutdown_signal()).await })?;
     // A decoder that still works for a client that left must not hold the exit.

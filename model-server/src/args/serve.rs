@@ -79,7 +79,7 @@ pub(crate) struct Serve {
     max_images: usize,
     /// Most images that the model is given together, those of several requests: 1, 2, 3, 4, 6, 8, 12, … Each size is warmed up
     /// before the server is ready.
-    #[arg(long, env = "SLUICE_MAX_BATCH", default_value_t = 32, value_parser = batch)]
+    #[arg(long, env = "SLUICE_MAX_BATCH", default_value_t = 16, value_parser = batch)]
     max_batch: usize,
     /// For how long a free model waits for a batch to fill, such as 2ms. Without, a batch is what came while it was busy.
     #[arg(long, env = "SLUICE_BATCH_DELAY", default_value = "0s", value_parser = duration)]
