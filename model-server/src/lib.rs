@@ -62,6 +62,6 @@ pub use model::{Model, ModelError};
 pub use onnx::Onnx;
 pub use plan::Precision;
 pub use preprocess::{PreprocessError, Preprocessing, Resize};
-pub use program::Program;
+pub use program::{Loaded, Program};
 pub use torch::{Torch, limit_threads};
 pub use torchscript::Plan;

@@ -4,6 +4,7 @@ use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
 use crate::metrics::Metrics;
+use crate::model::{FILES, ONNX};
 use crate::queue::{Queue, Room, sizes, together};
 use crate::served::{Identity, Served};
 use crate::{
@@ -78,11 +79,12 @@ pub fn load(wanted: &Wanted, settings: &Settings, metrics: &Metrics) -> Result<S
     let program = model.program(&metadata)?;
     drop(model);
     let platform = program.platform();
-    let plan = plan::choose(settings.precision, &program, &metadata, threads)?;
+    let loaded = plan::load(settings.precision, &program, &metadata, threads)?;
+    drop(program);
     let maker = || {
-        let (program, metadata) = (program.clone(), metadata.clone());
+        let (loaded, metadata) = (loaded.clone(), metadata.clone());
         move || {
-            let mut engine = program.engine(&metadata, threads, plan)?;
+            let mut engine = loaded.engine(&metadata, threads)?;
             warm_up(engine.as_mut(), &metadata, room.batch)?;
             Ok(engine)
         }
@@ -122,11 +124,14 @@ fn warm_up(engine: &mut dyn Engine, metadata: &Metadata, largest: usize) -> Resu
     Ok(())
 }
 
-/// Bytes of memory that a model is taken to need: each worker has a graph of its own, and a graph holds its weights as
-/// they were and as the processor likes them. Of an artefact without a model, 0.
+/// Bytes of memory that a model is taken to need. A graph holds its weights as they were and as the processor likes them, which
+/// depends on the size of the batch; workers share it ([`Loaded`]). Of ONNX each has a session of its own. Of an artefact without
+/// a model, 0.
 #[must_use]
 pub fn memory(folder: &Path, workers: usize) -> u64 {
-    let length = |file: &str| std::fs::metadata(folder.join(file)).map_or(0, |m| m.len());
-    let file: u64 = crate::model::FILES.iter().map(|file| length(file)).sum();
-    file.saturating_mul(2).saturating_mul(workers as u64)
+    let needed = |file: &&str| {
+        let length = std::fs::metadata(folder.join(file)).map_or(0, |m| m.len());
+        length.saturating_mul(if *file == ONNX { 2 * workers as u64 } else { 3 })
+    };
+    FILES.iter().map(needed).sum()
 }

@@ -9,7 +9,7 @@ use rand::rngs::StdRng;
 use rand::{Rng, SeedableRng};
 use torchscript::Plan;
 
-use crate::{Answer, Engine, EngineError, Metadata, Program};
+use crate::{Answer, Engine, EngineError, Loaded, Metadata, Program};
 
 /// Numbers in which a model computes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, clap::ValueEnum)]
@@ -43,24 +43,24 @@ struct Way {
 const FUSED: Way = Way { name: "fused layers", plan: Plan::Fused, batches: 2, most: 1e-3 };
 const BF16: Way = Way { name: "bf16", plan: Plan::FusedBf16, batches: 8, most: 0.05 };
 
-/// The quickest way to run a model, of those that are allowed. It is looked for by a thread like those that will run it, with
-/// so many threads for one operation.
+/// Loads a model for the quickest way to run it, of those that are allowed. It is looked for by a thread like those that will run
+/// it, with so many threads for one operation.
 ///
 /// # Errors
-/// If the model does not run.
-pub fn choose(
+/// If the model does not load or run.
+pub fn load(
     asked: Precision,
     program: &Program,
     metadata: &Metadata,
     threads: usize,
-) -> Result<Plan, EngineError> {
+) -> Result<Loaded, EngineError> {
     let ways = ways(asked, program);
     thread::scope(|scope| {
-        let choice = thread::Builder::new()
+        let quickest = thread::Builder::new()
             .name("plan".into())
             .spawn_scoped(scope, || quickest(ways, program, metadata, threads));
-        let choice = choice.map_err(|error| EngineError::Load(format!("no thread: {error}")))?;
-        choice.join().unwrap_or_else(|_| Err(EngineError::Load("the model panicked".into())))
+        let quickest = quickest.map_err(|error| EngineError::Load(format!("no thread: {error}")))?;
+        quickest.join().unwrap_or_else(|_| Err(EngineError::Load("the model panicked".into())))
     })
 }
 
@@ -85,14 +85,16 @@ fn quickest(
     program: &Program,
     metadata: &Metadata,
     threads: usize,
-) -> Result<Plan, EngineError> {
-    let Some(batches) = ways.iter().map(|way| way.batches).max() else { return Ok(Plan::default()) };
+) -> Result<Loaded, EngineError> {
+    let Some(batches) = ways.iter().map(|way| way.batches).max() else {
+        return program.load(metadata, Plan::default());
+    };
     let inputs = noise(metadata, batches);
     let of = |plan, batches| Tried::of(plan, program, metadata, &inputs[..batches], threads);
-    let plain = of(Plan::default(), batches)?;
-    let (mut best, mut time) = (Plan::default(), plain.time);
+    let (mut best, plain) = of(Plan::default(), batches)?;
+    let mut time = plain.time;
     for Way { name, plan, batches, most } in ways {
-        let verdict = of(*plan, *batches).map_err(|error| error.to_string()).and_then(|tried| {
+        let verdict = of(*plan, *batches).map_err(|error| error.to_string()).and_then(|(loaded, tried)| {
             let (furthest, faster) = (plain.furthest(&tried), time.as_secs_f64() / tried.time.as_secs_f64());
             judge(furthest, *most, faster)?;
             tracing::info!(
@@ -101,10 +103,10 @@ fn quickest(
                 faster,
                 "{name}: used; so far are probabilities, at most"
             );
-            Ok(tried.time)
+            Ok((loaded, tried.time))
         });
         match verdict {
-            Ok(needed) => (best, time) = (*plan, needed),
+            Ok(quicker) => (best, time) = quicker,
             Err(reason) => tracing::warn!("{name} is not used: {reason}"),
         }
     }
@@ -145,8 +147,9 @@ impl Tried {
         metadata: &Metadata,
         batches: &[Vec<f32>],
         threads: usize,
-    ) -> Result<Self, EngineError> {
-        let mut model = program.engine(metadata, threads, plan)?;
+    ) -> Result<(Loaded, Self), EngineError> {
+        let loaded = program.load(metadata, plan)?;
+        let mut model = loaded.engine(metadata, threads)?;
         (0..WARM).try_for_each(|_| model.run(&batches[0], BATCH).map(drop))?;
         let (mut tried, begun) = (Self { probabilities: vec![], time: Duration::MAX }, Instant::now());
         for inputs in batches {
@@ -161,7 +164,7 @@ impl Tried {
                 tried.run(model.as_mut(), &batches[0])?;
             }
         }
-        Ok(tried)
+        Ok((loaded, tried))
     }
 
     fn run(&mut self, model: &mut dyn Engine, inputs: &[f32]) -> Result<Vec<f32>, EngineError> {

@@ -15,6 +15,15 @@ pub enum Program {
     Onnx(Arc<[u8]>),
 }
 
+/// What engines of several threads are made of.
+#[derive(Debug, Clone)]
+pub enum Loaded {
+    /// A graph that they share.
+    Torch(Torch),
+    /// A file that each loads for itself: a session of ONNX Runtime is one thread's.
+    Onnx(Arc<[u8]>),
+}
+
 impl Program {
     /// What `/v2` calls the engine.
     #[must_use]
@@ -25,8 +34,18 @@ impl Program {
         }
     }
 
-    /// An engine, and the calling thread made ready for it: it is the one that shall run it. One operation uses `threads`
-    /// threads. An ONNX file knows one plan, its own.
+    /// Loads a graph of libtorch, to be run by this plan. An ONNX file knows one plan, its own.
+    ///
+    /// # Errors
+    /// If libtorch does not accept the graph.
+    pub(crate) fn load(&self, metadata: &Metadata, plan: Plan) -> Result<Loaded, EngineError> {
+        Ok(match self {
+            Self::TorchScript(archive) => Loaded::Torch(Torch::load(archive, metadata, plan)?),
+            Self::Onnx(bytes) => Loaded::Onnx(bytes.clone()),
+        })
+    }
+
+    /// The engine of a graph that one thread alone runs: [`Loaded::engine`].
     ///
     /// # Errors
     /// If the engine does not accept the graph.
@@ -36,10 +55,21 @@ impl Program {
         threads: usize,
         plan: Plan,
     ) -> Result<Box<dyn Engine>, EngineError> {
+        self.load(metadata, plan)?.engine(metadata, threads)
+    }
+}
+
+impl Loaded {
+    /// An engine, and the calling thread made ready for it: it is the one that shall run it. One operation uses `threads`
+    /// threads.
+    ///
+    /// # Errors
+    /// If ONNX Runtime does not accept the file.
+    pub fn engine(&self, metadata: &Metadata, threads: usize) -> Result<Box<dyn Engine>, EngineError> {
         crate::limit_threads(threads);
         torchscript::flush_denormal();
         Ok(match self {
-            Self::TorchScript(archive) => Box::new(Torch::load(archive, metadata, plan)?),
+            Self::Torch(torch) => Box::new(torch.clone()),
             Self::Onnx(bytes) => Box::new(Onnx::load(bytes, metadata, threads)?),
         })
     }

@@ -1,14 +1,16 @@
 //! TorchScript through libtorch.
 
+use std::sync::Arc;
+
 use tch::TchError;
 use torchscript::{Graph, Plan};
 
 use crate::{Engine, EngineError, Metadata};
 
-/// A TorchScript graph that is fed as its description says.
-#[derive(Debug)]
+/// A TorchScript graph that is fed as its description says. Clones share the graph.
+#[derive(Debug, Clone)]
 pub struct Torch {
-    graph: Graph,
+    graph: Arc<Graph>,
     shape: [usize; 3],
     classes: usize,
 }
@@ -22,7 +24,7 @@ impl Torch {
         let graph = Graph::load(archive, plan).map_err(|e| EngineError::Load(e.to_string()))?;
         let contract = &metadata.preprocessing;
         let shape = [contract.channels, contract.height, contract.width].map(|side| side as usize);
-        Ok(Self { graph, shape, classes: metadata.classes.len() })
+        Ok(Self { graph: graph.into(), shape, classes: metadata.classes.len() })
     }
 }
 

@@ -10,7 +10,8 @@ use thread_priority::{
 /// interrupts a model, for a few microseconds of work, and takes the model's numbers out of the caches. A process that was made
 /// nice stays as it is, and so does one whose sandbox forbids the change, which the log says.
 pub fn take_turns() {
-    let (policy, nice) = (ThreadSchedulePolicy::Normal(NormalThreadSchedulePolicy::Batch), rustix::process::nice(0));
+    let (policy, nice) =
+        (ThreadSchedulePolicy::Normal(NormalThreadSchedulePolicy::Batch), rustix::process::nice(0));
     // The library sets both.
     if nice == Ok(0)
         && let as_before = ThreadPriority::Os(ThreadPriorityOsValue::default())

@@ -24,14 +24,16 @@ pub enum Plan {
     FusedBf16,
 }
 
-/// A loaded graph. It belongs to one thread at a time.
+/// A loaded graph. Threads may run it at the same time, and share its weights and what was compiled.
 #[derive(Debug)]
 pub struct Graph {
     raw: NonNull<ffi::Graph>,
 }
 
-// SAFETY: the graph has no tie to the thread that loaded it, and `run` takes it by `&mut`.
+// SAFETY: the graph has no tie to the thread that loaded it.
 unsafe impl Send for Graph {}
+// SAFETY: libtorch's modules and executors may be run by several threads at once, and the shim locks what it adds itself.
+unsafe impl Sync for Graph {}
 
 /// Longest message of libtorch that is kept, with its end, in bytes.
 const MESSAGE: usize = 4096;
@@ -68,7 +70,7 @@ impl Graph {
     /// # Panics
     /// When there are not as many inputs as `images` and `shape` say.
     pub fn run(
-        &mut self,
+        &self,
         inputs: &[f32],
         images: usize,
         shape: [usize; 3],

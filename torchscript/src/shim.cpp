@@ -10,6 +10,7 @@
 #include <cstring>
 #include <map>
 #include <memory>
+#include <mutex>
 #include <sstream>
 #include <streambuf>
 #include <string>
@@ -77,6 +78,13 @@ struct sluice_graph {
   // What is fused is compiled for one size of batches: each has a copy of the graph, and all share the weights.
   std::shared_ptr<torch::jit::Graph> fused;
   std::map<int64_t, torch::jit::GraphExecutor> sizes;
+  // Of `sizes`, not of what is in it: executors are for several threads, and stay where they are.
+  std::mutex growing;
+
+  torch::jit::GraphExecutor &of(int64_t images) {
+    std::lock_guard<std::mutex> alone(growing);
+    return sizes.try_emplace(images, fused->copy(), "forward").first->second;
+  }
 
   at::Tensor run(at::Tensor input) {
     if (!fused) {
@@ -87,7 +95,7 @@ struct sluice_graph {
     if (bf16) input = input.to(torch::kBFloat16);
     // Layers keep this order; in the other, each turns it around and back.
     torch::jit::Stack stack{module._ivalue(), input.contiguous(at::MemoryFormat::ChannelsLast)};
-    sizes.try_emplace(input.size(0), fused->copy(), "forward").first->second.run(stack);
+    of(input.size(0)).run(stack);
     return stack.at(0).toTensor();
   }
 };
@@ -103,7 +111,7 @@ sluice_graph *sluice_graph_load(const char *data, size_t length, bool fuse, bool
     module.eval();
     torch::jit::Module frozen = torch::jit::freeze(module);
     if (!fuse) {
-      graph = new sluice_graph{torch::jit::optimize_for_inference(frozen), false, nullptr, {}};
+      graph = new sluice_graph{torch::jit::optimize_for_inference(frozen), false, nullptr, {}, {}};
       return;
     }
     // For all graphs of this process, and once.
@@ -112,7 +120,7 @@ sluice_graph *sluice_graph_load(const char *data, size_t length, bool fuse, bool
     std::shared_ptr<torch::jit::Graph> forward = frozen.get_method("forward").graph();
     // Behind freezing, which folds batch norms into convolutions at full precision.
     if (bf16) round_weights(forward->block());
-    graph = new sluice_graph{frozen, bf16, forward, {}};
+    graph = new sluice_graph{frozen, bf16, forward, {}, {}};
   });
   return graph;
 }

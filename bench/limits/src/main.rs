@@ -70,10 +70,10 @@ impl Raw {
     fn run(&self) -> Result<Figures> {
         let artefact = Artefact::read(&self.model)?;
         let program = artefact.model.program(&artefact.metadata)?;
-        let plan = plan::choose(self.precision, &program, &artefact.metadata, 1)?;
+        let loaded = plan::load(self.precision, &program, &artefact.metadata, 1)?;
         let length = artefact.metadata.preprocessing.input_len();
         self.time.measure(|| {
-            let mut engine = program.engine(&artefact.metadata, 1, plan)?;
+            let mut engine = loaded.engine(&artefact.metadata, 1)?;
             let inputs = noise(self.batch * length);
             Ok(move || {
                 engine.run(&inputs, self.batch)?;
