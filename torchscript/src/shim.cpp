@@ -95,7 +95,9 @@ struct sluice_graph {
 
   torch::jit::GraphExecutor &of(int64_t images) {
     std::lock_guard<std::mutex> alone(growing);
-    return sizes.try_emplace(images, fused->copy(), "forward").first->second;
+    auto found = sizes.find(images);
+    if (found == sizes.end()) found = sizes.try_emplace(images, fused->copy(), "forward").first;
+    return found->second;
   }
 
   at::Tensor run(at::Tensor input) {
