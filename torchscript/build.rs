@@ -4,14 +4,16 @@ use std::path::PathBuf;
 
 fn main() {
     println!("cargo:rerun-if-env-changed=LIBTORCH");
-    println!("cargo:rerun-if-changed=src/shim.cpp");
+    println!("cargo:rerun-if-changed=src");
     let libtorch = std::env::var_os("LIBTORCH").map(PathBuf::from);
     let libtorch = libtorch.expect("LIBTORCH names the folder of libtorch (hack/libtorch makes the link)");
     let include = libtorch.join("include");
     cc::Build::new()
         .cpp(true)
         .std("c++20")
-        .file("src/shim.cpp")
+        .files(["src/shim.cpp", "src/onnx.cpp"])
+        // As libtorch was built.
+        .define("ONNX_NAMESPACE", "onnx_torch")
         // Not ours to repair.
         .flag("-isystem")
         .flag(include.to_str().expect("the path of libtorch is UTF-8"))

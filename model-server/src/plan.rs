@@ -33,15 +33,26 @@ const TIME: Duration = Duration::from_millis(100);
 /// A way to run a model that may be better.
 struct Way {
     name: &'static str,
-    plan: Plan,
+    load: fn(&Program, &Metadata) -> Result<Loaded, EngineError>,
     /// Batches of noise that it is asked about beside the graph as it is.
     batches: usize,
     /// Furthest that a probability may be from that of the graph as it is.
     most: f64,
 }
 
-const FUSED: Way = Way { name: "fused layers", plan: Plan::Fused, batches: 2, most: 1e-3 };
-const BF16: Way = Way { name: "bf16", plan: Plan::FusedBf16, batches: 8, most: 0.05 };
+const TRANSLATED: Way = Way { name: "ONNX Runtime", load: Program::translate, batches: 2, most: 1e-3 };
+const FUSED: Way = Way {
+    name: "fused layers",
+    load: |program, metadata| program.load(metadata, Plan::Fused),
+    batches: 2,
+    most: 1e-3,
+};
+const BF16: Way = Way {
+    name: "bf16",
+    load: |program, metadata| program.load(metadata, Plan::FusedBf16),
+    batches: 8,
+    most: 0.05,
+};
 
 /// Loads a model for the quickest way to run it, of those that are allowed. It is looked for by a thread like those that will run
 /// it, with so many threads for one operation.
@@ -75,9 +86,9 @@ fn ways(asked: Precision, program: &Program) -> &'static [Way] {
     }
     if wants_bf16 && !has_amx(&std::fs::read_to_string("/proc/cpuinfo").unwrap_or_default()) {
         tracing::warn!("bf16 is not used: this processor has no AMX, and would be slower");
-        return &[FUSED];
+        return &[TRANSLATED, FUSED];
     }
-    if wants_bf16 { &[FUSED, BF16] } else { &[FUSED] }
+    if wants_bf16 { &[TRANSLATED, FUSED, BF16] } else { &[TRANSLATED, FUSED] }
 }
 
 fn quickest(
@@ -90,11 +101,15 @@ fn quickest(
         return program.load(metadata, Plan::default());
     };
     let inputs = noise(metadata, batches);
-    let of = |plan, batches| Tried::of(plan, program, metadata, &inputs[..batches], threads);
-    let (mut best, plain) = of(Plan::default(), batches)?;
+    let mut best = program.load(metadata, Plan::default())?;
+    let plain = Tried::of(&best, metadata, &inputs, threads)?;
     let mut time = plain.time;
-    for Way { name, plan, batches, most } in ways {
-        let verdict = of(*plan, *batches).map_err(|error| error.to_string()).and_then(|(loaded, tried)| {
+    for Way { name, load, batches, most } in ways {
+        let tried = load(program, metadata).and_then(|loaded| {
+            let tried = Tried::of(&loaded, metadata, &inputs[..*batches], threads)?;
+            Ok((loaded, tried))
+        });
+        let verdict = tried.map_err(|error| error.to_string()).and_then(|(loaded, tried)| {
             let (furthest, faster) = (plain.furthest(&tried), time.as_secs_f64() / tried.time.as_secs_f64());
             judge(furthest, *most, faster)?;
             tracing::info!(
@@ -142,13 +157,11 @@ struct Tried {
 
 impl Tried {
     fn of(
-        plan: Plan,
-        program: &Program,
+        loaded: &Loaded,
         metadata: &Metadata,
         batches: &[Vec<f32>],
         threads: usize,
-    ) -> Result<(Loaded, Self), EngineError> {
-        let loaded = program.load(metadata, plan)?;
+    ) -> Result<Self, EngineError> {
         let mut model = loaded.engine(metadata, threads)?;
         (0..WARM).try_for_each(|_| model.run(&batches[0], BATCH).map(drop))?;
         let (mut tried, begun) = (Self { probabilities: vec![], time: Duration::MAX }, Instant::now());
@@ -164,7 +177,7 @@ impl Tried {
                 tried.run(model.as_mut(), &batches[0])?;
             }
         }
-        Ok((loaded, tried))
+        Ok(tried)
     }
 
     fn run(&mut self, model: &mut dyn Engine, inputs: &[f32]) -> Result<Vec<f32>, EngineError> {

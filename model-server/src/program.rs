@@ -45,6 +45,21 @@ impl Program {
         })
     }
 
+    /// Translates a graph of libtorch for ONNX Runtime, in fp32.
+    ///
+    /// # Errors
+    /// If libtorch does not accept the graph, or an operation has no counterpart.
+    pub(crate) fn translate(&self, metadata: &Metadata) -> Result<Loaded, EngineError> {
+        let contract = &metadata.preprocessing;
+        let shape = [contract.channels, contract.height, contract.width].map(|side| side as usize);
+        Ok(Loaded::Onnx(match self {
+            Self::TorchScript(archive) => {
+                torchscript::translate(archive, shape).map_err(|e| EngineError::Load(e.to_string()))?.into()
+            }
+            Self::Onnx(bytes) => bytes.clone(),
+        }))
+    }
+
     /// The engine of a graph that one thread alone runs: [`Loaded::engine`].
     ///
     /// # Errors

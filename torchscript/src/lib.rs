@@ -4,7 +4,7 @@
 //! file two to four times faster on a CPU, and oneDNN's fusion of layers makes it faster still (ADR 21 has the figures). This
 //! crate is the only one with unsafe code: some 150 lines of C++ behind [`Graph`], from which no exception comes.
 
-use std::ffi::{CStr, c_char};
+use std::ffi::{CStr, c_char, c_void};
 use std::ptr::NonNull;
 
 /// What libtorch said, on one line.
@@ -104,6 +104,36 @@ impl Graph {
     }
 }
 
+/// Translates the bytes of a TorchScript archive into those of an ONNX file that says the same of any number of inputs of
+/// `shape` (channels, height, width).
+///
+/// # Errors
+/// If libtorch does not accept them, or an operation of the graph has no counterpart; names it.
+pub fn translate(archive: &[u8], shape: [usize; 3]) -> Result<Vec<u8>, TorchError> {
+    unsafe extern "C" fn take(to: *mut c_void, bytes: *const c_char, length: usize) {
+        // SAFETY: `to` is the file below, which nobody else has meanwhile, and the bytes are as many as are said.
+        let (to, bytes) =
+            unsafe { (&mut *to.cast::<Vec<u8>>(), std::slice::from_raw_parts(bytes.cast(), length)) };
+        to.extend_from_slice(bytes);
+    }
+    let shape = shape.map(|n| i64::try_from(n).expect("what lies in memory is counted in 63 bits"));
+    let (mut file, mut message) = (Vec::<u8>::new(), [0; MESSAGE]);
+    // SAFETY: the archive, the shape and the room for a message are ours, as long as they say, and nothing is kept after the
+    // call, in which `take` is called.
+    let translated = unsafe {
+        ffi::sluice_graph_translate(
+            archive.as_ptr().cast(),
+            archive.len(),
+            shape.as_ptr(),
+            take,
+            (&raw mut file).cast(),
+            message.as_mut_ptr(),
+            MESSAGE,
+        )
+    };
+    if translated { Ok(file) } else { Err(told(&message)) }
+}
+
 impl Drop for Graph {
     fn drop(&mut self) {
         // SAFETY: it was made by `sluice_graph_load` and is freed once.
@@ -142,7 +172,7 @@ pub fn meaning(message: &str) -> String {
 }
 
 mod ffi {
-    use std::ffi::c_char;
+    use std::ffi::{c_char, c_void};
 
     #[repr(C)]
     #[derive(Debug)]
@@ -160,6 +190,15 @@ mod ffi {
             error: *mut c_char,
             room: usize,
         ) -> *mut Graph;
+        pub(super) fn sluice_graph_translate(
+            data: *const c_char,
+            length: usize,
+            shape: *const i64,
+            take: unsafe extern "C" fn(*mut c_void, *const c_char, usize),
+            to: *mut c_void,
+            error: *mut c_char,
+            room: usize,
+        ) -> bool;
         pub(super) fn sluice_graph_run(
             graph: *mut Graph,
             inputs: *const f32,

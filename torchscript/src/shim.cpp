@@ -1,5 +1,7 @@
 // What tch does not offer: TorchScript that is frozen and optimised for inference, run in InferenceMode. Plain C to the
 // outside: no exception leaves it, and nothing of libtorch does. See docs/adr/0021-libtorch-through-a-shim.md.
+#include "onnx.h"
+
 #include <torch/csrc/jit/api/module.h>
 #include <torch/csrc/jit/codegen/onednn/interface.h>
 #include <torch/csrc/jit/ir/ir.h>
@@ -79,6 +81,14 @@ at::Tensor channels_last(const at::Tensor &input) {
   return output;
 }
 
+torch::jit::Module load(const char *data, size_t length) {
+  Bytes bytes(data, length);
+  std::istream stream(&bytes);
+  torch::jit::Module module = torch::jit::load(stream, torch::kCPU);
+  module.eval();
+  return torch::jit::freeze(module);
+}
+
 } // namespace
 
 extern "C" {
@@ -120,11 +130,7 @@ struct sluice_graph {
 sluice_graph *sluice_graph_load(const char *data, size_t length, bool fuse, bool bf16, char *error, size_t room) {
   sluice_graph *graph = nullptr;
   guarded(error, room, [&] {
-    Bytes bytes(data, length);
-    std::istream stream(&bytes);
-    torch::jit::Module module = torch::jit::load(stream, torch::kCPU);
-    module.eval();
-    torch::jit::Module frozen = torch::jit::freeze(module);
+    torch::jit::Module frozen = load(data, length);
     if (!fuse) {
       graph = new sluice_graph{torch::jit::optimize_for_inference(frozen), false, nullptr, {}, {}};
       return;
@@ -138,6 +144,15 @@ sluice_graph *sluice_graph_load(const char *data, size_t length, bool fuse, bool
     graph = new sluice_graph{frozen, bf16, forward, {}, {}};
   });
   return graph;
+}
+
+// Translates a graph for inputs of channels x height x width; `take` is given `to` and the bytes of the ONNX file, once.
+bool sluice_graph_translate(const char *data, size_t length, const int64_t *shape, void (*take)(void *, const char *, size_t),
+                            void *to, char *error, size_t room) {
+  return guarded(error, room, [&] {
+    const std::string file = to_onnx(load(data, length), shape);
+    take(to, file.data(), file.size());
+  });
 }
 
 // Runs `images` inputs of channels x height x width; writes at most `most` outputs and says how many there were.
