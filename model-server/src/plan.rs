@@ -38,20 +38,25 @@ struct Way {
     batches: usize,
     /// Furthest that a probability may be from that of the graph as it is.
     most: f64,
+    /// Whether somebody asked for it, who should know that it is not used.
+    is_asked: bool,
 }
 
-const TRANSLATED: Way = Way { name: "ONNX Runtime", load: Program::translate, batches: 2, most: 1e-3 };
+const TRANSLATED: Way =
+    Way { name: "ONNX Runtime", load: Program::translate, batches: 2, most: 1e-3, is_asked: false };
 const FUSED: Way = Way {
-    name: "fused layers",
+    name: "oneDNN's fusion",
     load: |program, metadata| program.load(metadata, Plan::Fused),
     batches: 2,
     most: 1e-3,
+    is_asked: false,
 };
 const BF16: Way = Way {
     name: "bf16",
     load: |program, metadata| program.load(metadata, Plan::FusedBf16),
     batches: 8,
     most: 0.05,
+    is_asked: true,
 };
 
 /// Loads a model for the quickest way to run it, of those that are allowed. It is looked for by a thread like those that will run
@@ -104,7 +109,7 @@ fn quickest(
     let mut best = program.load(metadata, Plan::default())?;
     let plain = Tried::of(&best, metadata, &inputs, threads)?;
     let mut time = plain.time;
-    for Way { name, load, batches, most } in ways {
+    for Way { name, load, batches, most, is_asked } in ways {
         let tried = load(program, metadata).and_then(|loaded| {
             let tried = Tried::of(&loaded, metadata, &inputs[..*batches], threads)?;
             Ok((loaded, tried))
@@ -122,7 +127,8 @@ fn quickest(
         });
         match verdict {
             Ok(quicker) => (best, time) = quicker,
-            Err(reason) => tracing::warn!("{name} is not used: {reason}"),
+            Err(reason) if *is_asked => tracing::warn!("{name} is not used: {reason}"),
+            Err(reason) => tracing::info!("{name} is not used: {reason}"),
         }
     }
     Ok(best)

@@ -49,7 +49,7 @@ impl Program {
     ///
     /// # Errors
     /// If libtorch does not accept the graph, or an operation has no counterpart.
-    pub(crate) fn translate(&self, metadata: &Metadata) -> Result<Loaded, EngineError> {
+    pub fn translate(&self, metadata: &Metadata) -> Result<Loaded, EngineError> {
         let contract = &metadata.preprocessing;
         let shape = [contract.channels, contract.height, contract.width].map(|side| side as usize);
         Ok(Loaded::Onnx(match self {

@@ -146,6 +146,21 @@ struct Translation {
     return add("Clip", {of(node->input(0)), of(node->input(1)), of(node->input(2))})->output();
   }
 
+  Value *six(const Node *node) {
+    Value *least = constant(at::scalar_tensor(0, at::kFloat)), *most = constant(at::scalar_tensor(6, at::kFloat));
+    return add("Clip", {of(node->input(0)), least, most})->output();
+  }
+
+  Value *hard(const Node *node) {
+    Node *made = add("HardSigmoid", {of(node->input(0))});
+    made->f_(Symbol::attr("alpha"), 1.0 / 6);
+    return made->output();
+  }
+
+  Value *silu(const Node *node) {
+    return add("Mul", {of(node->input(0)), add("Sigmoid", {of(node->input(0))})->output()})->output();
+  }
+
   Value *sum(const Node *node) {
     must(known<at::Scalar>(node, 2).toDouble() == 1, node, "weighted");
     return pair("Add", node);
@@ -194,7 +209,10 @@ struct Translation {
           {"sigmoid", named(&Translation::alone, "Sigmoid")},
           {"tanh", named(&Translation::alone, "Tanh")},
           {"hardswish", named(&Translation::alone, "HardSwish")},
+          {"hardsigmoid", &Translation::hard},
+          {"silu", &Translation::silu},
           {"hardtanh", &Translation::clip},
+          {"relu6", &Translation::six},
           {"max_pool2d", &Translation::largest},
           {"avg_pool2d", &Translation::average},
           {"adaptive_avg_pool2d", &Translation::mean},

@@ -89,6 +89,16 @@ torch::jit::Module load(const char *data, size_t length) {
   return torch::jit::freeze(module);
 }
 
+// Optimised for batches of any size. libtorch's own passes fail with some graphs (hardtanh between whole numbers): then as it is.
+torch::jit::Module optimised(const char *data, size_t length) {
+  torch::jit::Module frozen = load(data, length);
+  try {
+    return torch::jit::optimize_for_inference(frozen);
+  } catch (const std::exception &) {
+    return load(data, length);
+  }
+}
+
 } // namespace
 
 extern "C" {
@@ -130,11 +140,11 @@ struct sluice_graph {
 sluice_graph *sluice_graph_load(const char *data, size_t length, bool fuse, bool bf16, char *error, size_t room) {
   sluice_graph *graph = nullptr;
   guarded(error, room, [&] {
-    torch::jit::Module frozen = load(data, length);
     if (!fuse) {
-      graph = new sluice_graph{torch::jit::optimize_for_inference(frozen), false, nullptr, {}, {}};
+      graph = new sluice_graph{optimised(data, length), false, nullptr, {}, {}};
       return;
     }
+    torch::jit::Module frozen = load(data, length);
     // For all graphs of this process, and once.
     static const bool registered = torch::jit::RegisterLlgaFuseGraph::setEnabled(true);
     (void)registered;

@@ -99,12 +99,16 @@ fn every_architecture_gives_the_logits_of_pytorch_in_every_batch(#[case] name: &
     let network = network(name);
     let (directory, _) = described(name, network.height, network.width, network.logits[0].len());
     fs::write(directory.path().join("model.safetensors"), formula::weights(&network.tensors)).unwrap();
-    let (Artefact { metadata, .. }, mut engine) = load(directory.path());
+    let (artefact, mut engine) = load(directory.path());
+    let metadata = artefact.metadata.clone();
     let images = formula::images(network.logits.len(), network.height, network.width);
     agrees(engine.as_mut(), &metadata, &images, &network.logits);
     for (image, logits) in images.iter().zip(&network.logits) {
         agrees(engine.as_mut(), &metadata, std::slice::from_ref(image), std::slice::from_ref(logits));
     }
+    // As most are served in fp32.
+    let translated = artefact.model.program(&metadata).unwrap().translate(&metadata).unwrap();
+    agrees(translated.engine(&metadata, 1).unwrap().as_mut(), &metadata, &images, &network.logits);
     let others = (1..6).map(|i| i % images.len());
     let (more, logits): (Vec<_>, Vec<_>) =
         others.map(|i| (images[i].clone(), network.logits[i].clone())).unzip();

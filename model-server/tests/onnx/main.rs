@@ -9,6 +9,7 @@ mod formula;
 mod measure;
 mod refused;
 mod served;
+mod translated;
 mod write;
 
 use std::path::{Path, PathBuf};
