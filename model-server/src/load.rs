@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
 use crate::metrics::Metrics;
-use crate::model::{FILES, ONNX};
+use crate::model::FILES;
 use crate::queue::{Queue, Room, sizes, together};
 use crate::served::{Identity, Served};
 use crate::{
@@ -124,14 +124,12 @@ fn warm_up(engine: &mut dyn Engine, metadata: &Metadata, largest: usize) -> Resu
     Ok(())
 }
 
-/// Bytes of memory that a model is taken to need. A graph holds its weights as they were and as the processor likes them, which
-/// depends on the size of the batch; workers share it ([`Loaded`]). Of ONNX each has a session of its own. Of an artefact without
-/// a model, 0.
+/// Bytes of memory that a model is taken to need. A graph holds its weights as they were and as the processor likes them: by ONNX
+/// Runtime, which may run TorchScript too, for each worker anew, by libtorch for each size of batches, which takes as much as the file once more. Of an
+/// artefact without a model, 0.
 #[must_use]
 pub fn memory(folder: &Path, workers: usize) -> u64 {
-    let needed = |file: &&str| {
-        let length = std::fs::metadata(folder.join(file)).map_or(0, |m| m.len());
-        length.saturating_mul(if *file == ONNX { 2 * workers as u64 } else { 3 })
-    };
-    FILES.iter().map(needed).sum()
+    let length = |file: &&str| std::fs::metadata(folder.join(file)).map_or(0, |m| m.len());
+    let file: u64 = FILES.iter().map(length).sum();
+    file.saturating_mul((2 * workers as u64).max(3))
 }

@@ -1,6 +1,7 @@
 //! How a model is run: decided when it is loaded, by what it says then, and how fast.
 //!
-//! Layers that are fused, and fewer bits, are used only where they give nearly the answers of the graph as it is, and sooner.
+//! Another engine, layers that are fused, and fewer bits are used only where they give nearly the answers of the graph as it is, and
+//! sooner.
 
 use std::thread;
 use std::time::{Duration, Instant};

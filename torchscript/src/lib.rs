@@ -1,8 +1,9 @@
 //! TorchScript graphs, frozen and optimised for inference.
 //!
 //! tch has neither `torch::jit::freeze`, nor `optimize_for_inference`, nor `InferenceMode`; together they make the same
-//! file two to four times faster on a CPU, and oneDNN's fusion of layers makes it faster still (ADR 21 has the figures). This
-//! crate is the only one with unsafe code: some 150 lines of C++ behind [`Graph`], from which no exception comes.
+//! file two to four times faster on a CPU, and oneDNN's fusion of layers makes it faster still, and ONNX Runtime, for which
+//! [`translate`] writes it anew, most of all (ADR 21 has the figures). This crate is the only one with unsafe code: C++ behind [`Graph`] and [`translate`], from
+//! which no exception comes.
 
 use std::ffi::{CStr, c_char, c_void};
 use std::ptr::NonNull;

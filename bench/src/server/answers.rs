@@ -8,9 +8,6 @@ use serde::Deserialize;
 use super::contestants::Peer;
 use crate::http::{Connection, Failure};
 
-/// Furthest that a probability may be from ours.
-const FURTHEST: f64 = 0.02;
-
 /// What is said of an image.
 #[derive(Debug, Clone, PartialEq, Deserialize)]
 pub(super) struct Said {
@@ -44,20 +41,20 @@ pub(super) fn all(address: SocketAddr, path: &str, bodies: &[String]) -> Result<
         .collect()
 }
 
-/// Checks that a contestant says what we say.
+/// Checks that a contestant says what we say, but for a probability that is `furthest` off at most.
 ///
 /// # Errors
 /// Names the first image of which it says something else.
-pub(super) fn check(peer: Peer, bodies: &[String], ours: &[Said]) -> Result<()> {
+pub(super) fn check(peer: Peer, bodies: &[String], ours: &[Said], furthest: f64) -> Result<()> {
     let theirs = all(peer.address(), peer.path(), bodies)?;
     for (i, (ours, theirs)) in ours.iter().zip(&theirs).enumerate() {
-        ensure!(is_same(ours, theirs), "image {i}: {theirs:?} in place of {ours:?}");
+        ensure!(is_same(ours, theirs, furthest), "image {i}: {theirs:?} in place of {ours:?}");
     }
     Ok(())
 }
 
-fn is_same(ours: &Said, theirs: &Said) -> bool {
-    ours.prediction == theirs.prediction && (ours.confidence - theirs.confidence).abs() <= FURTHEST
+fn is_same(ours: &Said, theirs: &Said, furthest: f64) -> bool {
+    ours.prediction == theirs.prediction && (ours.confidence - theirs.confidence).abs() <= furthest
 }
 
 #[cfg(test)]
@@ -68,9 +65,9 @@ mod tests {
     fn another_class_or_probability_is_seen() {
         let said = |prediction: &str, confidence| Said { prediction: prediction.into(), confidence };
         let ours = said("cat", 0.9);
-        assert!(is_same(&ours, &said("cat", 0.885)));
+        assert!(is_same(&ours, &said("cat", 0.885), 0.02));
         for theirs in [said("dog", 0.9), said("cat", 0.93), said("cat", 0.87), said("cat", f64::NAN)] {
-            assert!(!is_same(&ours, &theirs), "{theirs:?}");
+            assert!(!is_same(&ours, &theirs, 0.02), "{theirs:?}");
         }
     }
 }

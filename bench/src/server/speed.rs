@@ -60,6 +60,7 @@ pub(super) fn run(bench: &mut Bench, model: Model, parts: &[Part]) -> Result<()>
     eprintln!("{}: starting all contestants", model.name());
     let mut stand = Stand::start(&paths, model, &Peer::all(), first.images)?;
     let without = stand.refuse_bf16();
+    let raws = if without.is_some() { &raws[..1] } else { &raws[..] };
     if let Some(why) = &without {
         bench.report.say(&format!("\n{}: no bf16: {why}", model.name()));
     }
@@ -76,12 +77,12 @@ pub(super) fn run(bench: &mut Bench, model: Model, parts: &[Part]) -> Result<()>
     let mut rows = vec![];
     for workload in workloads {
         stand.pause(false);
-        for (peer, why) in stand.check(&workload.images.bodies(&paths)?)? {
+        for (peer, why) in stand.check(&paths, workload.images)? {
             bench.report.say(&format!("{} answers wrongly and is not measured: {why}", peer.name()));
         }
         stand.pause(true);
         let is_small = workload.images == Images::Png32 && workload != Workload::MAIN;
-        let raws = if is_small { &[] } else { &raws[..] };
+        let raws = if is_small { &[] } else { raws };
         let row = turns::rounds(&paths, model, &stand, workload, raws, pace)?;
         table(&bench.report, &paths, model, &row, raws)?;
         rows.push(row);
@@ -104,10 +105,12 @@ pub(super) fn run(bench: &mut Bench, model: Model, parts: &[Part]) -> Result<()>
 
 fn table(report: &Report, paths: &Paths, model: Model, row: &Row, raws: &[Raw]) -> Result<()> {
     report.say(&format!("\nS1-S4  {}, {}, as fast as answered", model.name(), row.workload));
-    report.say(
+    let has_bf16 = row.turns.iter().any(|(peer, _)| *peer == Peer::SluiceBf16);
+    let last = if has_bf16 { "bf16/it by rate" } else { "" };
+    report.say(&format!(
         "      contestant    requests/s    p50 ms    p99 ms    CPU us   others   failed   sluice/it by rate      by CPU               \
-         bf16/it by rate",
-    );
+         {last}"
+    ));
     for (peer, _) in &row.turns {
         let rate = |ours| Spread::ratio(&row.rates(ours), &row.rates(*peer));
         let cpu = Spread::ratio(&row.cpu(*peer), &row.cpu(Peer::Sluice));
@@ -122,7 +125,7 @@ fn table(report: &Report, paths: &Paths, model: Model, row: &Row, raws: &[Raw]) 
             row.failed(*peer),
             rate(Peer::Sluice).to_string(),
             cpu.to_string(),
-            rate(Peer::SluiceBf16),
+            if has_bf16 { rate(Peer::SluiceBf16).to_string() } else { String::new() },
         ));
     }
     for (raw, (ours, _)) in raws.iter().zip(OURS) {

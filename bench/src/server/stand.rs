@@ -58,7 +58,8 @@ impl Stand {
     }
 
     /// Leaves those out that say something else of these images than we do; what they said instead.
-    pub(super) fn check(&mut self, bodies: &[String]) -> Result<Vec<(Peer, String)>> {
+    pub(super) fn check(&mut self, paths: &Paths, images: Images) -> Result<Vec<(Peer, String)>> {
+        let bodies = &images.bodies(paths)?;
         let ours: Vec<Said> = answers::all(Peer::Sluice.address(), Peer::Sluice.path(), bodies)?;
         ensure!(
             ours.iter().any(|said| *said != ours[0]),
@@ -68,7 +69,7 @@ impl Stand {
         let mut wrong = vec![];
         // The limit says nothing of images.
         for peer in self.contestants.iter().map(|c| c.peer).filter(|peer| *peer != Peer::Http) {
-            if let Err(error) = answers::check(peer, bodies, &ours) {
+            if let Err(error) = answers::check(peer, bodies, &ours, images.furthest()) {
                 wrong.push((peer, format!("{error:#}")));
             }
         }

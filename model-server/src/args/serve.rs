@@ -33,8 +33,8 @@ pub(crate) struct Serve {
     /// /v2/models/NAME. A new version takes over once it is loaded, without a failed request.
     #[arg(long, env = "SLUICE_REPOSITORY", conflicts_with_all = ["model", "version", "revision", "sha256"])]
     repository: Option<PathBuf>,
-    /// Bytes of memory for the models of --repository. Each counts three times its file, one of ONNX twice for each worker; those
-    /// that were asked for longest ago make room.
+    /// Bytes of memory for the models of --repository. Each counts twice its file for each worker, and three times at least;
+    /// those that were asked for longest ago make room.
     #[arg(long, env = "SLUICE_MEMORY", default_value_t = 1 << 30, conflicts_with = "model")]
     memory: u64,
     /// How often --repository is looked at.
