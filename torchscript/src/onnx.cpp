@@ -30,7 +30,11 @@ struct Translation {
   template <typename Kind> static Kind known(const Node *node, size_t at) {
     std::optional<IValue> value = at < node->inputs().size() ? torch::jit::toIValue(node->input(at)) : std::nullopt;
     if (!value) refuse(node, "what it is given depends on the images");
-    return value->to<Kind>();
+    try {
+      return value->to<Kind>();
+    } catch (const c10::Error &) {
+      refuse(node, "it is given something of another type");
+    }
   }
 
   [[noreturn]] static void refuse(const Node *node, const std::string &why) {
