@@ -89,6 +89,10 @@ fn network(name: &str) -> Forward {
                 mean.linear(&last, None::<&Tensor>).softmax(1, None::<Kind>)
             })
         }
+        "logarithms" => {
+            let headed = headed(move |x| conv(x, &w, 1, 1, 1, 1).detach().feature_dropout(0.5, false), 6);
+            Box::new(move |x| headed(x).log_softmax(-1, None::<Kind>))
+        }
         other => panic!("{other}"),
     }
 }
@@ -108,6 +112,7 @@ fn run(engine: &mut dyn Engine, images: usize) -> Vec<f32> {
 #[case("residual")]
 #[case("together")]
 #[case("mean and softmax")]
+#[case("logarithms")]
 fn each_operation_says_the_same(#[case] name: &str) {
     let (program, metadata) = (traced(&network(name)), described());
     let mut torch = program.engine(&metadata, 1, Plan::default()).unwrap();
