@@ -37,8 +37,7 @@ impl Onnx {
         library::load().map_err(|e| EngineError::Load(e.to_string()))?;
         let session = builder(threads).and_then(|mut builder| builder.commit_from_memory(bytes));
         let session = session.map_err(|e| refused(one_line(e.message())))?;
-        let contract = &metadata.preprocessing;
-        let shape = [contract.channels, contract.height, contract.width].map(|side| side as usize);
+        let shape = metadata.preprocessing.shape();
         let classes = metadata.classes.len();
         let fixed = signature::check(&session, shape, classes).map_err(|e| refused(e.to_string()))?;
         Ok(Self { session, shape, classes, fixed })

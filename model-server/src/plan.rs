@@ -60,6 +60,9 @@ const BF16: Way = Way {
     is_asked: true,
 };
 
+/// At full precision.
+const FP32: &[Way] = &[TRANSLATED, FUSED];
+
 /// Loads a model for the quickest way to run it, of those that are allowed. It is looked for by a thread like those that will run
 /// it, with so many threads for one operation.
 ///
@@ -92,9 +95,9 @@ fn ways(asked: Precision, program: &Program) -> &'static [Way] {
     }
     if wants_bf16 && !has_amx(&std::fs::read_to_string("/proc/cpuinfo").unwrap_or_default()) {
         tracing::warn!("bf16 is not used: this processor has no AMX, and would be slower");
-        return &[TRANSLATED, FUSED];
+        return FP32;
     }
-    if wants_bf16 { &[TRANSLATED, FUSED, BF16] } else { &[TRANSLATED, FUSED] }
+    if wants_bf16 { &[TRANSLATED, FUSED, BF16] } else { FP32 }
 }
 
 fn quickest(
@@ -103,11 +106,9 @@ fn quickest(
     metadata: &Metadata,
     threads: usize,
 ) -> Result<Loaded, EngineError> {
-    let Some(batches) = ways.iter().map(|way| way.batches).max() else {
-        return program.load(metadata, Plan::default());
-    };
-    let inputs = noise(metadata, batches);
     let mut best = program.load(metadata, Plan::default())?;
+    let Some(batches) = ways.iter().map(|way| way.batches).max() else { return Ok(best) };
+    let inputs = noise(metadata, batches);
     let plain = Tried::of(&best, metadata, &inputs, threads)?;
     let mut time = plain.time;
     for Way { name, load, batches, most, is_asked } in ways {

@@ -102,6 +102,12 @@ impl Preprocessing {
         Ok(())
     }
 
+    /// Channels, height and width of one input.
+    #[must_use]
+    pub fn shape(&self) -> [usize; 3] {
+        [self.channels, self.height, self.width].map(|side| side as usize)
+    }
+
     /// Numbers in one input.
     #[must_use]
     pub fn input_len(&self) -> usize {

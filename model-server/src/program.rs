@@ -50,11 +50,10 @@ impl Program {
     /// # Errors
     /// If libtorch does not accept the graph, or an operation has no counterpart.
     pub fn translate(&self, metadata: &Metadata) -> Result<Loaded, EngineError> {
-        let contract = &metadata.preprocessing;
-        let shape = [contract.channels, contract.height, contract.width].map(|side| side as usize);
         Ok(Loaded::Onnx(match self {
             Self::TorchScript(archive) => {
-                torchscript::translate(archive, shape).map_err(|e| EngineError::Load(e.to_string()))?.into()
+                let file = torchscript::translate(archive, metadata.preprocessing.shape());
+                file.map_err(|e| EngineError::Load(e.to_string()))?.into()
             }
             Self::Onnx(bytes) => bytes.clone(),
         }))

@@ -22,9 +22,11 @@ impl Torch {
     /// If libtorch does not accept them.
     pub fn load(archive: &[u8], metadata: &Metadata, plan: Plan) -> Result<Self, EngineError> {
         let graph = Graph::load(archive, plan).map_err(|e| EngineError::Load(e.to_string()))?;
-        let contract = &metadata.preprocessing;
-        let shape = [contract.channels, contract.height, contract.width].map(|side| side as usize);
-        Ok(Self { graph: graph.into(), shape, classes: metadata.classes.len() })
+        Ok(Self {
+            graph: graph.into(),
+            shape: metadata.preprocessing.shape(),
+            classes: metadata.classes.len(),
+        })
     }
 }
 

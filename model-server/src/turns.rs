@@ -10,12 +10,11 @@ use thread_priority::{
 /// interrupts a model, for a few microseconds of work, and takes the model's numbers out of the caches. A process that was made
 /// nice stays as it is, and so does one whose sandbox forbids the change, which the log says.
 pub fn take_turns() {
-    let (policy, nice) =
-        (ThreadSchedulePolicy::Normal(NormalThreadSchedulePolicy::Batch), rustix::process::nice(0));
+    let batch = ThreadSchedulePolicy::Normal(NormalThreadSchedulePolicy::Batch);
     // The library sets both.
-    if nice == Ok(0)
-        && let as_before = ThreadPriority::Os(ThreadPriorityOsValue::default())
-        && let Err(error) = set_thread_priority_and_policy(thread_native_id(), as_before, policy)
+    let as_before = ThreadPriority::Os(ThreadPriorityOsValue::default());
+    if rustix::process::nice(0) == Ok(0)
+        && let Err(error) = set_thread_priority_and_policy(thread_native_id(), as_before, batch)
     {
         tracing::warn!("threads interrupt each other, which costs some throughput: SCHED_BATCH: {error}");
     }

@@ -80,14 +80,19 @@ struct Translation {
     return made;
   }
 
+  // Input, weights and, if there is one, bias.
+  std::vector<Value *> weighted(const Node *node) {
+    std::vector<Value *> inputs{of(node->input(0)), of(node->input(1))};
+    if (!node->input(2)->mustBeNone()) inputs.push_back(of(node->input(2)));
+    return inputs;
+  }
+
   Value *convolution(const Node *node, size_t groups) {
     const bool general = groups == 8;
     must(!general || !known<bool>(node, 6), node, "transposed");
     auto weight = known<at::Tensor>(node, 1);
     must(weight.dim() == 4, node, "not of two sides");
-    std::vector<Value *> inputs{of(node->input(0)), of(node->input(1))};
-    if (!node->input(2)->mustBeNone()) inputs.push_back(of(node->input(2)));
-    Node *made = window(add("Conv", inputs), node, {weight.size(2), weight.size(3)}, 3, 4);
+    Node *made = window(add("Conv", weighted(node)), node, {weight.size(2), weight.size(3)}, 3, 4);
     made->is_(Symbol::attr("dilations"), known<std::vector<int64_t>>(node, 5));
     made->i_(Symbol::attr("group"), known<int64_t>(node, groups));
     return made->output();
@@ -119,11 +124,12 @@ struct Translation {
     return made->output();
   }
 
+  Value *adaptive(const Node *node) {
+    must(known<std::vector<int64_t>>(node, 1) == std::vector<int64_t>({1, 1}), node, "to more than one pixel");
+    return alone("GlobalAveragePool", node);
+  }
+
   Value *mean(const Node *node) {
-    if (node->kind() == Symbol::fromQualString("aten::adaptive_avg_pool2d")) {
-      must(known<std::vector<int64_t>>(node, 1) == std::vector<int64_t>({1, 1}), node, "to more than one pixel");
-      return add("GlobalAveragePool", {of(node->input(0))})->output();
-    }
     must(node->input(3)->mustBeNone(), node, "to another type");
     Node *made = add("ReduceMean", {of(node->input(0))});
     made->is_(Symbol::attr("axes"), known<std::vector<int64_t>>(node, 1));
@@ -139,9 +145,7 @@ struct Translation {
   }
 
   Value *linear(const Node *node) {
-    std::vector<Value *> inputs{of(node->input(0)), of(node->input(1))};
-    if (!node->input(2)->mustBeNone()) inputs.push_back(of(node->input(2)));
-    Node *made = add("Gemm", inputs);
+    Node *made = add("Gemm", weighted(node));
     made->i_(Symbol::attr("transB"), 1);
     return made->output();
   }
@@ -219,7 +223,7 @@ struct Translation {
           {"relu6", &Translation::six},
           {"max_pool2d", &Translation::largest},
           {"avg_pool2d", &Translation::average},
-          {"adaptive_avg_pool2d", &Translation::mean},
+          {"adaptive_avg_pool2d", &Translation::adaptive},
           {"mean", &Translation::mean},
           {"flatten", &Translation::flatten},
           {"linear", &Translation::linear},

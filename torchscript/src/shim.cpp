@@ -141,7 +141,7 @@ sluice_graph *sluice_graph_load(const char *data, size_t length, bool fuse, bool
   sluice_graph *graph = nullptr;
   guarded(error, room, [&] {
     if (!fuse) {
-      graph = new sluice_graph{optimised(data, length), false, nullptr, {}, {}};
+      graph = new sluice_graph{optimised(data, length), false};
       return;
     }
     torch::jit::Module frozen = load(data, length);
@@ -151,7 +151,7 @@ sluice_graph *sluice_graph_load(const char *data, size_t length, bool fuse, bool
     std::shared_ptr<torch::jit::Graph> forward = frozen.get_method("forward").graph();
     // Behind freezing, which folds batch norms into convolutions at full precision.
     if (bf16) round_weights(forward->block());
-    graph = new sluice_graph{frozen, bf16, forward, {}, {}};
+    graph = new sluice_graph{frozen, bf16, forward};
   });
   return graph;
 }

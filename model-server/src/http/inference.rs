@@ -77,14 +77,13 @@ impl Service {
     }
 
     pub(super) fn signature(&self, served: &Served) -> Signature<'static> {
-        let contract = &served.metadata().preprocessing;
         Signature {
             input: INPUT,
             output: match served.identity().infer_output {
                 Output::Logits => "logits",
                 Output::Probabilities => "probabilities",
             },
-            shape: [contract.channels, contract.height, contract.width].map(|side| side as usize),
+            shape: served.metadata().preprocessing.shape(),
             images: self.limits.images,
         }
     }

@@ -46,7 +46,7 @@ fn conv(x: &Tensor, weight: &Tensor, stride: i64, padding: i64, dilation: i64, g
 }
 
 fn network(name: &str) -> Forward {
-    let (w, numbers) = (weight(&[6, 3, 3, 3]), weight(&[4, 6]));
+    let w = weight(&[6, 3, 3, 3]);
     match name {
         "bias" => {
             let bias = weight(&[6]);
@@ -57,8 +57,8 @@ fn network(name: &str) -> Forward {
             headed(move |x| conv(&conv(x, &w, 2, 2, 1, 1), &grouped, 1, 2, 2, 3), 6)
         }
         "norm without a convolution" => {
+            let numbers = weight(&[4, 6]);
             let [a, b, c, d] = [0, 1, 2, 3].map(|i| numbers.get(i).slice(0, 0, 3, 1).abs() + 0.1);
-            let (a, b, c, d) = (a.copy(), b.copy(), c.copy(), d.copy());
             headed(
                 move |x| x.batch_norm(Some(&a), Some(&b), Some(&c), Some(&d), false, 0.1, 1e-3, false).relu(),
                 3,
